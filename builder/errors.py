@@ -1,0 +1,152 @@
+"""What can go wrong while a snapshot is built, by whose fault it is and what one does next.
+
+    BuildError                  1
+    ├── UsageError              2   a flag, a setting or a column name is wrong
+    │   ├── ConfigError             almanac.toml: every problem at once
+    │   └── MissingColumns          a file lacks a required column
+    ├── InputNotFound           4   a named file or pattern matches nothing
+    ├── InputUnreadable         5   a file is not what its name says, or is damaged
+    ├── DataGate                5   the data is readable, but too bad to learn from
+    ├── WorkDirBusy             6   another build is using the work folder
+    └── EngineFailed            1
+        ├── TaskFailed          1   a task raised
+        └── WorkerLost         75   a worker process died more often than the engine retries
+
+The number is the exit code of the command. Every error travels between processes by pickle, so a
+class must be constructible from its message alone; further fields are keyword-only with defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+
+class BuildError(Exception):
+    """A sentence (what, expected, found), and the data behind it.
+
+    Attributes:
+        hint: what to try next, when someone can act.
+        path: the file or folder it is about.
+        stage: set by the engine when a task raised it.
+        task: set by the engine when a task raised it.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None, path: Path | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.path = path
+        self.stage: str | None = None
+        self.task: str | None = None
+
+
+class UsageError(BuildError):
+    """The command was asked for something it cannot do."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """almanac.toml has problems; all of them are listed."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        problems: Sequence[str] = (),
+        hint: str | None = None,
+        path: Path | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, path=path)
+        self.problems = tuple(problems)
+
+
+class MissingColumns(UsageError):
+    """A file lacks columns that nothing can replace."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        missing: Sequence[str] = (),
+        seen: Sequence[str] = (),
+        hint: str | None = None,
+        path: Path | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, path=path)
+        self.missing = tuple(missing)
+        self.seen = tuple(seen)
+
+
+class InputNotFound(BuildError):
+    """A named input file, or a pattern, matches nothing."""
+
+    exit_code = 4
+
+
+class InputUnreadable(BuildError):
+    """An input file is damaged, empty, or of another format than its name says."""
+
+    exit_code = 5
+
+
+class DataGate(BuildError):
+    """The data was read and is too bad to go on.
+
+    Attributes:
+        report_path: the import report with every reason and count.
+        quarantine_path: the bad rows with their reasons.
+    """
+
+    exit_code = 5
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        report_path: Path | None = None,
+        quarantine_path: Path | None = None,
+        hint: str | None = None,
+        path: Path | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, path=path)
+        self.report_path = report_path
+        self.quarantine_path = quarantine_path
+
+
+class WorkDirBusy(BuildError):
+    """Another build holds the work folder."""
+
+    exit_code = 6
+
+
+class EngineFailed(BuildError):
+    """The machinery that runs tasks gave up."""
+
+
+class TaskFailed(EngineFailed):
+    """A task raised something that is not a BuildError.
+
+    Attributes:
+        trace: the traceback of the worker, as text.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        trace: str = "",
+        hint: str | None = None,
+        path: Path | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, path=path)
+        self.trace = trace
+
+
+class WorkerLost(EngineFailed):
+    """Worker processes kept dying; the finished tasks are kept and a new run resumes."""
+
+    exit_code = 75
