@@ -1,0 +1,77 @@
+# The same few words on a desk and in CI. All they need is make and a python3 from 3.11 to 3.14.
+# A different interpreter: make setup PYTHON=/path/to/python3
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check fix lock bench clean
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
+PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python)
+
+# What is installed is known by content, not by time: another lock or a moved checkout means a new
+# environment, another pyproject.toml only a new entry for ourselves.
+LOCKED := .venv/locked-$(shell { pwd -P; cat requirements.lock; } | cksum | cut -d ' ' -f 1)
+READY := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | cut -d ' ' -f 1)
+
+help: ## list these words
+	@awk -F ' *## *' '/^[a-z]+:.*## / {sub(/:.*/, "", $$1); printf "make %-6s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv with exactly what requirements.lock names; does nothing when it is there
+
+demo: $(READY) ## build a snapshot from real orders and serve it (ARGS=--no-serve stops after the build)
+	@$(BIN)/almanac demo $(ARGS)
+
+test: $(READY) ## run the tests (ARGS='-m slow' for the slow ones)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## lint, format, types and floors; changes nothing
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+fix: $(READY) ## let ruff mend what it can
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+lock: $(READY) ## write requirements.lock anew from pyproject.toml (ARGS=--upgrade takes newer releases)
+	@$(PIP) install uv
+	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --all-extras \
+		--group dev --generate-hashes --custom-compile-command 'make lock' \
+		--output-file requirements.lock $(ARGS)
+
+bench: $(READY) ## measure decisions, then HTTP (ARGS='decision --help' for one of them)
+ifdef ARGS
+	@$(BIN)/almanac bench $(ARGS)
+else
+	@$(BIN)/almanac bench decision
+	@$(BIN)/almanac bench http
+endif
+
+clean: ## remove the environment, the caches and what was packed; never data or snapshots
+	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): $(LOCKED) pyproject.toml
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@rm -f .venv/ready-*
+	@touch $@
+
+$(LOCKED): requirements.lock
+	@python=; for try in $(PYTHONS); do \
+		if "$$try" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; \
+		then python=$$try; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo 'error: no Python from 3.11 to 3.14 among: $(PYTHONS)' >&2; \
+		echo 'hint: install one, or name it: make setup PYTHON=/path/to/python3' >&2; exit 1; \
+	fi; \
+	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+		echo "error: $$python can't make an environment: its module venv or ensurepip is missing" >&2; \
+		echo 'hint: on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; \
+	fi; \
+	echo "setting up .venv with $$("$$python" --version): a minute or two, once" >&2; \
+	"$$python" -m venv --clear .venv
+	@$(PIP) install --require-hashes --only-binary :all: --requirement requirements.lock
+	@touch $@
