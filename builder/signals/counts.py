@@ -1,0 +1,222 @@
+"""What one partition of customers contributes: integer counts of items, offers, contexts and pairs.
+
+Files written by `CountPartition` (Parquet, sorted by their leading columns):
+
+- `totals.parquet`: one row: `n_orders`, `n_customers`, `decayed_<d>`… (BIGINT).
+- `items.parquet`: `item_row` UINTEGER, `n_orders` BIGINT: orders that contain the item.
+- `offers.parquet`: `offer_row` UINTEGER, `n_orders`, `n_customers`, `decayed_<d>`… (BIGINT).
+- `contexts.parquet`: `feature`, `value` VARCHAR, `n_orders` BIGINT: orders with that value.
+- `context_offers.parquet`: `feature`, `value`, `offer_row`, `n_orders`.
+- `pairs.parquet`: `item_row`, `offer_row`, `n_orders` BIGINT: orders that hold both the item and
+  another item's offer.
+- `sample.parquet`: `customer_hi`, `customer_lo`, `ts_us`, `offer_row`: the orders' offers of the
+  customers with the smallest keys, from which the neighbour reference is drawn.
+
+`decayed_<d>` is the sum over orders of 2^(-age / d days) in units of 2^-20, age in whole days: an
+integer, hence the same in whatever order it is added. `merge` adds partitions up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from builder.duck import connect, quoted
+from builder.signals.orders import (
+    CONTEXT_PREFIX,
+    DAY_US,
+    PURCHASE,
+    Partition,
+    Vocabulary,
+    load_orders,
+    write_sorted,
+)
+from builder.split import Cut
+
+DECAY_UNIT: Final = 2**20
+HOUR_OF_WEEK: Final = "hour_of_week"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountSettings:
+    """What is counted.
+
+    Attributes:
+        target_kind: the kind of event that makes an order (0 purchase, 1 view, …).
+        half_lives_days: the grid of decayed counts.
+        basket_items: at most this many items of an order enter pairs; a larger basket is sampled
+            by a hash of order and item. Pairs grow with its square.
+        sample_customers: how many customers the neighbour reference may hold.
+    """
+
+    target_kind: int = PURCHASE
+    half_lives_days: tuple[int, ...] = (7, 28, 91, 364)
+    basket_items: int = 50
+    sample_customers: int = 4000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountPartition:
+    """The task that counts one partition's orders before a cut."""
+
+    partition: Partition
+    vocabulary: Vocabulary
+    cut: Cut
+    settings: CountSettings = field(default_factory=CountSettings)
+
+    @property
+    def name(self) -> str:
+        return f"count-{self.partition.number:04d}"
+
+    def run(self, out_dir: Path, memory_bytes: int) -> None:
+        with connect(memory_bytes, out_dir) as connection:
+            columns = load_orders(
+                connection,
+                self.partition,
+                self.vocabulary,
+                self.cut,
+                target_kind=self.settings.target_kind,
+            )
+            _add_decay(connection, self.cut, self.settings.half_lives_days)
+            _write_singles(connection, out_dir, self.settings.half_lives_days)
+            _write_contexts(connection, out_dir, columns)
+            _write_sample(connection, out_dir, self.settings.sample_customers)
+            _write_pairs(connection, out_dir, self.vocabulary, self.settings.basket_items)
+
+
+def decayed_name(half_life_days: int) -> str:
+    """Column that holds the counts decayed with this half-life."""
+    return f"decayed_{half_life_days}"
+
+
+def decay_table(max_age_days: int, half_life_days: int) -> NDArray[np.int64]:
+    """Weight of an order by its age, in units of 1 / `DECAY_UNIT`; row i is age i days."""
+    ages = np.arange(max_age_days + 1, dtype=np.float64)
+    return np.rint(DECAY_UNIT * np.exp2(-ages / half_life_days)).astype(np.int64)
+
+
+def _add_decay(
+    connection: duckdb.DuckDBPyConnection, cut: Cut, half_lives_days: tuple[int, ...]
+) -> None:
+    """Make `weighted_orders(order_row, decayed_…)`."""
+    age = f"(({cut.until_us} - 1 - ts_us) // {DAY_US})"
+    [(oldest,)] = connection.execute(f"SELECT coalesce(max({age}), 0) FROM orders").fetchall()
+    # Beyond this age every weight on the grid is zero, and the table need not grow.
+    useless = 21 * max(half_lives_days, default=1)
+    max_age = min(int(oldest), useless)
+    table = {"age_days": np.arange(max_age + 1)}
+    table |= {decayed_name(d): decay_table(max_age, d) for d in half_lives_days}
+    connection.register("decay", table)
+    connection.execute(
+        f"""
+        CREATE TEMP TABLE weighted_orders AS
+        SELECT order_row, decay.* EXCLUDE (age_days)
+        FROM orders JOIN decay ON age_days = least({age}, {max_age})
+        """
+    )
+    connection.unregister("decay")
+
+
+def _write_singles(
+    connection: duckdb.DuckDBPyConnection, out_dir: Path, half_lives_days: tuple[int, ...]
+) -> None:
+    names = [decayed_name(d) for d in half_lives_days]
+    sums = "".join(f", coalesce(sum({n}), 0)::BIGINT AS {n}" for n in names)
+    # A guest order is a customer of its own.
+    customers = """count(DISTINCT CASE WHEN customer_hi = 0 AND customer_lo = 0
+        THEN (order_key, 0::UBIGINT, true) ELSE (customer_hi, customer_lo, false) END)"""
+    write_sorted(
+        connection,
+        f"SELECT count(*) AS n_orders, {customers} AS n_customers {sums}"
+        " FROM orders JOIN weighted_orders USING (order_row)",
+        ["n_orders"],
+        out_dir / "totals.parquet",
+    )
+    write_sorted(
+        connection,
+        "SELECT item_row, count(*) AS n_orders FROM basket_items GROUP BY item_row",
+        ["item_row"],
+        out_dir / "items.parquet",
+    )
+    write_sorted(
+        connection,
+        f"""SELECT offer_row, count(*) AS n_orders, {customers} AS n_customers {sums}
+            FROM basket_offers JOIN orders USING (order_row)
+            JOIN weighted_orders USING (order_row) GROUP BY offer_row""",
+        ["offer_row"],
+        out_dir / "offers.parquet",
+    )
+
+
+def _write_contexts(
+    connection: duckdb.DuckDBPyConnection, out_dir: Path, context_columns: list[str]
+) -> None:
+    features = {c.removeprefix(CONTEXT_PREFIX): c for c in [HOUR_OF_WEEK, *context_columns]}
+    connection.execute(
+        "CREATE TEMP TABLE order_context (order_row UINTEGER, feature VARCHAR, value VARCHAR)"
+    )
+    for feature, column in features.items():
+        connection.execute(
+            f"""INSERT INTO order_context SELECT order_row, ?, {quoted(column)}::VARCHAR
+                FROM orders WHERE {quoted(column)} IS NOT NULL""",
+            [feature],
+        )
+    keys = ["feature", "value"]
+    write_sorted(
+        connection,
+        "SELECT feature, value, count(*) AS n_orders FROM order_context GROUP BY feature, value",
+        keys,
+        out_dir / "contexts.parquet",
+    )
+    write_sorted(
+        connection,
+        """SELECT feature, value, offer_row, count(*) AS n_orders
+           FROM order_context JOIN basket_offers USING (order_row) GROUP BY ALL""",
+        [*keys, "offer_row"],
+        out_dir / "context_offers.parquet",
+    )
+
+
+def _write_sample(connection: duckdb.DuckDBPyConnection, out_dir: Path, customers: int) -> None:
+    write_sorted(
+        connection,
+        f"""SELECT customer_hi, customer_lo, ts_us, offer_row
+            FROM (SELECT DISTINCT customer_hi, customer_lo FROM orders
+                  WHERE customer_hi != 0 OR customer_lo != 0
+                  ORDER BY customer_lo, customer_hi LIMIT {customers})
+            JOIN orders USING (customer_hi, customer_lo) JOIN basket_offers USING (order_row)""",
+        ["customer_lo", "customer_hi", "ts_us", "offer_row"],
+        out_dir / "sample.parquet",
+    )
+
+
+def _write_pairs(
+    connection: duckdb.DuckDBPyConnection, out_dir: Path, vocabulary: Vocabulary, basket_items: int
+) -> None:
+    own = f"read_parquet('{vocabulary.item_offers_path}')"
+    connection.execute(
+        f"""
+        CREATE TEMP TABLE capped AS SELECT order_row, item_row
+        FROM basket_items JOIN orders USING (order_row)
+        QUALIFY row_number() OVER (
+            PARTITION BY order_row ORDER BY hash(order_key, item_row), item_row) <= {basket_items}
+        """
+    )
+    connection.execute(
+        f"""CREATE TEMP TABLE capped_offers AS
+            SELECT DISTINCT order_row, offer_row FROM capped JOIN {own} USING (item_row)"""
+    )
+    write_sorted(
+        connection,
+        f"""SELECT item_row, offer_row, count(*) AS n_orders
+            FROM capped JOIN capped_offers USING (order_row)
+            GROUP BY item_row, offer_row
+            HAVING (item_row, offer_row) NOT IN (SELECT (item_row, offer_row) FROM {own})""",
+        ["item_row", "offer_row"],
+        out_dir / "pairs.parquet",
+    )
