@@ -1,3 +1,212 @@
-"""The front door: maps each verb onto a room, and knows nothing but names."""
+"""The front door: maps each verb onto a room, and knows nothing but names.
+
+No room is imported before its verb is chosen, so `almanac --help` stays instant, and an edge that
+never learns needs nothing of what learning needs.
+
+How a verb ends is decided here and nowhere else. A room reports a failure by raising an exception
+that carries an int `exit_code` and, when someone can act, a sentence `hint`. Anything else that
+travels this far is a defect, and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import select
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cyclopts import App
 
 __version__ = "0.1.0"
+
+EXIT_CODES = {
+    0: "done",
+    1: "an unexpected failure",
+    2: "wrong use",
+    3: "verification failed",
+    4: "not found",
+    5: "the data did not pass a gate",
+    6: "conflict: someone else was first",
+    7: "a promised limit was missed",
+    75: "could not do it now: try again",
+    130: "interrupted",
+    141: "nobody reads the output any more",
+}
+WRONG_USE, INTERRUPTED, READER_GONE = 2, 130, 141
+ROOMS = frozenset({"bench", "builder", "edge", "index"})
+FLAGS = frozenset({"--help", "-h", "--version"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verb:
+    """Where a verb lives, what it does in one line, and the extra its room needs."""
+
+    target: str
+    help: str
+    extra: str | None = None
+
+
+VERBS = {
+    "build": Verb(
+        target="builder.cli:build",
+        help="Learn from order lines and write a snapshot, with a report on its quality.",
+        extra="build",
+    ),
+    "demo": Verb(
+        target="builder.demo:demo",
+        help="Build a snapshot from real public orders, serve it and show an answer.",
+        extra="all",
+    ),
+    "verify": Verb(
+        target="index.cli:verify",
+        help="Check that a snapshot is whole, unchanged and of one build.",
+    ),
+    "decide": Verb(
+        target="index.cli:decide_file",
+        help="Answer a file of requests from a snapshot, one line each.",
+    ),
+    "serve": Verb(
+        target="edge.cli:serve",
+        help="Answer requests over HTTP from a snapshot.",
+        extra="edge",
+    ),
+    "bench decision": Verb(
+        target="bench.cli:decision",
+        help="Measure decisions in process, beside a bare table lookup.",
+        extra="bench",
+    ),
+    "bench http": Verb(
+        target="bench.cli:http",
+        help="Measure the HTTP answer beside what else could be deployed.",
+        extra="bench",
+    ),
+}
+GROUPS = {"bench": "Measure on this machine."}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code; see `EXIT_CODES`."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        return READER_GONE
+    except Exception as error:
+        failed = getattr(error, "exit_code", None)
+        if not isinstance(failed, int):
+            raise
+        _say(str(error), getattr(error, "hint", None))
+        return failed
+    return code
+
+
+def _run(words: list[str]) -> int:
+    from cyclopts import CycloptsError  # noqa: PLC0415 - workers import this file, not its parser
+
+    name, stranger = _verb_in(words)
+    if stranger is not None:
+        _say(*_about(stranger))
+        return WRONG_USE
+    try:
+        result = _app(name)(
+            words,
+            exit_on_error=False,
+            print_error=False,
+            verbose=False,
+            result_action="return_value",
+        )
+    except CycloptsError as error:
+        _say(str(error), f"`almanac {name} --help` shows how it is used")
+        return WRONG_USE
+    except ImportError as error:
+        if name not in VERBS or (missing := _missing_module(error)) is None:
+            raise
+        extra = VERBS[name].extra or "all"
+        _say(
+            f"`almanac {name}` needs {missing}, which is not installed",
+            f"pip install 'offer-almanac[{extra}]'",
+        )
+        return WRONG_USE
+    return result if isinstance(result, int) else 0
+
+
+def _verb_in(words: Sequence[str]) -> tuple[str, str | None]:
+    """The verb or group the words begin with, and the first word that fits neither, if any."""
+    name = ""
+    for word in words[:2]:
+        if name in VERBS or word in FLAGS:
+            break
+        longer = f"{name} {word}".strip()
+        if longer not in VERBS and longer not in GROUPS:
+            return name, longer
+        name = longer
+    return name, None
+
+
+def _about(stranger: str) -> tuple[str, str]:
+    near = difflib.get_close_matches(stranger, [*VERBS, *GROUPS], n=1)
+    hint = f"did you mean `almanac {near[0]}`?" if near else "`almanac --help` lists the verbs"
+    return f"there is no `almanac {stranger}`", hint
+
+
+def _app(chosen: str) -> App:
+    from cyclopts import App  # noqa: PLC0415 - workers import this file, not its parser
+
+    codes = ", ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())
+    app = App(
+        name="almanac",
+        help="Learn overnight, ship tables, look up in microseconds.",
+        help_epilogue=f"Exit codes: {codes}.",
+        version=f"almanac {__version__}",
+        suppress_keyboard_interrupt=False,
+    )
+    rooms = {"": app}
+    for name, text in GROUPS.items():
+        rooms[name] = App(name=name, help=text, sort_key=len(VERBS))
+        app.command(rooms[name])
+    for place, (name, verb) in enumerate(VERBS.items()):
+        group, _, last = name.rpartition(" ")
+        # The chosen verb is told by its own docstring, the others by their line in the table.
+        line = None if name == chosen else verb.help
+        rooms[group].command(verb.target, name=last, help=line, sort_key=place)
+    return app
+
+
+def _missing_module(error: BaseException | None) -> str | None:
+    """The third-party module an import failed for, if that is why it failed."""
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            top = error.name.partition(".")[0]
+            return None if top in ROOMS else top
+        error = error.__cause__
+    return None
+
+
+def _say(problem: str, hint: str | None = None) -> None:
+    print(f"error: {problem}", file=sys.stderr)
+    if hint:
+        print(f"hint: {hint}", file=sys.stderr)
+
+
+def _reader_is_gone() -> bool:
+    """Whether the pipe that broke is our own standard output, as under `almanac … | head`."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    if gone := bool(poll.poll(0)):
+        # What is left in the buffer must not fail again when the interpreter exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return gone
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
