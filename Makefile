@@ -11,8 +11,8 @@ PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 py
 
 # What is installed is known by content, not by time: another lock or a moved checkout means a new
 # environment, another pyproject.toml only a new entry for ourselves.
-LOCKED := .venv/locked-$(shell { pwd -P; cat requirements.lock; } | cksum | cut -d ' ' -f 1)
-READY := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | cut -d ' ' -f 1)
+LOCKED := .venv/locked-$(shell { pwd -P; grep -e == -e --hash requirements.lock; } | cksum | cut -d ' ' -f 1)
+READY := .venv/ready-$(shell cat pyproject.toml | cksum | cut -d ' ' -f 1)
 
 help: ## list these words
 	@awk -F ' *## *' '/^[a-z]+:.*## / {sub(/:.*/, "", $$1); printf "make %-6s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +29,7 @@ check: $(READY) ## lint, format, types and floors; changes nothing
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 fix: $(READY) ## let ruff mend what it can
 	@$(BIN)/ruff check --fix
