@@ -1,0 +1,207 @@
+"""Choosing: from scored candidates to the offers that are shown, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from itertools import chain
+from math import exp
+from typing import Final
+
+import numpy as np
+
+from index.arrays import Rows
+from index.eligibility import is_eligible, normal_value
+from index.generation import Generation, Reader
+from index.model import ANY_PLACEMENT, TierModel
+from index.records import (
+    OFFER_AVAILABLE,
+    OFFER_HAS_PLACEMENTS,
+    OFFER_HAS_RULES,
+    OFFER_HAS_WINDOW,
+    OfferRecord,
+)
+from index.request import MAX_K, ChosenOffer, Request
+from index.score import REFUSED, CandidateRows, CandidateScores
+
+_SPARE: Final = 6
+_LAST_RESORT: Final = 2000
+EXPLORED_PLACES: Final = 10
+"""How many next-best offers share the exploring last place."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class Chooser:
+    """Ranks the candidates of one request and drops what may not be shown.
+
+    Args:
+        generation: the open snapshot.
+        reader: this thread's way into it.
+        request: the question.
+        tier: weights and calibration that the scores were made with.
+    """
+
+    __slots__ = ("_at_us", "_facts", "_generation", "_names", "_reader", "_request", "_tier")
+
+    def __init__(
+        self, generation: Generation, reader: Reader, request: Request, tier: TierModel
+    ) -> None:
+        self._generation = generation
+        self._reader = reader
+        self._request = request
+        self._tier = tier
+        self._names = {*request.exclude, *request.declined}
+        self._at_us: int | None = None
+        self._facts: Mapping[str, str] | None = None
+
+    def choose(
+        self, rows: CandidateRows, scores: CandidateScores, banned: Rows, decision_id: bytes
+    ) -> list[ChosenOffer]:
+        """The best `k` offers that may be shown.
+
+        Args:
+            rows: candidate rows.
+            scores: their scores; `REFUSED` ones are left out.
+            banned: offers that must not be shown, candidates or not.
+            decision_id: what exploration draws from.
+        """
+        model = self._generation.model
+        wanted = min(max(self._request.k, 1), MAX_K)
+        exploring = model.exploration > 0.0
+        needed = wanted + EXPLORED_PLACES - 1 if exploring else wanted
+        utility = scores if model.values is None else self._worth(rows, scores)
+        shown: list[ChosenOffer] = []
+        for row, score in chain(
+            _best_first(rows, scores, utility, needed + _SPARE), self._last_resort(rows, banned)
+        ):
+            record = self._reader.offer(row)
+            if record is None or not self._may_show(record):
+                continue
+            chosen = self._chosen(record, score, len(shown) + 1)
+            if self._is_below_reserve(chosen, record):
+                break
+            shown.append(chosen)
+            if len(shown) == needed:
+                break
+        return self._explore(shown, wanted, decision_id) if exploring else shown
+
+    def _worth(self, rows: CandidateRows, scores: CandidateScores) -> CandidateScores:
+        values = self._generation.model.values
+        assert values is not None
+        with np.errstate(over="ignore"):
+            odds = np.exp(-(self._tier.slope * scores + self._tier.intercept))
+        worth = values.take(rows) / (1.0 + odds)
+        worth[scores == REFUSED] = REFUSED
+        return worth
+
+    def _last_resort(self, rows: CandidateRows, banned: Rows) -> Iterator[tuple[int, float]]:
+        """Further offers by prior, when too few candidates may be shown."""
+        model = self._generation.model
+        tried = {*rows.tolist(), *banned.tolist()}
+        weight = self._tier.weights.get("prior", 1.0)
+        for row in self._generation.prior_order[: len(tried) + _LAST_RESORT].tolist():
+            if row not in tried:
+                yield row, float(model.prior[row]) * weight
+
+    def _may_show(self, offer: OfferRecord) -> bool:
+        flags = offer.flags
+        if offer.offer_id in self._names or not flags & OFFER_AVAILABLE:
+            return False
+        if flags == OFFER_AVAILABLE:
+            return True
+        if flags & OFFER_HAS_WINDOW and not offer.starts_us <= self._moment() < offer.expires_us:
+            return False
+        if flags & OFFER_HAS_PLACEMENTS and not self._allows_placement(offer.placements):
+            return False
+        return not flags & OFFER_HAS_RULES or is_eligible(
+            offer.rules, self._request, self._request_facts()
+        )
+
+    def _allows_placement(self, mask: int) -> bool:
+        placements = self._generation.model.placements
+        placement = self._request.placement
+        return placement in placements and bool(mask >> placements.index(placement) & 1)
+
+    def _moment(self) -> int:
+        """The request's moment, UTC microseconds; the snapshot's own when it says nothing."""
+        if self._at_us is None:
+            at = self._request.at
+            if at is None:
+                self._at_us = int(self._generation.manifest.data["as_of_us"])
+            else:
+                at = at.replace(tzinfo=self._generation.zone) if at.tzinfo is None else at
+                self._at_us = (at - _EPOCH) // _MICROSECOND
+        return self._at_us
+
+    def _request_facts(self) -> Mapping[str, str]:
+        if self._facts is None:
+            said = self._request.context.items()
+            self._facts = {name: normal_value(value) for name, value in said if value is not None}
+            self._facts |= {"placement": normal_value(self._request.placement)}
+        return self._facts
+
+    def _chosen(self, offer: OfferRecord, score: float, rank: int) -> ChosenOffer:
+        logit = self._tier.slope * score + self._tier.intercept
+        probability = 1.0 / (1.0 + exp(-min(max(logit, -60.0), 60.0)))
+        return ChosenOffer(
+            offer.offer_id, offer.offer_row, rank, score, probability, 1.0, offer.fragment
+        )
+
+    def _is_below_reserve(self, chosen: ChosenOffer, offer: OfferRecord) -> bool:
+        model = self._generation.model
+        if not model.reserve:
+            return False
+        reserve = model.reserve.get(self._request.placement, model.reserve.get(ANY_PLACEMENT))
+        if reserve is None:
+            return False
+        worth = chosen.probability if model.values is None else chosen.probability * offer.value
+        return not worth >= reserve
+
+    def _explore(
+        self, shown: list[ChosenOffer], wanted: int, decision_id: bytes
+    ) -> list[ChosenOffer]:
+        """Let the last place show one of the next best, with a known probability."""
+        share = self._generation.model.exploration
+        pool = shown[wanted - 1 :]
+        if len(pool) < 2:
+            return shown[:wanted]
+        draw = blake2b(decision_id, digest_size=16, person=b"almanac-explore").digest()
+        explores = int.from_bytes(draw[:8], "big") < share * 2**64
+        pick = int.from_bytes(draw[8:], "big") % len(pool) if explores else 0
+        propensity = share / len(pool) + (1.0 - share if pick == 0 else 0.0)
+        offer = pool[pick]
+        last = ChosenOffer(
+            offer.offer_id,
+            offer.offer_row,
+            wanted,
+            offer.score,
+            offer.probability,
+            propensity,
+            offer.fragment,
+        )
+        return [*shown[: wanted - 1], last]
+
+
+def _best_first(
+    rows: CandidateRows, scores: CandidateScores, utility: CandidateScores, first: int
+) -> Iterator[tuple[int, float]]:
+    """Candidates by falling utility, ties by row: the first cheaply, the rest when asked."""
+    n = len(rows)
+    if n > 2 * first:
+        bound = np.partition(utility, n - first)[n - first]
+        if bound > REFUSED:
+            yield from _sorted(rows, scores, utility, np.flatnonzero(utility >= bound))
+            rest = np.flatnonzero((utility < bound) & (utility > REFUSED))
+            yield from _sorted(rows, scores, utility, rest)
+            return
+    yield from _sorted(rows, scores, utility, np.flatnonzero(utility > REFUSED))
+
+
+def _sorted(
+    rows: CandidateRows, scores: CandidateScores, utility: CandidateScores, places: CandidateRows
+) -> Iterable[tuple[int, float]]:
+    order = places[np.lexsort((rows[places], -utility[places]))]
+    return zip(rows[order].tolist(), scores[order].tolist(), strict=True)

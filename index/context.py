@@ -1,0 +1,137 @@
+"""From a request to the context rows it stands in: the moment, the caller's words, the cart."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from datetime import datetime, tzinfo
+
+from index.eligibility import normal_value
+from index.layout import NO_ROW
+from index.model import Feature, FeatureKind, Model
+from index.records import NO_PRICE, ItemRecord
+from index.request import CartLine, ContextValue
+
+CATEGORY_SEPARATOR = " > "
+
+
+class ContextLookup:
+    """A model's context vocabularies, arranged for look-up by request.
+
+    Args:
+        model: whose features.
+        zone: the brand's time zone.
+
+    Attributes:
+        names: `feature=value` of each context row, for explanations.
+        signals: signal name of each context row, for weights.
+    """
+
+    __slots__ = ("_bands", "_by_name", "_category", "_edges", "_hours", "_zone", "names", "signals")
+
+    def __init__(self, model: Model, zone: tzinfo) -> None:
+        self._zone = zone
+        self._by_name = {feature.name: feature for feature in model.features}
+        self._hours = self._rows_of_kind(model, "hour_of_week")
+        self._category = self._rows_of_kind(model, "category")
+        bands = self._rows_of_kind(model, "price_band")
+        self._edges = model.price_edges_cents
+        self._bands = tuple(bands.get(str(band), NO_ROW) for band in range(len(self._edges) + 1))
+        self.names = {
+            row: f"{feature.name}={value}"
+            for feature in model.features
+            for value, row in feature.rows.items()
+        }
+        self.signals = {
+            row: f"context:{feature.name}"
+            for feature in model.features
+            for row in feature.rows.values()
+        }
+
+    @staticmethod
+    def _rows_of_kind(model: Model, kind: FeatureKind) -> Mapping[str, int]:
+        for feature in model.features:
+            if feature.kind == kind:
+                return feature.rows
+        return {}
+
+    def rows(self, at: datetime | None, context: Mapping[str, ContextValue]) -> tuple[int, ...]:
+        """Rising context rows of the moment and the caller's context; unknown values give none."""
+        found = set()
+        if at is not None and self._hours and "hour_of_week" not in context:
+            found.add(self._hours.get(str(hour_of_week(at, self._zone)), NO_ROW))
+        for name, value in context.items():
+            feature = self._by_name.get(name)
+            if feature is not None and value is not None:
+                found.add(self._row(feature, value))
+        found.discard(NO_ROW)
+        return tuple(sorted(found))
+
+    def _row(self, feature: Feature, value: ContextValue) -> int:
+        row = feature.rows.get(value) if type(value) is str else None
+        if row is not None:
+            return row
+        text = normal_value(value) if value is not None else ""
+        if feature.kind == "category":
+            return category_row(text, feature.rows)
+        return feature.rows.get(text, NO_ROW)
+
+    def cart_rows(self, line: CartLine, item: ItemRecord | None) -> tuple[int, int]:
+        """Category and price-band rows of one cart line; `NO_ROW` for what is not known."""
+        if item is not None and item.category_row != NO_ROW:
+            category = item.category_row
+        elif line.category and self._category:
+            category = category_row(normal_value(line.category), self._category)
+        else:
+            category = NO_ROW
+        if line.unit_price is not None:
+            band = self._band(line.unit_price * 100.0)
+        elif item is not None and item.price_cents != NO_PRICE:
+            band = self._band(item.price_cents)
+        else:
+            band = NO_ROW
+        return category, band
+
+    def _band(self, price_cents: float) -> int:
+        return self._bands[bisect_right(self._edges, price_cents)]
+
+
+def hour_of_week(at: datetime, zone: tzinfo) -> int:
+    """Hour of the local week, 0 for Monday 00:00 to 167; a naive time is local already.
+
+    >>> from datetime import timezone
+    >>> hour_of_week(datetime(2026, 11, 24, 9, 30), timezone.utc)
+    33
+    """
+    try:
+        local = at if at.tzinfo is None else at.astimezone(zone)
+    except (OverflowError, ValueError):
+        local = at
+    return local.weekday() * 24 + local.hour
+
+
+def category_row(path: str, rows: Mapping[str, int]) -> int:
+    """Context row of a category path, or of its nearest known parent; `NO_ROW` when none is known.
+
+    >>> category_row("grocery > bread > rye", {"grocery": 7, "grocery > bread": 8})
+    8
+    """
+    while path:
+        row = rows.get(path)
+        if row is not None:
+            return row
+        path = path.rpartition(CATEGORY_SEPARATOR)[0]
+    return NO_ROW
+
+
+def price_edges(prices_cents: list[int], n_bands: int = 5) -> tuple[int, ...]:
+    """Rising bounds that split prices into at most `n_bands` bands of similar size.
+
+    >>> price_edges([100, 200, 300, 400], n_bands=2)
+    (300,)
+    """
+    ordered = sorted(prices_cents)
+    cuts = (
+        (ordered[len(ordered) * band // n_bands] for band in range(1, n_bands)) if ordered else ()
+    )
+    return tuple(sorted(set(cuts) - {ordered[0]} if ordered else set()))

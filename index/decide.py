@@ -1,0 +1,109 @@
+"""The decision: log-odds read from tables, added up, excluded, ranked. Plain, synchronous, pure.
+
+    score(o) = prior[o] + Σ over signals: weight × log-lift of the offer in the signal's row
+
+The answer depends on the snapshot and the request alone. The builder's evaluation, the golden
+decisions and the edge all call this function, so there is no skew between them.
+"""
+
+from __future__ import annotations
+
+import struct
+from hashlib import blake2b
+from typing import Final
+
+from index.choose import Chooser
+from index.explain import banned_rows, with_reasons
+from index.gather import gather
+from index.generation import Generation, Reader
+from index.request import MAX_K, ChosenOffer, Decision, Request
+from index.score import add_up, refuse
+from index.tables import TableError
+
+_DAMAGE: Final = (TableError, IndexError, ValueError, struct.error)
+"""What reading a damaged page or record raises."""
+
+
+def decide(generation: Generation, request: Request) -> Decision:
+    """Which offers to show, for whom, in what moment.
+
+    Never raises for odd input, and never returns an empty list unless the reserve or the exclusions
+    leave nothing: a customer, item or context nobody knows makes the answer less personal, and its
+    `tier` says so. A damaged table gives the `safe` tier and is counted in `generation.damaged`.
+
+    Args:
+        generation: an open snapshot.
+        request: the question. Its `customer_id` is hashed with the secret the snapshot was opened
+            with; without one everybody is a new visitor.
+
+    Returns:
+        The decision. It holds no view into the snapshot and outlives it.
+
+    Raises:
+        RuntimeError: the generation was closed.
+    """
+    return decide_for_key(generation, request, generation.key_of(request.customer_id))
+
+
+def decide_for_key(generation: Generation, request: Request, key: bytes | None) -> Decision:
+    """Like `decide`, for a customer whose table key (16 bytes) is known, or None for nobody."""
+    reader = generation.enter()
+    try:
+        return _decide(generation, reader, request, key)
+    except _DAMAGE:
+        generation.damaged += 1
+        reader.renew()
+        return _safe_decision(generation, request, key)
+    finally:
+        generation.leave()
+
+
+def _decide(
+    generation: Generation, reader: Reader, request: Request, key: bytes | None
+) -> Decision:
+    model = generation.model
+    found = gather(generation, reader, request, key)
+    rows, scores = add_up(model, generation.lookup, reader, found, request.placement)
+    banned = banned_rows(found, request, model)
+    if len(banned):
+        refuse(reader, rows, scores, banned)
+    decision_id = _decision_id(generation, request, key)
+    chooser = Chooser(generation, reader, request, model.tiers[found.tier])
+    chosen = chooser.choose(rows, scores, banned, decision_id)
+    if request.explain:
+        chosen = with_reasons(generation, reader, found, chosen)
+    return Decision(
+        decision_id.hex(), request.request_id or "", generation.snapshot_id, found.tier, chosen
+    )
+
+
+def _decision_id(generation: Generation, request: Request, key: bytes | None) -> bytes:
+    asked = (request.request_id or "").encode("utf-8", "surrogatepass")
+    digest = blake2b(asked, digest_size=16, key=generation.decision_salt)
+    digest.update(key or b"")
+    return digest.digest()
+
+
+def _safe_decision(generation: Generation, request: Request, key: bytes | None) -> Decision:
+    names = {*request.exclude, *request.declined, *(line.item_id for line in request.cart)}
+    wanted = min(max(request.k, 1), MAX_K)
+    usable = [offer for offer in generation.safe_offers if offer.offer_id not in names][:wanted]
+    prior = generation.model.prior
+    return Decision(
+        _decision_id(generation, request, key).hex(),
+        request.request_id or "",
+        generation.snapshot_id,
+        "safe",
+        [
+            ChosenOffer(
+                offer.offer_id,
+                offer.offer_row,
+                rank,
+                float(prior[offer.offer_row]),
+                0.0,
+                1.0,
+                offer.fragment,
+            )
+            for rank, offer in enumerate(usable, start=1)
+        ],
+    )

@@ -1,0 +1,68 @@
+"""A decision as JSON: what HTTP answers and what a line of a batch file holds."""
+
+from __future__ import annotations
+
+import orjson
+
+from index.request import ChosenOffer, Decision
+
+
+def decision_json(decision: Decision) -> bytes:
+    """UTF-8 JSON object of a decision.
+
+    Offers' ready-made fragments are joined in as they are; numbers carry six significant digits.
+    """
+    return b'{"decision_id":"%b","request_id":%b,"snapshot_id":"%b","tier":"%b","offers":[%b]}' % (
+        decision.decision_id.encode(),
+        json_text(decision.request_id),
+        decision.snapshot_id.encode(),
+        decision.tier.encode(),
+        b",".join([_offer_json(offer) for offer in decision.offers]),
+    )
+
+
+def offer_fragment(members: dict[str, object]) -> bytes:
+    """JSON members (`"title":"…","creative":{…}`) without braces, for an offer record.
+
+    Members that are None are left out.
+    """
+    return orjson.dumps({name: value for name, value in members.items() if value is not None})[1:-1]
+
+
+def json_text(text: str) -> bytes:
+    """A JSON string; lone surrogates, which JSON cannot carry, become question marks."""
+    try:
+        return orjson.dumps(text)
+    except orjson.JSONEncodeError:
+        return orjson.dumps(text.encode("utf-8", "replace").decode())
+
+
+def _offer_json(offer: ChosenOffer) -> bytes:
+    reasons = b"" if offer.reasons is None else b',"reasons":' + _reasons_json(offer)
+    return b'{"offer_id":%b,"rank":%d,"score":%.6g,"probability":%.6g,"propensity":%.6g%b%b%b}' % (
+        json_text(offer.offer_id),
+        offer.rank,
+        offer.score,
+        offer.probability,
+        offer.propensity,
+        b"," if offer.fragment else b"",
+        offer.fragment,
+        reasons,
+    )
+
+
+def _reasons_json(offer: ChosenOffer) -> bytes:
+    return orjson.dumps(
+        [
+            {
+                "signal": reason.signal,
+                "source": reason.source,
+                "weight": round(reason.weight, 6),
+                "value": round(reason.value, 6),
+                "contribution": round(reason.contribution, 6),
+                "evidence": reason.evidence,
+                "sample": reason.sample,
+            }
+            for reason in offer.reasons or ()
+        ]
+    )

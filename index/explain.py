@@ -1,0 +1,208 @@
+"""The same sum taken apart, signal by signal: for explanations and for learning weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.arrays import Counts, Rows, Scores
+from index.context import ContextLookup
+from index.gather import Gathered, gather
+from index.generation import Generation, Reader
+from index.model import ANY_PLACEMENT, Model
+from index.records import ItemRecord
+from index.request import ChosenOffer, Reason, Request, Tier
+
+
+class SignalRow(NamedTuple):
+    """One sparse row that takes part in a sum.
+
+    Attributes:
+        signal: name its weight goes by.
+        source: which row it is, for people.
+        damping: what the weight is multiplied with (a cart's rows share their influence).
+        rows: offers it names, shape (n,).
+        values: their log-lifts, shape (n,).
+        counts: orders behind each value, shape (n,).
+        evidence: orders behind the row as a whole.
+    """
+
+    signal: str
+    source: str
+    damping: float
+    rows: Rows
+    values: Scores
+    counts: Counts
+    evidence: int
+
+
+def signal_rows(
+    model: Model, lookup: ContextLookup, reader: Reader, found: Gathered
+) -> list[SignalRow]:
+    """Every row of a request but the prior, unweighted; views, valid inside the guard."""
+    in_cart = found.n_cart**-model.cart_power if found.n_cart else 1.0
+    in_view = found.n_viewed**-model.cart_power if found.n_viewed else 1.0
+    parts = [
+        *_context_rows(lookup, reader, found.context_rows, 1.0),
+        *(_item_row("cart", item, in_cart) for item in found.cart),
+        *_context_rows(lookup, reader, found.cart_context_rows, in_cart),
+        *(_item_row("viewed", item, in_view) for item in found.viewed),
+    ]
+    if (one := found.customer) is not None:
+        source = "personal"
+        parts.append(SignalRow(source, source, 1.0, one.rows, one.values, one.counts, one.n_orders))
+    if found.similar is not None:
+        rows, values = found.similar
+        nothing = np.zeros(len(rows), np.uint32)
+        parts.append(SignalRow("similar", "similar", 1.0, rows, values, nothing, 0))
+    return parts
+
+
+def _context_rows(
+    lookup: ContextLookup, reader: Reader, context_rows: Iterable[int], damping: float
+) -> Iterator[SignalRow]:
+    for row in context_rows:
+        if (record := reader.context(row)) is not None:
+            values, counts = record.values, record.counts
+            yield SignalRow(
+                lookup.signals[row],
+                lookup.names[row],
+                damping,
+                record.rows,
+                values,
+                counts,
+                record.n_orders,
+            )
+
+
+def _item_row(signal: str, item: ItemRecord, damping: float) -> SignalRow:
+    source = f"item {item.item_row}"
+    return SignalRow(signal, source, damping, item.rows, item.values, item.counts, item.n_orders)
+
+
+class SignalMatrix(NamedTuple):
+    """Candidates of one request with the unweighted value of every signal.
+
+    Attributes:
+        tier: how much was known.
+        rows: candidate offers, rising, shape (n,).
+        signals: column names; the first is `prior`.
+        values: float64, shape (n, len(signals)); the score is `values @ weights`.
+    """
+
+    tier: Tier
+    rows: NDArray[np.intp]
+    signals: tuple[str, ...]
+    values: NDArray[np.float64]
+
+
+def signal_matrix(
+    generation: Generation,
+    request: Request,
+    key: bytes | None,
+    signals: tuple[str, ...],
+    *,
+    withhold_affinity: bool = False,
+) -> SignalMatrix:
+    """What `decide` would add up, as a matrix to learn weights from.
+
+    Args:
+        generation: the open snapshot.
+        request: the question.
+        key: table key of the customer.
+        signals: columns wanted; `prior` is put in front of them.
+        withhold_affinity: pretend that no item has an affinity row.
+    """
+    model, lookup = generation.model, generation.lookup
+    reader = generation.enter()
+    try:
+        found = gather(generation, reader, request, key, withhold_affinity=withhold_affinity)
+        parts = signal_rows(model, lookup, reader, found)
+        top = model.prior_top.get(request.placement, model.prior_top[ANY_PLACEMENT])
+        rows = np.unique(np.concatenate([top, *(part.rows for part in parts)]).astype(np.intp))
+        values = np.zeros((len(rows), 1 + len(signals)))
+        values[:, 0] = model.prior[rows]
+        for part in parts:
+            if part.signal in signals:
+                column = 1 + signals.index(part.signal)
+                values[np.searchsorted(rows, part.rows), column] += part.values * part.damping
+        keep = ~np.isin(rows, banned_rows(found, request, model))
+        return SignalMatrix(found.tier, rows[keep], ("prior", *signals), values[keep])
+    finally:
+        generation.leave()
+
+
+def banned_rows(found: Gathered, request: Request, model: Model) -> Rows:
+    """Offers not to be shown: in the cart, excluded, refused, or bought where repeats are out."""
+    banned = found.banned
+    if found.customer is not None and repeat_policy(request, model) == "exclude":
+        banned = [*banned, found.customer.history]
+    return np.concatenate(banned) if banned else np.empty(0, dtype=np.uint32)
+
+
+def repeat_policy(request: Request, model: Model) -> str:
+    """The request's own wish, or the brand's choice for the placement."""
+    if request.repeat is not None:
+        return request.repeat
+    return model.repeat.get(request.placement, model.repeat.get(ANY_PLACEMENT, "allow"))
+
+
+def with_reasons(
+    generation: Generation,
+    reader: Reader,
+    found: Gathered,
+    chosen: list[ChosenOffer],
+) -> list[ChosenOffer]:
+    """The same offers, each with what every signal contributed, largest effect first."""
+    model = generation.model
+    weights = model.tiers[found.tier].weights
+    parts = signal_rows(model, generation.lookup, reader, found)
+    return [
+        ChosenOffer(
+            offer.offer_id,
+            offer.offer_row,
+            offer.rank,
+            offer.score,
+            offer.probability,
+            offer.propensity,
+            offer.fragment,
+            _reasons(offer.offer_row, parts, weights, generation, reader),
+        )
+        for offer in chosen
+    ]
+
+
+def _reasons(
+    offer_row: int,
+    parts: list[SignalRow],
+    weights: Mapping[str, float],
+    generation: Generation,
+    reader: Reader,
+) -> list[Reason]:
+    record = reader.offer(offer_row)
+    prior, prior_weight = float(generation.model.prior[offer_row]), weights.get("prior", 1.0)
+    orders = record.n_orders if record is not None else 0
+    n_orders = generation.manifest.counts["orders"]
+    reasons = [
+        Reason("prior", "prior", prior_weight, prior, prior_weight * prior, orders, n_orders)
+    ]
+    for part in parts:
+        place = np.flatnonzero(part.rows == offer_row)
+        if len(place):
+            weight = weights.get(part.signal, 0.0) * part.damping
+            value = float(part.values[place[0]])
+            reasons.append(
+                Reason(
+                    part.signal,
+                    part.source,
+                    weight,
+                    value,
+                    weight * value,
+                    int(part.counts[place[0]]),
+                    part.evidence,
+                )
+            )
+    return sorted(reasons, key=lambda reason: -abs(reason.contribution))

@@ -1,0 +1,159 @@
+"""What the tables say about one request, before anything is added up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from index.arrays import Rows, Scores, Vector
+from index.context import ContextLookup
+from index.generation import Generation, Reader
+from index.layout import NO_ROW, THIN_BELOW_ORDERS
+from index.records import CustomerRecord, ItemRecord
+from index.request import CartLine, Request, Tier
+
+MAX_CART_ROWS = 32
+"""Lines of a cart (the last ones) whose rows count; every line is excluded from the offers."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Gathered:
+    """Rows found for one request. Arrays are views, valid while the reader is held.
+
+    Attributes:
+        tier: how much is known.
+        customer: the customer's record.
+        context_rows: rows of the moment and of the caller's context, rising.
+        cart: records of the cart's items that have an affinity row.
+        viewed: records of viewed items that have one.
+        cart_context_rows: category and price-band rows of the cart lines; repeats count.
+        n_cart: lines that say anything; the cart's damping divides by a power of it.
+        n_viewed: likewise for viewed items.
+        similar: offers and similarities from the vector search; None when it was not needed.
+        strangers: vectors of items and categories that no table row speaks for.
+        banned: offers that are, or contain, items of the cart, the exclusions or the refusals.
+    """
+
+    tier: Tier
+    customer: CustomerRecord | None
+    context_rows: tuple[int, ...]
+    cart: list[ItemRecord]
+    viewed: list[ItemRecord]
+    cart_context_rows: list[int]
+    n_cart: int
+    n_viewed: int
+    similar: tuple[Rows, Scores] | None
+    strangers: list[Vector]
+    banned: list[Rows]
+
+
+def gather(
+    generation: Generation,
+    reader: Reader,
+    request: Request,
+    key: bytes | None,
+    *,
+    withhold_affinity: bool = False,
+) -> Gathered:
+    """Look up everything a request names.
+
+    Args:
+        generation: the open snapshot.
+        reader: this thread's way into it.
+        request: the question.
+        key: table key of the customer, None for nobody.
+        withhold_affinity: pretend that no item has an affinity row, to learn what the vector search
+            is worth when none has.
+    """
+    lookup = generation.lookup
+    customer = reader.customer(key) if key is not None else None
+    found = Gathered(
+        tier="prior",
+        customer=customer,
+        context_rows=lookup.rows(request.at, request.context),
+        cart=[],
+        viewed=[],
+        cart_context_rows=[],
+        n_cart=0,
+        n_viewed=0,
+        similar=None,
+        strangers=[],
+        banned=[],
+    )
+    if request.cart:
+        _gather_cart(reader, lookup, request.cart, found, withhold_affinity=withhold_affinity)
+    if request.viewed:
+        _gather_viewed(reader, request, found, withhold_affinity=withhold_affinity)
+    for item_id in (*request.exclude, *request.declined):
+        if (item := reader.item(item_id)) is not None:
+            found.banned.append(item.own_offers)
+    if found.strangers:
+        found.similar = _search(generation, found.strangers)
+    if customer is not None:
+        found.tier = "thin" if customer.n_orders < THIN_BELOW_ORDERS else "individual"
+    elif found.context_rows or found.n_cart or found.n_viewed:
+        found.tier = "context"
+    return found
+
+
+def _gather_cart(
+    reader: Reader,
+    lookup: ContextLookup,
+    cart: list[CartLine],
+    found: Gathered,
+    *,
+    withhold_affinity: bool,
+) -> None:
+    first_counted = len(cart) - MAX_CART_ROWS
+    for place, line in enumerate(cart):
+        item = reader.item(line.item_id)
+        if item is not None:
+            found.banned.append(item.own_offers)
+        if place < first_counted:
+            continue
+        category, band = lookup.cart_rows(line, item)
+        if item is not None and len(item.rows) and not withhold_affinity:
+            found.cart.append(item)
+        elif item is not None and len(item.vector):
+            found.strangers.append(item.vector)
+        elif category != NO_ROW:
+            record = reader.context(category)
+            if record is not None and len(record.vector):
+                found.strangers.append(record.vector)
+        rows = [row for row in (category, band) if row != NO_ROW]
+        found.cart_context_rows += rows
+        found.n_cart += item is not None or bool(rows)
+
+
+def _gather_viewed(
+    reader: Reader,
+    request: Request,
+    found: Gathered,
+    *,
+    withhold_affinity: bool,
+) -> None:
+    in_cart = {line.item_id for line in request.cart}
+    recent = dict.fromkeys(
+        item_id for item_id in reversed(request.viewed) if item_id not in in_cart
+    )
+    for item_id in islice(recent, MAX_CART_ROWS):
+        item = reader.item(item_id)
+        if item is None:
+            continue
+        found.n_viewed += 1
+        if len(item.rows) and not withhold_affinity:
+            found.viewed.append(item)
+        elif len(item.vector):
+            found.strangers.append(item.vector)
+
+
+def _search(generation: Generation, strangers: list[Vector]) -> tuple[Rows, Scores] | None:
+    if generation.vectors is None:
+        return None
+    query: Vector = np.array(strangers, dtype=np.float32).sum(axis=0)
+    norm = float(np.linalg.norm(query))
+    if not norm > 0.0:
+        return None
+    return generation.vectors.nearest(query / np.float32(norm), generation.model.similar_top)

@@ -1,0 +1,234 @@
+"""A snapshot as opened by one process: tables, vectors, model, and who is reading them."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from pathlib import Path
+from typing import Final, Self
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.arrays import Rows, Scores
+from index.context import ContextLookup
+from index.layout import NO_ROW, customer_key, item_key, row_key, shard_of
+from index.manifest import Manifest
+from index.model import ANY_PLACEMENT, Model
+from index.records import (
+    ContextRecord,
+    CustomerRecord,
+    ItemRecord,
+    OfferRecord,
+    unpack_context,
+    unpack_customer,
+    unpack_item,
+    unpack_offer,
+)
+from index.tables import Table
+from index.vectors import OfferVectors
+
+_SAFE_OFFERS: Final = 128
+
+
+class Generation:
+    """An open snapshot. Share it between threads; each reads through its own `Reader`.
+
+    Closing waits for nobody: it takes effect when the last reader inside a decision has left, so a
+    view never outlives its mapping.
+
+    Attributes:
+        directory: where the files are.
+        manifest: what the snapshot says of itself.
+        model: weights, prior, vocabularies.
+        zone: the brand's time zone.
+        lookup: the model's context vocabularies, arranged for look-up.
+        decision_salt: 32 bytes that make decision ids of different snapshots differ.
+        damaged: how often a table could not be read since opening; 0 for a sound snapshot.
+    """
+
+    def __init__(
+        self,
+        *,
+        directory: Path,
+        manifest: Manifest,
+        model: Model,
+        secret: bytes | None,
+        customers: tuple[Table, ...],
+        contexts: Table,
+        items: Table,
+        offers: Table,
+        vectors: OfferVectors | None,
+    ) -> None:
+        self.directory = directory
+        self.manifest = manifest
+        self.model = model
+        self.zone = ZoneInfo(model.timezone)
+        self.damaged = 0
+        self.customers = customers
+        self.contexts = contexts
+        self.items = items
+        self.offers = offers
+        self.vectors = vectors
+        self.lookup = ContextLookup(model, self.zone)
+        self.decision_salt = bytes.fromhex(manifest.model_id)
+        self._secret = secret
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._readers: list[Reader] = []
+        self._inside = 0
+        self._closing = False
+        self._closed = False
+        self.safe_offers = self._load_safe_offers()
+
+    @property
+    def snapshot_id(self) -> str:
+        return self.manifest.snapshot_id
+
+    @property
+    def model_id(self) -> str:
+        return self.manifest.model_id
+
+    @cached_property
+    def prior_order(self) -> NDArray[np.intp]:
+        """All offer rows by falling prior, ties by row, shape (n_offers,)."""
+        return np.argsort(-self.model.prior, kind="stable")
+
+    def key_of(self, customer_id: str | None) -> bytes | None:
+        """Table key of a customer, or None for nobody or when no secret was given."""
+        if customer_id is None or customer_id == "" or self._secret is None:
+            return None
+        return customer_key(self._secret, customer_id)
+
+    def enter(self) -> Reader:
+        """The calling thread's reader, held until `leave`.
+
+        Raises:
+            RuntimeError: the generation was closed.
+        """
+        with self._lock:
+            if self._closing:
+                raise RuntimeError(f"snapshot {self.snapshot_id} was closed")
+            self._inside += 1
+        reader: Reader | None = getattr(self._local, "reader", None)
+        if reader is None:
+            reader = self._local.reader = Reader(self)
+            with self._lock:
+                self._readers.append(reader)
+        return reader
+
+    def leave(self) -> None:
+        """Give the reader back; the last one out of a closing generation unmaps it."""
+        with self._lock:
+            self._inside -= 1
+            last = self._closing and self._inside == 0
+        if last:
+            self._unmap()
+
+    def close(self) -> None:
+        """Refuse further readers and unmap once nobody reads any more."""
+        with self._lock:
+            if self._closing:
+                return
+            self._closing = True
+            idle = self._inside == 0
+        if idle:
+            self._unmap()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the files are unmapped."""
+        return self._closed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _unmap(self) -> None:
+        for reader in self._readers:
+            reader.close()
+        for table in (*self.customers, self.contexts, self.items, self.offers):
+            table.close()
+        self.vectors = None
+        self._closed = True
+
+    def _load_safe_offers(self) -> list[OfferRecord]:
+        # The last rung of the ladder answers from memory, whatever has happened to the files.
+        reader = Reader(self)
+        try:
+            rows = self.model.prior_top[ANY_PLACEMENT][:_SAFE_OFFERS].tolist()
+            return [record for row in rows if (record := reader.offer(row)) is not None]
+        finally:
+            reader.close()
+
+
+class Reader:
+    """One thread's way into a generation: transactions, scratch space, and small caches.
+
+    The arrays it returns are views of the mapped files; they are used inside `Generation.enter` …
+    `leave` and never kept.
+    """
+
+    __slots__ = (
+        "_contexts",
+        "_customers",
+        "_decoded",
+        "_items",
+        "_n_shards",
+        "_offers",
+        "_transactions",
+        "merged",
+        "slots",
+    )
+
+    def __init__(self, generation: Generation) -> None:
+        self._n_shards = generation.model.n_shards
+        self._customers = tuple(table.reader() for table in generation.customers)
+        self._contexts = generation.contexts.reader()
+        self._items = generation.items.reader()
+        self._offers = generation.offers.reader()
+        self._transactions = (*self._customers, self._contexts, self._items, self._offers)
+        self._decoded: dict[int, ContextRecord | None] = {}
+        self.merged: dict[tuple[object, ...], tuple[NDArray[np.intp], Scores]] = {}
+        self.slots = np.zeros(generation.model.n_offers, dtype=np.intp)
+
+    def customer(self, key: bytes) -> CustomerRecord | None:
+        data = self._customers[shard_of(key, self._n_shards)].get(key)
+        return None if data is None else unpack_customer(data)
+
+    def item(self, item_id: str) -> ItemRecord | None:
+        data = self._items.get(item_key(item_id))
+        return None if data is None else unpack_item(data)
+
+    def offer(self, offer_row: int) -> OfferRecord | None:
+        data = self._offers.get(row_key(offer_row))
+        return None if data is None else unpack_offer(data)
+
+    def context(self, context_row: int) -> ContextRecord | None:
+        """A context record as copies, kept decoded: few of them answer nearly all requests."""
+        if context_row in self._decoded:
+            return self._decoded[context_row]
+        data = None if context_row == NO_ROW else self._contexts.get(row_key(context_row))
+        record = None if data is None else unpack_context(bytes(data))
+        if len(self._decoded) >= _DECODED_CONTEXTS:
+            del self._decoded[next(iter(self._decoded))]
+        self._decoded[context_row] = record
+        return record
+
+    def renew(self) -> None:
+        """New transactions, after a table could not be read."""
+        self._decoded.clear()
+        self.merged.clear()
+        for transaction in self._transactions:
+            transaction.renew()
+
+    def close(self) -> None:
+        for transaction in self._transactions:
+            transaction.close()
+
+
+_DECODED_CONTEXTS: Final = 4096
+NO_OFFERS: Final[Rows] = np.empty(0, dtype=np.uint32)

@@ -1,0 +1,199 @@
+"""The model file: what every decision reads: prior, weights, vocabularies, policies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+
+from index.arrays import Rows, Scores
+from index.codec import pack, unpack
+from index.errors import Corrupt, Incomplete, NotASnapshot, WrongVersion
+from index.layout import FORMAT_NAME, FORMAT_VERSION
+from index.request import RepeatPolicy, Tier
+
+FeatureKind: TypeAlias = Literal["request", "hour_of_week", "category", "price_band"]
+ANY_PLACEMENT: Final = "*"
+TIERS: Final[tuple[Tier, ...]] = ("individual", "thin", "context", "prior")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feature:
+    """One context feature.
+
+    Attributes:
+        name: as the request spells it.
+        kind: where its value comes from: the request's `context`, the moment, or the cart.
+        rows: context row of each known value; values as `eligibility.normal_value` spells them.
+    """
+
+    name: str
+    kind: FeatureKind
+    rows: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierModel:
+    """How signals add up in one tier, and how a score becomes a probability.
+
+    Attributes:
+        weights: weight by signal name (`prior`, `personal`, `cart`, `viewed`, `similar`,
+            `context:NAME`); a signal without a weight does not count.
+        slope: probability = 1 / (1 + exp(-(slope·score + intercept))).
+        intercept: see slope.
+    """
+
+    weights: Mapping[str, float]
+    slope: float = 1.0
+    intercept: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """Everything `decide` needs besides the tables.
+
+    Attributes:
+        brand: whose snapshot this is.
+        timezone: IANA name; hours of the week are local to it.
+        currency: ISO 4217 code of prices and values; may be empty.
+        binding: 16 bytes that every table of the build carries too.
+        secret_check: fingerprint of the secret the customer keys were made with.
+        n_items: items known; rows are below this.
+        n_offers: offers known.
+        n_contexts: context values known.
+        n_customers: customers with a record.
+        n_shards: files the customers table is split into, a power of two.
+        dim: length of a vector; 0 when there are none.
+        prior: log-odds that an order holds the offer, float32, shape (n_offers,).
+        prior_top: candidate offers by prior per placement, best first; `*` for any placement.
+        values: worth of each offer when taken, float32, shape (n_offers,), or None.
+        features: context features.
+        price_edges_cents: rising bounds between price bands.
+        tiers: weights and calibration by tier.
+        cart_power: a cart's rows count with weight / (number of lines) ** cart_power.
+        repeat: repeat policy by placement, `*` for the others.
+        reserve: least probability × value (probability where offers have no value) by placement.
+        exploration: share of decisions whose last place explores.
+        placements: names by bit of an offer's placement mask.
+        n_probe: lists of the vector file that a search visits.
+        similar_top: offers taken from a vector search.
+    """
+
+    brand: str
+    timezone: str
+    currency: str
+    binding: bytes
+    secret_check: str
+    n_items: int
+    n_offers: int
+    n_contexts: int
+    n_customers: int
+    n_shards: int
+    dim: int
+    prior: Scores
+    prior_top: Mapping[str, Rows]
+    values: Scores | None
+    features: tuple[Feature, ...]
+    price_edges_cents: tuple[int, ...]
+    tiers: Mapping[Tier, TierModel]
+    cart_power: float
+    repeat: Mapping[str, RepeatPolicy] = field(default_factory=lambda: {ANY_PLACEMENT: "allow"})
+    reserve: Mapping[str, float] = field(default_factory=dict)
+    exploration: float = 0.0
+    placements: tuple[str, ...] = ()
+    n_probe: int = 8
+    similar_top: int = 64
+
+
+_PLAIN: Final = (
+    "brand",
+    "timezone",
+    "currency",
+    "binding",
+    "secret_check",
+    "n_items",
+    "n_offers",
+    "n_contexts",
+    "n_customers",
+    "n_shards",
+    "dim",
+    "cart_power",
+    "exploration",
+    "n_probe",
+    "similar_top",
+)
+
+
+def pack_model(model: Model) -> bytes:
+    """Bytes of `model.msgpack`; the same model gives the same bytes."""
+    body: dict[str, Any] = {"format": FORMAT_NAME, "version": FORMAT_VERSION}
+    body |= {name: getattr(model, name) for name in _PLAIN}
+    body["prior"] = model.prior.astype("<f4").tobytes()
+    body["prior_top"] = {
+        name: rows.astype("<u4").tobytes() for name, rows in sorted(model.prior_top.items())
+    }
+    body["values"] = None if model.values is None else model.values.astype("<f4").tobytes()
+    body["features"] = [
+        {"name": feature.name, "kind": feature.kind, "rows": dict(sorted(feature.rows.items()))}
+        for feature in model.features
+    ]
+    body["price_edges_cents"] = list(model.price_edges_cents)
+    body["tiers"] = {
+        tier: {
+            "weights": dict(sorted(model.tiers[tier].weights.items())),
+            "slope": model.tiers[tier].slope,
+            "intercept": model.tiers[tier].intercept,
+        }
+        for tier in TIERS
+    }
+    body["repeat"] = dict(sorted(model.repeat.items()))
+    body["reserve"] = dict(sorted(model.reserve.items()))
+    body["placements"] = list(model.placements)
+    return pack(body)
+
+
+def unpack_model(data: bytes, path: Path) -> Model:
+    """Read `model.msgpack`; the arrays are views of `data`, which they keep alive.
+
+    Raises:
+        NotASnapshot, WrongVersion, Corrupt: the bytes are not a model this reader knows.
+    """
+    body = unpack(data)
+    if not isinstance(body, dict) or body.get("format") != FORMAT_NAME:
+        raise NotASnapshot("holds no model of ours", path=path)
+    if body["version"] != FORMAT_VERSION:
+        raise WrongVersion(
+            f"model format {body['version']}, this reader knows {FORMAT_VERSION}", path=path
+        )
+    try:
+        return Model(
+            **{name: body[name] for name in _PLAIN},
+            prior=np.frombuffer(body["prior"], "<f4"),
+            prior_top={
+                name: np.frombuffer(rows, "<u4") for name, rows in body["prior_top"].items()
+            },
+            values=None if body["values"] is None else np.frombuffer(body["values"], "<f4"),
+            features=tuple(Feature(**feature) for feature in body["features"]),
+            price_edges_cents=tuple(body["price_edges_cents"]),
+            tiers={tier: TierModel(**body["tiers"][tier]) for tier in TIERS},
+            repeat=body["repeat"],
+            reserve=body["reserve"],
+            placements=tuple(body["placements"]),
+        )
+    except (KeyError, TypeError, ValueError) as problem:
+        raise Corrupt(f"model lacks or garbles a part ({problem})", path=path) from problem
+
+
+def read_model(path: Path) -> Model:
+    """Read and unpack a model file.
+
+    Raises:
+        Incomplete: it is missing.
+    """
+    try:
+        return unpack_model(path.read_bytes(), path)
+    except FileNotFoundError as problem:
+        raise Incomplete("is missing", path=path) from problem

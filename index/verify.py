@@ -1,0 +1,84 @@
+"""Verification: every byte against the manifest, and every promise against the decision itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from index.decide import decide_for_key
+from index.errors import Corrupt
+from index.generation import Generation
+from index.manifest import Golden, Manifest, check_digest, check_sizes, read_manifest
+from index.snapshot import open_snapshot
+from index.tables import structure_problems
+
+SCORE_TOLERANCE = 1e-3
+"""How far scores may lie apart between processors; tables and order must agree exactly."""
+
+
+def verify_snapshot(path: Path, *, deep: bool = False) -> Iterator[str]:
+    """Check a snapshot, yielding a sentence for each step that held.
+
+    Args:
+        path: the snapshot directory.
+        deep: also check the structure of every table offline, and repeat the golden decisions.
+
+    Raises:
+        SnapshotError: at the first thing that is wrong.
+    """
+    manifest = read_manifest(path)
+    yield f"manifest {manifest.snapshot_id}, format {manifest.version}, brand {manifest.brand}"
+    check_sizes(path, [*manifest.files, *manifest.reports])
+    yield f"{len(manifest.files) + len(manifest.reports)} files of the listed sizes"
+    for entry in [*manifest.files, *manifest.reports]:
+        check_digest(path, entry)
+    yield "every file has the listed digest"
+    if deep:
+        yield from _verify_structure(path, manifest)
+    with open_snapshot(path) as generation:
+        yield "opens as the edge opens it: tables, vectors and model belong together"
+        if deep:
+            if problems := check_golden(generation):
+                raise Corrupt(
+                    f"{len(problems)} golden decisions differ; {problems[0]}",
+                    path=path,
+                    hint="this software or machine decides differently from the builder's",
+                )
+            yield f"{len(manifest.golden)} golden decisions repeated"
+
+
+def check_golden(generation: Generation) -> list[str]:
+    """Sentences about golden decisions that this process does not repeat; empty when none."""
+    problems = []
+    for place, golden in enumerate(generation.manifest.golden):
+        key = bytes.fromhex(golden.key) if golden.key else None
+        decision = decide_for_key(generation, golden.request, key)
+        rows = [offer.offer_row for offer in decision.offers]
+        scores = [offer.score for offer in decision.offers]
+        if decision.tier != golden.tier or not _agree(golden, rows, scores):
+            problems.append(
+                f"decision {place}: expected {golden.tier} {golden.offer_rows[:3]}…, "
+                f"got {decision.tier} {rows[:3]}…"
+            )
+    return problems
+
+
+def _agree(golden: Golden, rows: list[int], scores: list[float]) -> bool:
+    if len(rows) != len(golden.offer_rows):
+        return False
+    expected = dict(zip(golden.offer_rows, golden.scores, strict=True))
+    for row, wanted, score in zip(rows, golden.offer_rows, scores, strict=True):
+        # Two offers within the tolerance may change places; anything else must not.
+        if row != wanted and abs(expected.get(row, 1e9) - expected[wanted]) > SCORE_TOLERANCE:
+            return False
+        if row in expected and abs(expected[row] - score) > SCORE_TOLERANCE:
+            return False
+    return True
+
+
+def _verify_structure(path: Path, manifest: Manifest) -> Iterator[str]:
+    tables = [entry.name for entry in manifest.files if entry.last_pgno is not None]
+    for name in tables:
+        if problems := structure_problems(path / name):
+            raise Corrupt(problems[0], path=path / name, hint="copy the snapshot again")
+    yield f"{len(tables)} tables are sound LMDB files"
