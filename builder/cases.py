@@ -1,0 +1,227 @@
+"""Questions with known answers: real orders as requests, to learn weights from and to measure by.
+
+Two questions are asked. *Next order*: nothing but the customer and the moment is known. *Post
+purchase*: the order's first lines are in the cart and the rest is to be foretold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import numpy as np
+
+from builder.duck import connect, literal, quoted
+from builder.metrics import Ints
+from builder.signals.orders import CONTEXT_PREFIX, Partition, Vocabulary, load_orders
+from builder.split import HELD_OUT_UNITS, Cut
+from index.request import CartLine, Request
+
+NEXT_ORDER: Final = "next_order"
+POST_PURCHASE: Final = "post_purchase"
+MAX_CART: Final = 4
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One order after a cut.
+
+    Attributes:
+        key: the customer's table key, None for a guest.
+        order_key: the order's own key.
+        is_held_out: the customer was kept out of learning.
+        at: when, UTC.
+        hour_of_week: in the brand's time zone, 0 = Monday 00h.
+        context: what is known of the moment, by feature.
+        item_ids: distinct items in the order of their lines.
+        item_rows: their rows.
+        own_offers: for each item, the offers that are or contain it.
+    """
+
+    key: bytes | None
+    order_key: int
+    is_held_out: bool
+    at: datetime
+    hour_of_week: int
+    context: Mapping[str, str]
+    item_ids: tuple[str, ...]
+    item_rows: tuple[int, ...]
+    own_offers: tuple[tuple[int, ...], ...]
+
+    def n_cart(self) -> int:
+        """How many first lines a post-purchase question gives: 1 to 4, by the order's key."""
+        return min(1 + self.order_key % MAX_CART, len(self.item_ids) - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One question with its answer.
+
+    Attributes:
+        question: `next_order` or `post_purchase`.
+        order: where it comes from.
+        key: the customer key asked with; None asks for a stranger.
+        request: the question.
+        truth: int64, offer rows to be found; not empty.
+        cart_rows: int64, item rows in the cart.
+    """
+
+    question: str
+    order: Order
+    key: bytes | None
+    request: Request
+    truth: Ints
+    cart_rows: Ints
+
+
+def make_case(order: Order, question: str, *, as_stranger: bool, k: int) -> Case | None:
+    """Ask a question about an order.
+
+    Args:
+        order: the order.
+        question: `next_order` or `post_purchase`.
+        as_stranger: leave out who the customer is.
+        k: how many offers to ask for.
+
+    Returns:
+        None when the order cannot answer it: nothing would be left to find.
+    """
+    n_cart = 0 if question == NEXT_ORDER else order.n_cart()
+    if question == POST_PURCHASE and n_cart < 1:
+        return None
+    given = {offer for own in order.own_offers[:n_cart] for offer in own}
+    wanted = {offer for own in order.own_offers[n_cart:] for offer in own} - given
+    if not wanted:
+        return None
+    return Case(
+        question=question,
+        order=order,
+        key=None if as_stranger else order.key,
+        request=Request(
+            placement=question,
+            k=k,
+            at=order.at,
+            context=dict(order.context),
+            cart=[CartLine(item_id=item_id) for item_id in order.item_ids[:n_cart]],
+            repeat="allow",
+        ),
+        truth=np.array(sorted(wanted), dtype=np.int64),
+        cart_rows=np.array(order.item_rows[:n_cart], dtype=np.int64),
+    )
+
+
+def load_sample(
+    partitions: Sequence[Partition],
+    vocabulary: Vocabulary,
+    cut: Cut,
+    until_us: int,
+    *,
+    target_kind: int,
+    max_customers: int,
+    memory_bytes: int,
+    temp_dir: Path,
+) -> list[Order]:
+    """Each sampled customer's first order in [cut, until), guests' orders too.
+
+    Args:
+        partitions: all customer partitions.
+        vocabulary: rows of items and offers.
+        cut: start of the slice; its held-out customers are in, and marked.
+        until_us: end of the slice, exclusive.
+        target_kind: kind of event that makes an order.
+        max_customers: at most this many over all partitions, those with the smallest low key half.
+        memory_bytes: for DuckDB.
+        temp_dir: where it may spill.
+
+    Returns:
+        Orders by customer key, then order key.
+    """
+    per_partition = -(-max_customers // max(len(partitions), 1))
+    everyone = Cut(until_us=cut.until_us, holdout_share=0.0)
+    held_out_below = round(cut.holdout_share * HELD_OUT_UNITS)
+    orders: list[Order] = []
+    for partition in partitions:
+        with connect(memory_bytes, temp_dir) as connection:
+            columns = load_orders(
+                connection,
+                partition,
+                vocabulary,
+                everyone,
+                target_kind=target_kind,
+                slice_until_us=until_us,
+            )
+            orders += _first_orders(connection, vocabulary, columns, per_partition, held_out_below)
+    return orders
+
+
+def _first_orders(
+    connection: duckdb.DuckDBPyConnection,
+    vocabulary: Vocabulary,
+    columns: list[str],
+    limit: int,
+    held_out_below: int,
+) -> Iterator[Order]:
+    connection.execute(
+        f"""
+        CREATE TEMP TABLE chosen AS
+        SELECT * FROM (
+            SELECT *, CASE WHEN customer_hi = 0 AND customer_lo = 0 THEN order_key
+                           ELSE customer_lo END AS owner
+            FROM orders)
+        QUALIFY row_number() OVER (PARTITION BY customer_hi, owner ORDER BY ts_us, order_key) = 1
+        ORDER BY owner, customer_hi LIMIT {limit}
+        """
+    )
+    lines = connection.execute(
+        f"""
+        SELECT order_row, list(item_id ORDER BY line, item_row) AS item_ids,
+               list(item_row ORDER BY line, item_row) AS item_rows,
+               list(offers ORDER BY line, item_row) AS offers
+        FROM (SELECT order_row, item_row, item_id, min(line) AS line,
+                     coalesce(list(offer_row ORDER BY offer_row)
+                              FILTER (offer_row IS NOT NULL), []) AS offers
+              FROM basket_items SEMI JOIN chosen USING (order_row)
+              JOIN read_parquet({literal(vocabulary.items_path)}) USING (item_row)
+              LEFT JOIN read_parquet({literal(vocabulary.item_offers_path)}) USING (item_row)
+              GROUP BY order_row, item_row, item_id)
+        GROUP BY order_row
+        """
+    ).fetchall()
+    baskets = {row[0]: row[1:] for row in lines}
+    selected = ", ".join(quoted(column) for column in columns)
+    heads = connection.execute(
+        f"""SELECT order_row, customer_hi, customer_lo, order_key, ts_us, hour_of_week, owner
+            {", " + selected if selected else ""} FROM chosen
+            ORDER BY customer_hi, customer_lo, order_key"""
+    ).fetchall()
+    for row, *head in heads:
+        if row in baskets:
+            yield _order(head, columns, baskets[row], held_out_below)
+
+
+def _order(
+    head: list[Any], columns: list[str], basket: tuple[Any, ...], held_out_below: int
+) -> Order:
+    high, low, order_key, ts_us, hour, owner, *context = head
+    item_ids, item_rows, offers = basket
+    return Order(
+        key=None if high == low == 0 else high.to_bytes(8, "big") + low.to_bytes(8, "big"),
+        order_key=order_key,
+        is_held_out=owner % HELD_OUT_UNITS < held_out_below,
+        at=_EPOCH + timedelta(microseconds=ts_us),
+        hour_of_week=hour,
+        context={
+            column.removeprefix(CONTEXT_PREFIX): value
+            for column, value in zip(columns, context, strict=True)
+            if value is not None
+        },
+        item_ids=tuple(item_ids),
+        item_rows=tuple(item_rows),
+        own_offers=tuple(tuple(own) for own in offers),
+    )

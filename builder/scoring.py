@@ -1,0 +1,93 @@
+"""Customer records, a partition at a time, as sorted runs that tables are packed from."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from builder.signals.orders import Partition, Vocabulary
+from builder.signals.personal import PersonalModel, score_partition
+from builder.split import Cut
+from index.records import CustomerRecord, pack_customer
+
+RUN_NAME: Final = "customers.run"
+_HEAD: Final = struct.Struct("<16sI")
+_KEY_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScorePartition:
+    """The task that scores one partition's customers and packs their records.
+
+    Attributes:
+        partition: whose events.
+        vocabulary: rows of items and offers.
+        cut: what may be seen.
+        model: the learned personal signal.
+        globals_dir: the cut's shared arrays, mapped.
+    """
+
+    partition: Partition
+    vocabulary: Vocabulary
+    cut: Cut
+    model: PersonalModel
+    globals_dir: Path
+
+    @property
+    def name(self) -> str:
+        return f"score-{self.partition.number:04d}"
+
+    def run(self, out_dir: Path, memory_bytes: int) -> None:
+        rows = score_partition(
+            self.partition, self.vocabulary, self.cut, self.model, self.globals_dir, memory_bytes
+        )
+        with (out_dir / RUN_NAME).open("wb") as file:
+            for row in rows:
+                record = CustomerRecord(
+                    n_orders=row.n_orders,
+                    last_day=row.last_day,
+                    rows=row.rows,
+                    values=row.values,
+                    counts=row.counts,
+                    history=row.history,
+                )
+                packed = pack_customer(record)
+                file.write(_HEAD.pack(row.key, len(packed)) + packed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """What a writer must know before it reads a run.
+
+    Attributes:
+        n_records: customers in it.
+        n_bytes: keys and records together.
+    """
+
+    n_records: int
+    n_bytes: int
+
+
+def run_facts(paths: Iterable[Path]) -> RunFacts:
+    """Count runs without keeping anything of them."""
+    n_records = n_bytes = 0
+    for path in paths:
+        with path.open("rb") as file:
+            while head := file.read(_HEAD.size):
+                _, size = _HEAD.unpack(head)
+                file.seek(size, 1)
+                n_records += 1
+                n_bytes += _KEY_BYTES + size
+    return RunFacts(n_records=n_records, n_bytes=n_bytes)
+
+
+def read_runs(paths: Iterable[Path]) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and packed records of runs, in the order of the runs."""
+    for path in paths:
+        with path.open("rb") as file:
+            while head := file.read(_HEAD.size):
+                key, size = _HEAD.unpack(head)
+                yield key, file.read(size)

@@ -1,0 +1,119 @@
+"""Where time is cut: what tables see, what weights are learned on, what is measured.
+
+Splits are by time, never at random: tables from the past, weights from a later slice, the report's
+numbers from a still later one that nothing was tuned on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from builder.errors import DataGate
+
+DAY_US: Final = 86_400_000_000
+HELD_OUT_UNITS: Final = 10_000
+MIN_FINAL_ORDERS: Final = 200
+"""With fewer orders after the tables' end a rehearsal tells more than the shipped tables could."""
+
+_MIN_HISTORY_SHARE: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """Which events may be seen.
+
+    Attributes:
+        until_us: events before this moment, UTC microseconds.
+        holdout_share: customers kept out entirely, as a share in [0, 1]: those whose key's low half
+            modulo 10,000 is below it (for guests: the order key).
+    """
+
+    until_us: int
+    holdout_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The cuts of one build.
+
+    Attributes:
+        weights: tables that weights are learned on see this; weights come from the slice after it.
+        weights_until_us: end of that slice.
+        measured: tables that the final numbers are about see this.
+        measured_until_us: end of the final slice.
+        shipped: what the shipped tables see.
+        is_rehearsal: the measured tables are not the shipped ones, which know more.
+    """
+
+    weights: Cut
+    weights_until_us: int
+    measured: Cut
+    measured_until_us: int
+    shipped: Cut
+    is_rehearsal: bool
+
+
+def make_plan(
+    *,
+    first_us: int,
+    last_us: int,
+    as_of_us: int | None,
+    orders_after: int,
+    slice_days: int,
+    holdout_share: float,
+    test_start_us: int | None = None,
+) -> Plan:
+    """Choose the cuts.
+
+    When enough orders lie after `as_of_us`, the shipped tables themselves are measured on them, and
+    the held-out customers stay out of what ships. Otherwise tables are rehearsed a slice earlier,
+    measured, and made again from everything, held-out customers too.
+
+    Args:
+        first_us: first accepted event.
+        last_us: last accepted event.
+        as_of_us: the moment the tables shall stand for; None for the end of the data.
+        orders_after: orders at or after `as_of_us`.
+        slice_days: length of the weight slice and the final slice; shortened for short histories.
+        holdout_share: share of customers kept out.
+        test_start_us: start of a rehearsal's final slice.
+
+    Raises:
+        DataGate: nothing happened before `as_of_us`.
+    """
+    end_us = last_us + 1 if as_of_us is None else as_of_us
+    if first_us >= end_us:
+        raise DataGate(
+            "no accepted event lies before the moment the tables shall stand for",
+            hint="give a later --as-of, or more events",
+        )
+    if as_of_us is not None and orders_after >= MIN_FINAL_ORDERS:
+        cut = Cut(until_us=end_us, holdout_share=holdout_share)
+        weights_us = _slice_start(first_us, end_us, slice_days, n_slices=1)
+        return Plan(
+            weights=Cut(until_us=weights_us, holdout_share=holdout_share),
+            weights_until_us=end_us,
+            measured=cut,
+            measured_until_us=last_us + 1,
+            shipped=cut,
+            is_rehearsal=False,
+        )
+    final_us = test_start_us
+    if final_us is None or not first_us < final_us < end_us:
+        final_us = _slice_start(first_us, end_us, slice_days, n_slices=2)
+    weights_us = _slice_start(first_us, final_us, slice_days, n_slices=1)
+    return Plan(
+        weights=Cut(until_us=weights_us, holdout_share=holdout_share),
+        weights_until_us=final_us,
+        measured=Cut(until_us=final_us, holdout_share=holdout_share),
+        measured_until_us=end_us,
+        shipped=Cut(until_us=end_us, holdout_share=0.0),
+        is_rehearsal=True,
+    )
+
+
+def _slice_start(first_us: int, end_us: int, slice_days: int, *, n_slices: int) -> int:
+    """Start of the last slice; slices never take more than half of the history together."""
+    longest_us = int((end_us - first_us) * _MIN_HISTORY_SHARE / n_slices)
+    return end_us - min(slice_days * DAY_US, max(longest_us, 1))

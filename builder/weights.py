@@ -1,0 +1,241 @@
+"""How signals add up: weights by conditional logit, calibration by Platt scaling, tier by tier.
+
+Learned on orders later than the tables, from the same sums the edge forms: `index.explain` takes a
+decision apart and this module finds the weights under which the offers that were bought come first.
+
+Sources: McFadden (1974), conditional logit; Platt (1999), probabilities from scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from builder.cases import POST_PURCHASE, Case
+from builder.metrics import Floats
+from index.explain import signal_matrix
+from index.generation import Generation
+from index.model import TIERS, TierModel
+from index.request import Tier
+
+CART_POWERS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
+MIN_CASES: Final = 50
+_CART_DERIVED: Final = ("cart", "context:category", "context:price_band")
+_RIDGE: Final = 1e-3
+_CALIBRATED_PLACES: Final = 20
+_WITHHELD_EVERY: Final = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """Weights of every tier and what they were learned from.
+
+    Attributes:
+        tiers: weights and calibration.
+        cart_power: how strongly a long cart is damped.
+        n_cases: cases each tier's weights come from; 0 where another tier's were taken.
+    """
+
+    tiers: Mapping[Tier, TierModel]
+    cart_power: float
+    n_cases: Mapping[Tier, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sheet:
+    """All candidates of one tier's cases under each other.
+
+    Attributes:
+        values: float64, shape (n, m): unweighted signal values with a cart power of 0.
+        is_bought: bool, shape (n,).
+        starts: int64, shape (n_cases,): first row of each case.
+        n_cart: float64, shape (n,): lines in the case's cart, at least 1.
+    """
+
+    values: Floats
+    is_bought: NDArray[np.bool_]
+    starts: NDArray[np.int64]
+    n_cart: Floats
+
+    def damped(self, signals: Sequence[str], power: float) -> Floats:
+        """The values under a cart power."""
+        values = self.values.copy()
+        for place, signal in enumerate(signals):
+            if signal in _CART_DERIVED:
+                values[:, place] *= self.n_cart**-power
+        return values
+
+
+def learn_weights(
+    generation: Generation, cases: Sequence[Case], signals: tuple[str, ...]
+) -> Learned:
+    """Find the weights of all tiers.
+
+    Args:
+        generation: tables cut before the cases, opened, with a cart power of 0.
+        cases: questions with answers, of known customers and strangers.
+        signals: signal names besides `prior`.
+
+    Returns:
+        Weights that are never negative. A tier with fewer than 50 cases takes those of the nearest
+        tier that has enough (thin ← individual, context ← individual's without `personal`), and
+        all-ones when none has.
+    """
+    names = ("prior", *signals)
+    sheets = _sheets(generation, cases, signals)
+    power = _best_power(sheets, names)
+    found: dict[Tier, TierModel] = {}
+    for tier in TIERS:
+        if tier in sheets:
+            values = sheets[tier].damped(names, power)
+            weights, _ = fit_conditional_logit(values, sheets[tier].is_bought, sheets[tier].starts)
+            slope, intercept = _calibrate(values @ weights, sheets[tier])
+            found[tier] = TierModel(
+                weights=dict(zip(names, map(float, weights), strict=True)),
+                slope=slope,
+                intercept=intercept,
+            )
+    return Learned(
+        tiers=_filled(found, names),
+        cart_power=power,
+        n_cases={tier: len(sheets[tier].starts) if tier in sheets else 0 for tier in TIERS},
+    )
+
+
+def fit_conditional_logit(
+    values: Floats, is_bought: NDArray[np.bool_], starts: NDArray[np.int64]
+) -> tuple[Floats, float]:
+    """Non-negative weights that make bought candidates likeliest within their case.
+
+    Args:
+        values: float64, shape (n, m).
+        is_bought: bool, shape (n,); every case has at least one.
+        starts: int64, shape (n_cases,), rising from 0.
+
+    Returns:
+        Weights (float64, shape (m,)) and the mean loss per case (nats).
+    """
+    sizes = np.diff(np.append(starts, len(values)))
+    case = np.repeat(np.arange(len(starts)), sizes)
+    bought_share = is_bought / np.add.reduceat(is_bought.astype(np.float64), starts)[case]
+    target = bought_share @ values
+    scale = np.maximum(np.abs(values).max(axis=0), 1e-9)
+
+    def loss(weights: Floats) -> tuple[float, Floats]:
+        scores = values @ (weights / scale)
+        scores -= np.maximum.reduceat(scores, starts)[case]
+        expected = np.exp(scores)
+        sums = np.add.reduceat(expected, starts)
+        expected /= sums[case]
+        value = np.log(sums).sum() - bought_share @ scores
+        gradient = (expected @ values - target) / scale
+        n = len(starts)
+        return (
+            float(value / n + _RIDGE * (weights @ weights)),
+            gradient / n + 2 * _RIDGE * weights,
+        )
+
+    start = np.where(np.arange(values.shape[1]) == 0, scale, 0.1 * scale)
+    bounds = [(0.0, None)] * values.shape[1]
+    result = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    return np.asarray(result.x / scale), float(result.fun)
+
+
+def fit_platt(scores: Floats, is_bought: NDArray[np.bool_]) -> tuple[float, float]:
+    """Slope and intercept of the logistic curve from score to probability.
+
+    Uses Platt's smoothed targets, so that perfect separation stays finite.
+    """
+    n_bought = int(is_bought.sum())
+    high = (n_bought + 1.0) / (n_bought + 2.0)
+    low = 1.0 / (len(scores) - n_bought + 2.0)
+    target = np.where(is_bought, high, low)
+
+    def loss(curve: Floats) -> tuple[float, Floats]:
+        logits = curve[0] * scores + curve[1]
+        error = 1.0 / (1.0 + np.exp(-np.clip(logits, -60, 60))) - target
+        value = np.logaddexp(0.0, logits) - target * logits
+        return float(value.mean()), np.array([(error * scores).mean(), error.mean()])
+
+    result = minimize(
+        loss,
+        np.array([1.0, 0.0]),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(1e-3, None), (None, None)],
+    )
+    return float(result.x[0]), float(result.x[1])
+
+
+def _sheets(
+    generation: Generation, cases: Sequence[Case], signals: tuple[str, ...]
+) -> dict[Tier, _Sheet]:
+    parts: dict[Tier, list[tuple[Floats, NDArray[np.bool_], int]]] = {}
+    for place, case in enumerate(cases):
+        # The vector search speaks only for items without an affinity row, so some must do without.
+        withhold = case.question == POST_PURCHASE and place % _WITHHELD_EVERY == 0
+        matrix = signal_matrix(
+            generation, case.request, case.key, signals, withhold_affinity=withhold
+        )
+        is_bought = np.isin(matrix.rows, case.truth)
+        if is_bought.any() and not is_bought.all():
+            n_cart = max(len(case.request.cart), 1)
+            parts.setdefault(matrix.tier, []).append((matrix.values, is_bought, n_cart))
+    return {tier: _stack(rows) for tier, rows in parts.items() if len(rows) >= MIN_CASES}
+
+
+def _stack(parts: list[tuple[Floats, NDArray[np.bool_], int]]) -> _Sheet:
+    sizes = np.array([len(values) for values, _, _ in parts])
+    return _Sheet(
+        values=np.concatenate([values for values, _, _ in parts]),
+        is_bought=np.concatenate([bought for _, bought, _ in parts]),
+        starts=np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64),
+        n_cart=np.repeat([float(n_cart) for _, _, n_cart in parts], sizes),
+    )
+
+
+def _best_power(sheets: Mapping[Tier, _Sheet], names: Sequence[str]) -> float:
+    """The cart power with the least loss where carts count most: for customers nobody knows."""
+    sheet = sheets.get("context") or sheets.get("individual")
+    if sheet is None:
+        return 0.5
+    losses = [
+        fit_conditional_logit(sheet.damped(names, power), sheet.is_bought, sheet.starts)[1]
+        for power in CART_POWERS
+    ]
+    return CART_POWERS[int(np.argmin(losses))]
+
+
+def _calibrate(scores: Floats, sheet: _Sheet) -> tuple[float, float]:
+    """Fit on each case's best places only: nothing else is ever shown with a probability."""
+    stops = np.append(sheet.starts[1:], len(scores))
+    best = [
+        start + np.argsort(-scores[start:stop], kind="stable")[:_CALIBRATED_PLACES]
+        for start, stop in zip(sheet.starts, stops, strict=True)
+    ]
+    rows = np.concatenate(best)
+    return fit_platt(scores[rows], sheet.is_bought[rows])
+
+
+def _filled(found: dict[Tier, TierModel], names: Sequence[str]) -> dict[Tier, TierModel]:
+    """Every tier with weights, the missing ones borrowed."""
+    ones = TierModel(weights=dict.fromkeys(names, 1.0))
+    lenders: dict[Tier, tuple[Tier, ...]] = {
+        "individual": ("thin", "context"),
+        "thin": ("individual", "context"),
+        "context": ("individual", "thin"),
+        "prior": ("context", "individual", "thin"),
+    }
+    tiers = {}
+    for tier in TIERS:
+        lender = next((found[name] for name in (tier, *lenders[tier]) if name in found), ones)
+        weights = dict(lender.weights)
+        if tier in ("context", "prior"):
+            weights.pop("personal", None)
+        tiers[tier] = replace(lender, weights=weights)
+    return tiers
