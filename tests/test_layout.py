@@ -37,14 +37,21 @@ def modules() -> list[Path]:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Top-level names a file imports, wherever in the file it does."""
-    for node in ast.walk(ast.parse(path.read_text(), path.name)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path}: a relative import; write the whole name"
-            assert node.module is not None
-            yield node.module.partition(".")[0]
+    """Top-level names a file imports when it runs, wherever in the file it does."""
+    waiting: list[ast.AST] = [ast.parse(path.read_text(), path.name)]
+    while waiting:
+        node = waiting.pop()
+        match node:
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+                waiting += node.orelse
+                continue
+            case ast.Import():
+                yield from (alias.name.partition(".")[0] for alias in node.names)
+            case ast.ImportFrom(level=0, module=str(name)):
+                yield name.partition(".")[0]
+            case ast.ImportFrom():
+                pytest.fail(f"{path}: a relative import; write the whole name")
+        waiting += ast.iter_child_nodes(node)
 
 
 def distributions_of(floor: str) -> set[str]:
