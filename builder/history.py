@@ -1,0 +1,178 @@
+"""The past of a bounded sample of customers, as the arrays that baselines learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from builder.baselines.data import RECENT_DAYS, UNKNOWN, ContextColumn, History, make_history
+from builder.duck import connect, literal, quoted
+from builder.metrics import Ints
+from builder.signals.orders import CONTEXT_PREFIX, DAY_US, Partition, Vocabulary, load_orders
+from builder.split import Cut
+
+_TOP_LEVEL: Final = ">"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """A history and who its customers are.
+
+    Attributes:
+        history: what baselines learn from.
+        customers: dense index of each table key.
+    """
+
+    history: History
+    customers: Mapping[bytes, int]
+
+    def index_of(self, key: bytes | None) -> int:
+        """Dense index of a customer, -1 for one the history does not know."""
+        return UNKNOWN if key is None else self.customers.get(key, UNKNOWN)
+
+
+def load_past(
+    partitions: Sequence[Partition],
+    vocabulary: Vocabulary,
+    cut: Cut,
+    *,
+    n_items: int,
+    n_offers: int,
+    target_kind: int,
+    max_customers: int,
+    memory_bytes: int,
+    temp_dir: Path,
+) -> Past:
+    """Load the past of the customers with the smallest low key halves, and everybody's popularity.
+
+    Args:
+        partitions: all customer partitions.
+        vocabulary: rows of items and offers.
+        cut: what may be seen.
+        n_items: items of the vocabulary.
+        n_offers: offers of the vocabulary.
+        target_kind: kind of event that makes an order.
+        max_customers: at most about this many; counts come from all of them.
+        memory_bytes: for DuckDB.
+        temp_dir: where it may spill.
+    """
+    limit = -(-max_customers // max(len(partitions), 1))
+    loaded = _Loaded()
+    popularity = np.zeros(n_offers, dtype=np.int64)
+    recent = np.zeros(n_offers, dtype=np.int64)
+    for partition in partitions:
+        with connect(memory_bytes, temp_dir) as connection:
+            columns = load_orders(connection, partition, vocabulary, cut, target_kind=target_kind)
+            since_us = cut.until_us - RECENT_DAYS * DAY_US
+            counts = connection.execute(
+                f"""SELECT offer_row, count(*) AS n, count(*) FILTER (ts_us >= {since_us}) AS late
+                    FROM basket_offers JOIN orders USING (order_row) GROUP BY offer_row"""
+            ).fetchnumpy()
+            rows = np.asarray(counts["offer_row"], dtype=np.int64)
+            popularity[rows] += np.asarray(counts["n"], dtype=np.int64)
+            recent[rows] += np.asarray(counts["late"], dtype=np.int64)
+            loaded.add(connection.execute(_lines(vocabulary, columns, limit)).fetchnumpy(), columns)
+    with connect(memory_bytes, temp_dir) as connection:
+        categories = connection.execute(
+            f"""SELECT trim(split_part(coalesce(category, ''), '{_TOP_LEVEL}', 1)) AS top
+                FROM read_parquet({literal(vocabulary.items_path)}) ORDER BY item_row"""
+        ).fetchall()
+    history = loaded.history(_codes([row[0] for row in categories])[:n_items], n_offers)
+    return Past(
+        history=replace(history, popularity=popularity, recent_popularity=recent),
+        customers=loaded.customers,
+    )
+
+
+class _Loaded:
+    """Lines of partitions as they come; customers and values are numbered as they appear."""
+
+    def __init__(self) -> None:
+        self.customers: dict[bytes, int] = {}
+        self._parts: list[dict[str, Ints]] = []
+        self._values: dict[str, dict[str, int]] = {}
+        self._n_orders = 0
+
+    def add(self, lines: dict[str, Any], columns: Sequence[str]) -> None:
+        order = np.asarray(lines["order_row"], dtype=np.int64)
+        part = {
+            "customer": self._customers(lines["customer_hi"], lines["customer_lo"]),
+            "order": order + self._n_orders,
+        }
+        for name in ("ts_us", "item_row", "offer_row", "hour_of_week"):
+            part[name] = np.asarray(lines[name], dtype=np.int64)
+        for column in columns:
+            part[column] = self._coded(column, lines[column])
+        self._n_orders += int(order.max()) + 1 if order.size else 0
+        self._parts.append(part)
+
+    def history(self, item_category: Ints, n_offers: int) -> History:
+        def whole(name: str) -> Ints:
+            missing = [
+                part.get(name, np.full(part["order"].size, UNKNOWN, dtype=np.int64))
+                for part in self._parts
+            ]
+            return np.concatenate(missing) if missing else np.empty(0, dtype=np.int64)
+
+        context = {
+            column.removeprefix(CONTEXT_PREFIX): ContextColumn(
+                values=tuple(values), codes=whole(column)
+            )
+            for column, values in sorted(self._values.items())
+        }
+        return make_history(
+            customer=whole("customer"),
+            order=whole("order"),
+            ts_us=whole("ts_us"),
+            offer_row=whole("offer_row"),
+            item_row=whole("item_row"),
+            hour_of_week=whole("hour_of_week"),
+            context=context,
+            item_category=item_category,
+            n_customers=len(self.customers),
+            n_offers=n_offers,
+        )
+
+    def _customers(self, high: Any, low: Any) -> Ints:
+        codes = np.full(len(high), UNKNOWN, dtype=np.int64)
+        for place, (hi, lo) in enumerate(zip(high.tolist(), low.tolist(), strict=True)):
+            if hi or lo:
+                key = hi.to_bytes(8, "big") + lo.to_bytes(8, "big")
+                codes[place] = self.customers.setdefault(key, len(self.customers))
+        return codes
+
+    def _coded(self, column: str, texts: Any) -> Ints:
+        known = self._values.setdefault(column, {})
+        filled = np.ma.filled(np.ma.asarray(texts, dtype=object), None).tolist()
+        return np.array(
+            [UNKNOWN if text is None else known.setdefault(text, len(known)) for text in filled],
+            dtype=np.int64,
+        )
+
+
+def _lines(vocabulary: Vocabulary, columns: Sequence[str], limit: int) -> str:
+    """Lines of the sampled customers; a line whose item is in several offers comes once for each."""
+    extra = "".join(f", {quoted(column)}" for column in columns)
+    return f"""
+        SELECT o.order_row, customer_hi, customer_lo, ts_us, hour_of_week, b.item_row,
+               coalesce(i.offer_row::BIGINT, {UNKNOWN}) AS offer_row {extra}
+        FROM orders o JOIN basket_items b USING (order_row)
+        LEFT JOIN read_parquet({literal(vocabulary.item_offers_path)}) i USING (item_row)
+        SEMI JOIN (
+            SELECT DISTINCT owner FROM (
+                SELECT CASE WHEN customer_hi = 0 AND customer_lo = 0 THEN order_key
+                            ELSE customer_lo END AS owner FROM orders)
+            ORDER BY owner LIMIT {limit}
+        ) s ON s.owner = CASE WHEN customer_hi = 0 AND customer_lo = 0 THEN order_key
+                              ELSE customer_lo END
+        ORDER BY o.order_row, b.line, b.item_row, i.offer_row"""
+
+
+def _codes(texts: Sequence[str]) -> Ints:
+    """Texts numbered in sorted order, -1 for the empty one."""
+    known = {text: code for code, text in enumerate(sorted(set(texts) - {""}))}
+    return np.array([known.get(text, UNKNOWN) for text in texts], dtype=np.int64)
