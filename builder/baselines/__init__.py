@@ -1,0 +1,1 @@
+"""Known methods, learned from the same history as ours and printed beside it in every report."""

@@ -1,0 +1,108 @@
+"""How order lines become a history, and the steps all baselines share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builder.baselines import data, ranking
+from builder.baselines.data import ContextColumn
+from builder.metrics import Ints
+
+DAY_US = 86_400_000_000
+
+
+def rows(*values: int) -> Ints:
+    return np.array(values, dtype=np.int64)
+
+
+def test_history_sorts_by_customer_time_and_order() -> None:
+    history = data.make_history(
+        customer=rows(1, 0, 1),
+        order=rows(900, 500, 700),
+        ts_us=rows(30, 20, 10),
+        offer_row=rows(0, 1, 2),
+        item_row=rows(3, 4, 5),
+        hour_of_week=rows(7, 8, 9),
+        context={"device": ContextColumn(values=("phone", "desk"), codes=rows(0, 1, -1))},
+        item_category=np.zeros(6, dtype=np.int64),
+        n_customers=2,
+        n_offers=3,
+    )
+
+    assert history.customer.tolist() == [0, 1, 1]
+    assert history.order.tolist() == [0, 1, 2]
+    assert history.ts_us.tolist() == [20, 10, 30]
+    assert history.offer_row.tolist() == [1, 2, 0]
+    assert history.item_row.tolist() == [4, 5, 3]
+    assert history.hour_of_week.tolist() == [8, 9, 7]
+    assert history.context["device"].codes.tolist() == [1, -1, 0]
+    assert history.n_orders == 3
+
+
+def test_popularity_counts_orders_not_lines() -> None:
+    """Offer 0 stands twice in one order; the line without an offer counts nowhere."""
+    assert data.count_orders(rows(1, 1, 2, 2), rows(0, 0, 1, -1), n_offers=3).tolist() == [1, 1, 0]
+
+
+def test_recent_popularity_is_counted_from_the_last_line() -> None:
+    last = 100 * DAY_US
+    history = data.make_history(
+        customer=rows(0, 0, 0),
+        order=rows(1, 2, 3),
+        ts_us=rows(last - 28 * DAY_US, last - 28 * DAY_US + 1, last),
+        offer_row=rows(0, 1, 1),
+        item_row=rows(0, 1, 1),
+        hour_of_week=rows(-1, -1, -1),
+        context={},
+        item_category=rows(-1, -1),
+        n_customers=1,
+        n_offers=2,
+    )
+
+    assert history.popularity.tolist() == [1, 2]
+    assert history.recent_popularity.tolist() == [0, 2]
+
+
+def test_fill_up_goes_on_with_popular_offers() -> None:
+    filled = ranking.fill_up(rows(4, 2, 4), popular=rows(0, 1, 2, 3, 4), exclude=rows(0), k=4)
+
+    assert filled.tolist() == [4, 2, 1, 3]
+
+
+def test_fill_up_is_short_only_when_everything_is_excluded() -> None:
+    filled = ranking.fill_up(rows(1), popular=rows(0, 1, 2), exclude=rows(0, 2), k=3)
+
+    assert filled.tolist() == [1]
+
+
+@given(st.permutations(range(8)), st.lists(st.integers(0, 7)), st.integers(1, 10), st.data())
+def test_fill_up_keeps_its_promises(
+    popular: list[int], exclude: list[int], k: int, drawn: st.DataObject
+) -> None:
+    preferred = drawn.draw(st.lists(st.integers(0, 7), max_size=6))
+
+    filled = ranking.fill_up(rows(*preferred), rows(*popular), rows(*exclude), k).tolist()
+
+    assert len(filled) == len(set(filled)) == min(k, 8 - len(set(exclude)))
+    assert not set(filled) & set(exclude)
+    wanted = [offer for offer in dict.fromkeys(preferred) if offer not in exclude]
+    assert filled[: len(wanted)] == wanted[:k]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 9])
+def test_best_scored_breaks_ties_by_place(n: int) -> None:
+    """Offers 5, 6 and 7 score alike; the places say 7 before 5 before 6; 8 has no score."""
+    place = rows(0, 1, 2, 3, 4, 6, 7, 5, 8)
+
+    best = ranking.best_scored(rows(5, 6, 7, 8), np.array([1.0, 1.0, 1.0, 0.0]), place, n)
+
+    assert best.tolist() == [7, 5, 6][:n]
+
+
+def test_ranked_lists_of_an_owner_without_rows_is_empty() -> None:
+    lists = ranking.ranked_lists(rows(2, 0, 2), rows(5, 6, 7), (rows(9, 9, 1),), n_owners=3)
+
+    assert [lists.of(owner).tolist() for owner in range(3)] == [[6], [], [7, 5]]
