@@ -23,7 +23,7 @@ demo: $(READY) ## build a snapshot from real orders and serve it (ARGS=--no-serv
 	@$(BIN)/almanac demo $(ARGS)
 
 test: $(READY) ## run the tests (ARGS='-m slow' for the slow ones)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
 check: $(READY) ## lint, format, types and floors; changes nothing
 	@$(BIN)/ruff check
