@@ -1,0 +1,1 @@
+"""Measuring: benchmarks and, above all, what they cannot show."""

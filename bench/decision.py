@@ -1,0 +1,214 @@
+"""Decisions in process, no HTTP: full decisions by tier and cart beside a bare LMDB get.
+
+All contenders take turns within one run, a few hundred calls each, so that a slow minute of a
+shared machine slows them alike. What is not measured here: parsing, JSON, sockets, and a cold disk.
+"""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import perf_counter_ns, process_time_ns
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.synthetic import (
+    COUNTRIES,
+    DEVICES,
+    SECRET,
+    SOURCES,
+    Shape,
+    customer_id,
+    is_thin,
+    item_id,
+    write_synthetic,
+)
+from index.decide import decide
+from index.generation import Generation
+from index.layout import customer_key
+from index.request import CartLine, Request
+from index.snapshot import open_snapshot
+
+CARTS: Final = (0, 3, 10)
+_TURN: Final = 250
+_REQUESTS: Final = 4000
+_WARM_UP: Final = 500
+_MONDAY: Final = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """One thing that is called over and over.
+
+    Attributes:
+        name: as the report prints it.
+        call: called with the number of the call.
+    """
+
+    name: str
+    call: Callable[[int], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """Times of one contender.
+
+    Attributes:
+        name: whose.
+        nanoseconds: int64, one per call, the clock's own cost included.
+        cpu_ns: processor time of all calls together.
+    """
+
+    name: str
+    nanoseconds: NDArray[np.int64]
+    cpu_ns: int
+
+    def figures(self) -> dict[str, float]:
+        """Percentiles in microseconds, and calls per second of processor time."""
+        p50, p99, p999 = np.percentile(self.nanoseconds, [50, 99, 99.9]) / 1000.0
+        return {
+            "p50_us": round(float(p50), 2),
+            "p99_us": round(float(p99), 2),
+            "p999_us": round(float(p999), 2),
+            "per_cpu_second": round(len(self.nanoseconds) / (self.cpu_ns / 1e9), 1),
+        }
+
+
+def measure_decisions(shape: Shape, n_calls: int) -> tuple[list[Samples], dict[str, Any]]:
+    """Write a snapshot of a shape, open it, and time every contender.
+
+    Args:
+        shape: how large.
+        n_calls: timed calls of each contender.
+
+    Returns:
+        Samples, and facts about the snapshot.
+    """
+    with tempfile.TemporaryDirectory(prefix="almanac-bench-") as folder:
+        path = Path(folder) / "snapshot"
+        write_synthetic(path, shape)
+        started_ns = perf_counter_ns()
+        with open_snapshot(path, SECRET) as generation:
+            opened_ms = (perf_counter_ns() - started_ns) / 1e6
+            samples = _alternate(list(_contenders(generation, shape)), n_calls)
+            if generation.damaged:
+                raise AssertionError(f"{generation.damaged} damaged reads in a sound snapshot")
+            facts = {
+                "customers": shape.n_customers,
+                "offers": shape.n_offers,
+                "bytes": sum(entry.size for entry in generation.manifest.files),
+                "open_ms": round(opened_ms, 1),
+            }
+    return samples, facts
+
+
+def _contenders(generation: Generation, shape: Shape) -> Iterator[Contender]:
+    rng = np.random.default_rng(shape.seed + 1)
+    numbers = rng.integers(0, shape.n_customers, _REQUESTS).tolist()
+    keys = [customer_key(SECRET, customer_id(number)) for number in numbers]
+    transaction = generation.customers[0].reader()
+    yield Contender(name="raw LMDB get", call=lambda i: transaction.get(keys[i % _REQUESTS]))
+    for n_cart in CARTS:
+        individual = [
+            _request(rng, shape, _known(number, thin=False, shape=shape), n_cart)
+            for number in numbers
+        ]
+        yield _deciding(f"individual, {n_cart} cart items", generation, individual)
+    thin = [_request(rng, shape, _known(number, thin=True, shape=shape), 3) for number in numbers]
+    yield _deciding("thin, 3 cart items", generation, thin)
+    for n_cart in CARTS:
+        strangers = [_request(rng, shape, None, n_cart) for _ in numbers]
+        yield _deciding(f"context, {n_cart} cart items", generation, strangers)
+    yield _deciding("prior", generation, [Request(k=10)])
+    new_items = [_request(rng, shape, None, 1, new_item=True) for _ in numbers]
+    yield _deciding("context, 1 new item (vector search)", generation, new_items)
+
+
+def _deciding(name: str, generation: Generation, requests: list[Request]) -> Contender:
+    n = len(requests)
+    return Contender(name=name, call=lambda i: decide(generation, requests[i % n]))
+
+
+def _known(number: int, *, thin: bool, shape: Shape) -> str:
+    number -= number % 10
+    number = number if thin else number + 1
+    number %= shape.n_customers
+    assert is_thin(number) == thin
+    return customer_id(number)
+
+
+def _request(
+    rng: np.random.Generator,
+    shape: Shape,
+    customer: str | None,
+    n_cart: int,
+    *,
+    new_item: bool = False,
+) -> Request:
+    """A request of a busy hour: one moment, many shoppers.
+
+    Context values follow a shop's habits (most on the phone, most from two sources), so nearly all
+    requests share a few combinations, as they do in any one hour of a real shop.
+    """
+    old = shape.n_offers * 99 // 100
+    cart = (
+        (old + rng.integers(0, shape.n_offers - old, n_cart))
+        if new_item
+        else (old * rng.random(n_cart) ** 2).astype(int)
+    )
+    return Request(
+        placement="checkout",
+        customer_id=customer,
+        k=10,
+        at=_MONDAY + timedelta(hours=20, seconds=float(rng.integers(0, 3600))),
+        context={
+            "device": DEVICES[min(int(rng.exponential(0.6)), 2)],
+            "referrer_source": SOURCES[min(int(rng.exponential(1.0)), 4)],
+            "country": COUNTRIES[min(int(rng.exponential(1.5)), 19)],
+        },
+        cart=[CartLine(item_id=item_id(int(number))) for number in cart],
+    )
+
+
+def _alternate(contenders: list[Contender], n_calls: int) -> list[Samples]:
+    times = {contender.name: np.zeros(n_calls, dtype=np.int64) for contender in contenders}
+    cpu = dict.fromkeys(times, 0)
+    for contender in contenders:
+        for i in range(_WARM_UP):
+            contender.call(i)
+    with _no_collector():
+        for start in range(0, n_calls, _TURN):
+            for contender in contenders:
+                stop = min(start + _TURN, n_calls)
+                cpu[contender.name] += _turn(contender.call, times[contender.name], start, stop)
+    return [
+        Samples(name=contender.name, nanoseconds=times[contender.name], cpu_ns=cpu[contender.name])
+        for contender in contenders
+    ]
+
+
+def _turn(call: Callable[[int], object], times: NDArray[np.int64], start: int, stop: int) -> int:
+    cpu_ns = process_time_ns()
+    for i in range(start, stop):
+        began = perf_counter_ns()
+        call(i)
+        times[i] = perf_counter_ns() - began
+    return process_time_ns() - cpu_ns
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """Freeze the collector as the edge does after loading."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
