@@ -53,12 +53,12 @@ clean: ## remove the environment, the caches and what was packed; never data or 
 	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(READY): $(LOCKED) pyproject.toml
+$(READY): $(LOCKED)
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@rm -f .venv/ready-*
 	@touch $@
 
-$(LOCKED): requirements.lock
+$(LOCKED):
 	@python=; for try in $(PYTHONS); do \
 		if "$$try" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; \
 		then python=$$try; break; fi; \
