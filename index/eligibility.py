@@ -18,6 +18,8 @@ from typing import Any
 from index.codec import pack, unpack
 from index.request import Request
 
+_MAX_INT_BITS = 1024
+_MAX_BOUND = 1e15
 _OPERATORS = frozenset({"in", "not_in", "min", "max"})
 
 
@@ -32,7 +34,7 @@ def parse_rules(text: str) -> bytes:
     """
     try:
         rules = json.loads(text)
-    except json.JSONDecodeError as problem:
+    except (ValueError, RecursionError) as problem:
         raise ValueError(f"eligibility is not JSON: {problem}") from problem
     if not isinstance(rules, dict):
         raise ValueError('eligibility must be a JSON object such as {"country": ["US"]}')
@@ -78,8 +80,12 @@ def _clause(name: str, rule: Any) -> list[Any]:
         )
     bounds = [rule.get("min"), rule.get("max")]
     for bound in bounds:
-        if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int | float)):
+        if bound is None:
+            continue
+        if isinstance(bound, bool) or not isinstance(bound, int | float):
             raise ValueError(f"eligibility of {name!r}: min and max must be numbers, not {bound!r}")
+        if not abs(bound) <= _MAX_BOUND:
+            raise ValueError(f"eligibility of {name!r}: min and max must be finite, up to 1e15")
     return [name, _texts(name, rule.get("in")), _texts(name, rule.get("not_in")), *bounds]
 
 
@@ -104,6 +110,9 @@ def normal_value(value: str | float) -> str:
         return value.strip().lower()
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, int):
+        # Python refuses to spell integers of thousands of digits; no table holds one either.
+        return str(value) if value.bit_length() <= _MAX_INT_BITS else ""
     return str(int(value)) if isfinite(value) and value == int(value) else str(value)
 
 
@@ -117,7 +126,10 @@ def _number(text: str) -> float:
 def _cart_number(name: str, request: Request) -> float:
     if name == "cart_items":
         return float(len(request.cart))
-    return sum(
-        (line.unit_price or 0.0) * (1.0 if line.quantity is None else line.quantity)
-        for line in request.cart
-    )
+    try:
+        return sum(
+            (line.unit_price or 0.0) * (1.0 if line.quantity is None else line.quantity)
+            for line in request.cart
+        )
+    except OverflowError:
+        return float("inf")

@@ -27,6 +27,7 @@ OFFERS: Final = 4
 TABLE_KEY_BYTES: Final = {CUSTOMERS: 16, CONTEXTS: 4, ITEMS: 16, OFFERS: 4}
 
 KEY_BYTES: Final = 16
+_ITEM_DIGEST: Final = blake2b(digest_size=KEY_BYTES, person=b"almanac-item")
 NO_ROW: Final = 0xFFFFFFFF
 MAX_ROWS: Final = 0xFFFFFFFE
 
@@ -37,6 +38,18 @@ THIN_BELOW_ORDERS: Final = 3
 def customers_name(shard: int, n_shards: int) -> str:
     """File name of one hash shard of the customers table (`customers.lmdb` when there is one)."""
     return "customers.lmdb" if n_shards == 1 else f"customers-{shard:03d}.lmdb"
+
+
+def table_kind(name: str) -> int | None:
+    """Kind of table that a file name of a snapshot stands for; None for other files.
+
+    >>> table_kind("customers-003.lmdb") == CUSTOMERS, table_kind("model.msgpack")
+    (True, None)
+    """
+    if not name.endswith(".lmdb"):
+        return None
+    kinds = {"contexts": CONTEXTS, "items": ITEMS, "offers": OFFERS, "customers": CUSTOMERS}
+    return kinds.get(name.removesuffix(".lmdb").partition("-")[0])
 
 
 def shard_of(key: bytes, n_shards: int) -> int:
@@ -68,7 +81,9 @@ def secret_check(secret: bytes) -> str:
 
 def item_key(item_id: str) -> bytes:
     """Table key of an item: BLAKE2b-128 of its id (ids of items are no secret)."""
-    return blake2b(_text_bytes(item_id), digest_size=KEY_BYTES, person=b"almanac-item").digest()
+    digest = _ITEM_DIGEST.copy()
+    digest.update(_text_bytes(item_id))
+    return digest.digest()
 
 
 def row_key(row: int) -> bytes:

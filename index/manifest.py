@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct, field
@@ -20,7 +21,9 @@ from index.errors import (
 from index.layout import FORMAT_NAME, FORMAT_VERSION, MANIFEST_NAME
 from index.request import Request, Tier
 
-_CHUNK_BYTES = 1 << 20
+MAX_MANIFEST_BYTES: Final = 16 << 20
+_SEAL: Final = b',\n "manifest_sha256": "'
+_SEALED_END: Final = b'"\n}\n'
 
 
 class FileEntry(Struct, frozen=True, kw_only=True):
@@ -124,8 +127,14 @@ def file_digest(path: Path) -> str:
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """Bytes of `manifest.json`: indented for people, keys in a fixed order."""
-    return msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=1)
+    """Bytes of `manifest.json`: indented for people, keys in a fixed order, sealed.
+
+    The last member, `manifest_sha256`, is the digest of every byte before it, so that a manifest
+    changed by hand or by a bad disk is told from the one that was written.
+    """
+    text = msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=1)
+    body = text.removesuffix(b"\n}")
+    return b"".join((body, _SEAL, _hex_digest(body), _SEALED_END))
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -135,28 +144,21 @@ def read_manifest(directory: Path) -> Manifest:
         SnapshotNotFound: nothing is at the path.
         NotASnapshot: no manifest, or something else's.
         WrongVersion: a format this reader does not know.
-        Corrupt: not the fields a manifest has, or its ids contradict each other.
+        Corrupt: not the bytes that were written, or its ids contradict each other.
     """
     path = directory / MANIFEST_NAME
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as problem:
-        if not directory.exists():
-            raise SnapshotNotFound("nothing is there", path=directory) from problem
-        raise NotASnapshot(
-            f"has no {MANIFEST_NAME}",
-            path=directory,
-            hint="give the directory that `almanac build --out` wrote",
-        ) from problem
-    except NotADirectoryError as problem:
-        raise NotASnapshot("is a file; a snapshot is a directory", path=directory) from problem
+    data = _read_limited(path)
     _check_head(data, path)
+    _check_seal(data, path)
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
-    except msgspec.DecodeError as problem:
-        raise Corrupt(f"manifest is damaged: {problem}", path=path) from problem
+    except (msgspec.DecodeError, RecursionError) as problem:
+        raise Corrupt(f"the manifest is damaged: {problem}", path=path) from problem
     if model_id(manifest.files) != manifest.model_id:
         raise Corrupt("the listed files do not add up to the model id", path=path)
+    for entry in (*manifest.files, *manifest.reports):
+        if entry.name in {"", ".", ".."} or "/" in entry.name or "\0" in entry.name:
+            raise Corrupt(f"lists {entry.name!r}, which is no plain file name", path=path)
     return manifest
 
 
@@ -164,22 +166,25 @@ def check_sizes(directory: Path, entries: list[FileEntry]) -> None:
     """Check that each file is there with the size the manifest gives.
 
     Raises:
-        Incomplete: missing or short. Corrupt: longer.
+        Incomplete: missing or short. Corrupt: longer, or no file at all.
     """
     for entry in entries:
         path = directory / entry.name
         try:
-            size = path.stat().st_size
+            found = path.stat()
         except FileNotFoundError as problem:
             raise Incomplete("is missing", path=path, hint="copy the snapshot again") from problem
-        if size < entry.size:
-            raise Incomplete(
-                f"{size} bytes, the manifest says {entry.size}",
+        except OSError as problem:
+            raise Corrupt(f"cannot be looked at ({problem.strerror})", path=path) from problem
+        if not stat.S_ISREG(found.st_mode):
+            raise Corrupt("is no file", path=path, hint="copy the snapshot again")
+        if found.st_size != entry.size:
+            kind = Incomplete if found.st_size < entry.size else Corrupt
+            raise kind(
+                f"{found.st_size} bytes, the manifest says {entry.size}",
                 path=path,
                 hint="copy the snapshot again",
             )
-        if size > entry.size:
-            raise Corrupt(f"{size} bytes, the manifest says {entry.size}", path=path)
 
 
 def check_digest(directory: Path, entry: FileEntry) -> None:
@@ -211,10 +216,34 @@ def require_binding(path: Path, found: bytes, expected: str) -> None:
         )
 
 
+def _read_limited(path: Path) -> bytes:
+    directory = path.parent
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_MANIFEST_BYTES + 1)
+    except FileNotFoundError as problem:
+        if not directory.exists():
+            raise SnapshotNotFound("nothing is there", path=directory) from problem
+        raise NotASnapshot(
+            f"has no {MANIFEST_NAME}",
+            path=directory,
+            hint="give the directory that `almanac build --out` wrote",
+        ) from problem
+    except NotADirectoryError as problem:
+        raise NotASnapshot("is a file; a snapshot is a directory", path=directory) from problem
+    except OSError as problem:
+        raise NotASnapshot(f"cannot be read ({problem.strerror})", path=path) from problem
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise NotASnapshot(f"has more than {MAX_MANIFEST_BYTES} bytes", path=path)
+    return data
+
+
 def _check_head(data: bytes, path: Path) -> None:
     try:
         head = msgspec.json.decode(data, type=_Head)
-    except msgspec.DecodeError as problem:
+    except (msgspec.DecodeError, RecursionError) as problem:
+        if f'"{FORMAT_NAME}"'.encode() in data:
+            raise Corrupt(f"the manifest is damaged: {problem}", path=path) from problem
         raise NotASnapshot(f"is not our JSON ({problem})", path=path) from problem
     if head.format != FORMAT_NAME:
         raise NotASnapshot(f"is not an {FORMAT_NAME} manifest", path=path)
@@ -224,3 +253,17 @@ def _check_head(data: bytes, path: Path) -> None:
             path=path,
             hint="upgrade the side with the lower version",
         )
+
+
+def _check_seal(data: bytes, path: Path) -> None:
+    body, _, seal = data.rpartition(_SEAL)
+    if seal != _hex_digest(body) + _SEALED_END:
+        raise Corrupt(
+            "the manifest is not what was written: its own digest differs",
+            path=path,
+            hint="copy the snapshot again; a snapshot is never edited",
+        )
+
+
+def _hex_digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).hexdigest().encode()

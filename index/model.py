@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
 from index.arrays import Rows, Scores
 from index.codec import pack, unpack
-from index.errors import Corrupt, Incomplete, NotASnapshot, WrongVersion
+from index.errors import Corrupt, Incomplete, NotASnapshot, WriteFailed, WrongVersion
 from index.layout import FORMAT_NAME, FORMAT_VERSION
 from index.request import RepeatPolicy, Tier
 
 FeatureKind: TypeAlias = Literal["request", "hour_of_week", "category", "price_band"]
 ANY_PLACEMENT: Final = "*"
+SHARD_COUNTS: Final = tuple(1 << power for power in range(9))
 TIERS: Final[tuple[Tier, ...]] = ("individual", "thin", "context", "prior")
 
 
@@ -128,7 +131,13 @@ _PLAIN: Final = (
 
 
 def pack_model(model: Model) -> bytes:
-    """Bytes of `model.msgpack`; the same model gives the same bytes."""
+    """Bytes of `model.msgpack`; the same model gives the same bytes.
+
+    Raises:
+        WriteFailed: a reader would refuse the model, see `model_problem`.
+    """
+    if problem := model_problem(model):
+        raise WriteFailed(f"the model is not one to ship: {problem}")
     body: dict[str, Any] = {"format": FORMAT_NAME, "version": FORMAT_VERSION}
     body |= {name: getattr(model, name) for name in _PLAIN}
     body["prior"] = model.prior.astype("<f4").tobytes()
@@ -161,15 +170,20 @@ def unpack_model(data: bytes, path: Path) -> Model:
     Raises:
         NotASnapshot, WrongVersion, Corrupt: the bytes are not a model this reader knows.
     """
-    body = unpack(data)
+    try:
+        body = unpack(data)
+    except Corrupt as problem:
+        raise Corrupt(problem.what, path=path, hint="copy the snapshot again") from problem
     if not isinstance(body, dict) or body.get("format") != FORMAT_NAME:
         raise NotASnapshot("holds no model of ours", path=path)
-    if body["version"] != FORMAT_VERSION:
+    if body.get("version") != FORMAT_VERSION:
         raise WrongVersion(
-            f"model format {body['version']}, this reader knows {FORMAT_VERSION}", path=path
+            f"model format {body.get('version')}, this reader knows {FORMAT_VERSION}",
+            path=path,
+            hint="upgrade the side with the lower version",
         )
     try:
-        return Model(
+        model = Model(
             **{name: body[name] for name in _PLAIN},
             prior=np.frombuffer(body["prior"], "<f4"),
             prior_top={
@@ -183,8 +197,54 @@ def unpack_model(data: bytes, path: Path) -> Model:
             reserve=body["reserve"],
             placements=tuple(body["placements"]),
         )
-    except (KeyError, TypeError, ValueError) as problem:
+        found = model_problem(model)
+    except (AttributeError, KeyError, TypeError, ValueError) as problem:
         raise Corrupt(f"model lacks or garbles a part ({problem})", path=path) from problem
+    if found is not None:
+        raise Corrupt(f"the model is not one to decide with: {found}", path=path)
+    return model
+
+
+def model_problem(model: Model) -> str | None:
+    """What would make decisions fail or mislead, as a sentence; None when nothing would.
+
+    Decisions trust a model without looking again, so it is looked at once, by writer and reader.
+    """
+    n_offers, n_shards = model.n_offers, model.n_shards
+    tops = model.prior_top.values()
+    numbers = [
+        *(weight for tier in model.tiers.values() for weight in tier.weights.values()),
+        *(number for tier in model.tiers.values() for number in (tier.slope, tier.intercept)),
+        *model.reserve.values(),
+        model.cart_power,
+    ]
+    checks = (
+        (len(model.binding) == 16, "the binding has not 16 bytes"),
+        (n_shards in SHARD_COUNTS, f"{n_shards} shards are no power of two up to 256"),
+        (model.prior.shape == (n_offers,), f"the prior is not one number for {n_offers} offers"),
+        (bool(np.isfinite(model.prior).all()), "the prior has numbers that are not finite"),
+        (ANY_PLACEMENT in model.prior_top, "no best offers for any placement"),
+        (all((rows < n_offers).all() for rows in tops), "a best offer is no offer"),
+        (_are_worths(model.values, n_offers), "worths are not a finite number for each offer"),
+        (all(map(isfinite, numbers)), "a weight, slope or bound is not finite"),
+        (0.0 <= model.exploration <= 1.0, f"exploration {model.exploration} is no share"),
+        (len(model.placements) <= 64, "more than 64 placements"),
+        (list(model.price_edges_cents) == sorted(model.price_edges_cents), "price bands fall"),
+        (_is_timezone(model.timezone), f"{model.timezone!r} is no time zone this machine knows"),
+    )
+    return next((sentence for holds, sentence in checks if not holds), None)
+
+
+def _are_worths(values: Scores | None, n_offers: int) -> bool:
+    return values is None or (values.shape == (n_offers,) and bool(np.isfinite(values).all()))
+
+
+def _is_timezone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 def read_model(path: Path) -> Model:

@@ -16,13 +16,18 @@ _MAX_BYTES = 64
 
 
 def brand_secret(
-    brand: str, *, secret_file: Path | None = None, environ: Mapping[str, str] | None = None
+    brand: str,
+    *,
+    secret_file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    create: bool = True,
 ) -> bytes:
     """The secret that keys a brand's customer ids.
 
     Looked for in this order: `secret_file`; the environment's `ALMANAC_SECRET` (the text itself) or
     `ALMANAC_SECRET_FILE`; `$XDG_CONFIG_HOME/almanac/BRAND.key` (`~/.config` by default), which is
-    made with mode 0600, and said so on stderr, when it does not exist.
+    made with mode 0600, and said so on stderr, when it does not exist. Readers of a snapshot say
+    `create=False`: a secret made now opens nothing that was written before.
 
     Returns:
         16 to 64 bytes.
@@ -34,11 +39,11 @@ def brand_secret(
     if secret_file is not None:
         return _read(secret_file)
     if text := environ.get("ALMANAC_SECRET"):
-        return _checked(text.encode(), where="ALMANAC_SECRET")
+        return _checked(os.fsencode(text).strip(), where="ALMANAC_SECRET")
     if name := environ.get("ALMANAC_SECRET_FILE"):
         return _read(Path(name))
     path = _default_path(brand, environ)
-    return _read(path) if path.exists() else _create(path)
+    return _create(path) if create and not path.exists() else _read(path)
 
 
 def _default_path(brand: str, environ: Mapping[str, str]) -> Path:
@@ -69,9 +74,19 @@ def _checked(secret: bytes, *, where: str) -> bytes:
 
 def _create(path: Path) -> bytes:
     secret = secrets.token_hex(_MAX_BYTES // 2).encode()
+    aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(secret + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            # Of two processes that start together one wins, and neither reads half a secret.
+            path.hardlink_to(aside)
+        finally:
+            aside.unlink()
     except FileExistsError:
         return _read(path)
     except OSError as problem:
@@ -80,9 +95,5 @@ def _create(path: Path) -> bytes:
             path=path,
             hint="give --secret-file, or set ALMANAC_SECRET or ALMANAC_SECRET_FILE",
         ) from problem
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secret + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
     sys.stderr.write(f"made a new brand secret: {path} (keep it; edges need the same one)\n")
     return secret

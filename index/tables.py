@@ -51,6 +51,9 @@ class TableWriter:
         kind: `CUSTOMERS`, `CONTEXTS`, `ITEMS` or `OFFERS`.
         binding: 16 bytes that tie the tables of one build together.
         capacity_bytes: upper bound of keys plus values; the map is sized from it.
+
+    Raises:
+        WriteFailed: something is at the path, or the file cannot be made.
     """
 
     def __init__(self, path: Path, *, kind: int, binding: bytes, capacity_bytes: int) -> None:
@@ -60,18 +63,23 @@ class TableWriter:
         self._consumed = 0
         # B+tree pages and overflow pages waste at most about half; the file only grows as used.
         map_bytes = (_MIN_MAP_BYTES * 16 + 4 * capacity_bytes) // _MIN_MAP_BYTES * _MIN_MAP_BYTES
-        self._env = lmdb.open(
-            str(path),
-            subdir=False,
-            map_size=map_bytes,
-            lock=False,
-            meminit=True,
-            lib_version=0,
-            max_dbs=0,
-            sync=True,
-        )
-        self._txn = self._env.begin(write=True)
-        self._txn.put(HEADER_KEY, _HEADER.pack(TABLE_MAGIC, FORMAT_VERSION, kind, binding))
+        if path.exists():
+            raise WriteFailed("is there already; tables are never changed", path=path)
+        try:
+            self._env = lmdb.open(
+                str(path),
+                subdir=False,
+                map_size=map_bytes,
+                lock=False,
+                meminit=True,
+                lib_version=0,
+                max_dbs=0,
+                sync=True,
+            )
+            self._txn = self._env.begin(write=True)
+            self._txn.put(HEADER_KEY, _HEADER.pack(TABLE_MAGIC, FORMAT_VERSION, kind, binding))
+        except lmdb.Error as problem:
+            raise WriteFailed(f"LMDB cannot make it ({problem})", path=path) from problem
 
     def __enter__(self) -> Self:
         return self
@@ -141,7 +149,7 @@ class Table:
 
     A value returned by `get` is a view into the page cache. It is valid until `close`; reading it
     later ends the process, so callers decode inside their guard and keep no view.
-    Transactions are per thread: take one `reader()` for each.
+    A transaction serves one thread at a time: take one `reader()` for each.
     """
 
     def __init__(self, path: Path, *, kind: int) -> None:
@@ -157,7 +165,7 @@ class Table:
         self._closed = False
 
     def reader(self) -> TableTransaction:
-        """A read transaction for the calling thread; close it before the table."""
+        """A read transaction for one thread at a time; close it before the table."""
         return TableTransaction(self._env)
 
     def populate(self) -> None:
@@ -176,7 +184,7 @@ class Table:
 
 
 class TableTransaction:
-    """A long-lived read transaction of one thread on an immutable file."""
+    """A long-lived read transaction on an immutable file, for one thread at a time."""
 
     __slots__ = ("_env", "_txn", "get")
 

@@ -53,7 +53,12 @@ def write_vectors(path: Path, vectors: Vectors) -> str:
         clustering.max_points_per_centroid = _TRAIN_PER_LIST
         built.train(vectors)
     built.add(vectors)
-    faiss.write_index(built, str(path))
+    try:
+        faiss.write_index(built, str(path))
+    except RuntimeError as problem:
+        raise WriteFailed(
+            f"FAISS cannot write it ({_last_sentence(problem)})", path=path
+        ) from problem
     with path.open("rb") as file:
         os.fsync(file.fileno())
         written = os.fstat(file.fileno()).st_size

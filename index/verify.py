@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from index.decide import decide_for_key
-from index.errors import Corrupt
+from index.errors import Corrupt, Incomplete, SnapshotError
 from index.generation import Generation
-from index.manifest import Golden, Manifest, check_digest, check_sizes, read_manifest
+from index.layout import MODEL_NAME, table_kind
+from index.manifest import (
+    FileEntry,
+    Golden,
+    Manifest,
+    check_digest,
+    check_sizes,
+    read_manifest,
+    require_binding,
+)
+from index.model import read_model
 from index.snapshot import open_snapshot
-from index.tables import structure_problems
+from index.tables import Table, structure_problems
 
 SCORE_TOLERANCE = 1e-3
 """How far scores may lie apart between processors; tables and order must agree exactly."""
@@ -28,11 +39,10 @@ def verify_snapshot(path: Path, *, deep: bool = False) -> Iterator[str]:
     """
     manifest = read_manifest(path)
     yield f"manifest {manifest.snapshot_id}, format {manifest.version}, brand {manifest.brand}"
-    check_sizes(path, [*manifest.files, *manifest.reports])
-    yield f"{len(manifest.files) + len(manifest.reports)} files of the listed sizes"
-    for entry in [*manifest.files, *manifest.reports]:
-        check_digest(path, entry)
-    yield "every file has the listed digest"
+    listed = [*manifest.files, *manifest.reports]
+    for entry in listed:
+        _check_file(path, entry, manifest)
+    yield f"{len(listed)} files have the listed sizes and digests"
     if deep:
         yield from _verify_structure(path, manifest)
     with open_snapshot(path) as generation:
@@ -74,6 +84,29 @@ def _agree(golden: Golden, rows: list[int], scores: list[float]) -> bool:
         if row in expected and abs(expected[row] - score) > SCORE_TOLERANCE:
             return False
     return True
+
+
+def _check_file(directory: Path, entry: FileEntry, manifest: Manifest) -> None:
+    try:
+        check_sizes(directory, [entry])
+        check_digest(directory, entry)
+    except (Corrupt, Incomplete):
+        path = directory / entry.name
+        if (found := _binding_of(path)) is not None:
+            require_binding(path, found, manifest.binding)
+        raise
+
+
+def _binding_of(path: Path) -> bytes | None:
+    """Which build a file says it belongs to; None when it cannot say."""
+    with suppress(SnapshotError):
+        if path.name == MODEL_NAME:
+            return read_model(path).binding
+        if (kind := table_kind(path.name)) is not None:
+            table = Table(path, kind=kind)
+            table.close()
+            return table.binding
+    return None
 
 
 def _verify_structure(path: Path, manifest: Manifest) -> Iterator[str]:

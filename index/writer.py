@@ -77,7 +77,12 @@ class SnapshotWriter:
 
     def __enter__(self) -> Self:
         shutil.rmtree(self.aside, ignore_errors=True)
-        self.aside.mkdir(parents=True)
+        try:
+            self.aside.mkdir(parents=True)
+        except OSError as problem:
+            raise WriteFailed(
+                f"no directory can be made there ({problem.strerror})", path=self.out_dir
+            ) from problem
         return self
 
     def __exit__(
@@ -203,6 +208,8 @@ class SnapshotWriter:
         golden = []
         with open_snapshot(self.aside) as generation:
             for key, request in requests:
+                if request.customer_id is not None:
+                    raise WriteFailed("a golden request names a customer id; give its key instead")
                 decision = decide_for_key(generation, request, key)
                 golden.append(
                     Golden(
