@@ -136,7 +136,7 @@ def _model(shape: Shape, prior: np.ndarray[tuple[int], np.dtype[np.float32]]) ->
         n_contexts += len(values)
         kind = name if name in ("hour_of_week", "category", "price_band") else "request"
         features.append(Feature(name=name, kind=kind, rows=rows))  # type: ignore[arg-type]
-    weights = dict.fromkeys(("prior", "personal", "cart", "viewed", "similar"), 0.9)
+    weights = dict.fromkeys(("personal", "cart", "viewed", "similar"), 0.9)
     weights |= dict.fromkeys((f"context:{name}" for name in names), 0.4)
     return Model(
         brand="bench",
@@ -204,7 +204,7 @@ def _items(shape: Shape, rng: np.random.Generator) -> Iterator[tuple[bytes, byte
             0 if is_new else 100,
             int(rng.integers(50, 5000)),
             NO_ROW if is_new else _FIRST_CATEGORY + row % CATEGORIES,
-            np.array([row], dtype=np.uint32),
+            (row,),
             rows,
             rng.gamma(2.0, 0.7, len(rows)).astype(np.float32),
             np.full(len(rows), 9, dtype=np.uint32),

@@ -251,7 +251,7 @@ def _item_records(learned: Learned) -> Iterator[tuple[bytes, bytes]]:
             int(learned.item_orders[row]),
             NO_PRICE if price is None else min(price, NO_PRICE - 1),
             category_row(normal_value(path), categories) if path else NO_ROW,
-            np.array(learned.own_offers[row], dtype=np.uint32),
+            learned.own_offers[row],
             *_by_row(*learned.affinity.row(row)),
             vector if vector.any() else nothing,
         )

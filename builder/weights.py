@@ -27,6 +27,7 @@ CART_POWERS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 MIN_CASES: Final = 50
 _CART_DERIVED: Final = ("cart", "context:category", "context:price_band")
 _RIDGE: Final = 1e-3
+_MIN_PRIOR_WEIGHT: Final = 0.05
 _CALIBRATED_PLACES: Final = 20
 _WITHHELD_EVERY: Final = 5
 
@@ -93,15 +94,16 @@ def learn_weights(
     for tier in TIERS:
         if tier in sheets:
             values = sheets[tier].damped(names, power)
-            weights, _ = fit_conditional_logit(values, sheets[tier].is_bought, sheets[tier].starts)
+            fitted, _ = fit_conditional_logit(values, sheets[tier].is_bought, sheets[tier].starts)
+            weights = fitted / fitted[0]
             slope, intercept = _calibrate(values @ weights, sheets[tier])
             found[tier] = TierModel(
-                weights=dict(zip(names, map(float, weights), strict=True)),
+                weights=dict(zip(signals, map(float, weights[1:]), strict=True)),
                 slope=slope,
                 intercept=intercept,
             )
     return Learned(
-        tiers=_filled(found, names),
+        tiers=_filled(found, signals),
         cart_power=power,
         n_cases={tier: len(sheets[tier].starts) if tier in sheets else 0 for tier in TIERS},
     )
@@ -118,7 +120,8 @@ def fit_conditional_logit(
         starts: int64, shape (n_cases,), rising from 0.
 
     Returns:
-        Weights (float64, shape (m,)) and the mean loss per case (nats).
+        Weights (float64, shape (m,)) and the mean loss per case (nats). The first weight, the
+        prior's, is at least 0.05: the others are told relative to it.
     """
     sizes = np.diff(np.append(starts, len(values)))
     case = np.repeat(np.arange(len(starts)), sizes)
@@ -141,7 +144,7 @@ def fit_conditional_logit(
         )
 
     start = np.where(np.arange(values.shape[1]) == 0, scale, 0.1 * scale)
-    bounds = [(0.0, None)] * values.shape[1]
+    bounds = [(_MIN_PRIOR_WEIGHT * scale[0], None), *[(0.0, None)] * (values.shape[1] - 1)]
     result = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
     return np.asarray(result.x / scale), float(result.fun)
 

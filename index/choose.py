@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from index.arrays import Rows
+from index.arrays import Scores
 from index.eligibility import is_eligible, normal_value
 from index.generation import Generation, Reader
 from index.model import ANY_PLACEMENT, TierModel
@@ -23,10 +23,12 @@ from index.records import (
     OfferRecord,
 )
 from index.request import MAX_K, ChosenOffer, Request
-from index.score import REFUSED, CandidateRows, CandidateScores
+from index.score import CandidateRows
 
-_SPARE: Final = 6
+_SPARE: Final = 8
 _LAST_RESORT: Final = 2000
+_MAX_LOGIT: Final = 60.0
+_BOUND_AMONG: Final = 256
 EXPLORED_PLACES: Final = 10
 """How many next-best offers share the exploring last place."""
 
@@ -39,7 +41,7 @@ class Chooser:
 
     Args:
         generation: the open snapshot.
-        reader: this thread's way into it.
+        reader: the caller's way into it.
         request: the question.
         tier: weights and calibration that the scores were made with.
     """
@@ -58,13 +60,13 @@ class Chooser:
         self._facts: Mapping[str, str] | None = None
 
     def choose(
-        self, rows: CandidateRows, scores: CandidateScores, banned: Rows, decision_id: bytes
+        self, rows: CandidateRows, scores: Scores, banned: set[int], decision_id: bytes
     ) -> list[ChosenOffer]:
         """The best `k` offers that may be shown.
 
         Args:
             rows: candidate rows.
-            scores: their scores; `REFUSED` ones are left out.
+            scores: their scores.
             banned: offers that must not be shown, candidates or not.
             decision_id: what exploration draws from.
         """
@@ -73,40 +75,57 @@ class Chooser:
         exploring = model.exploration > 0.0
         needed = wanted + EXPLORED_PLACES - 1 if exploring else wanted
         utility = scores if model.values is None else self._worth(rows, scores)
+        offer_of, names, reserve = self._reader.offer, self._names, self._reserve()
+        slope, intercept = -self._tier.slope, -self._tier.intercept
         shown: list[ChosenOffer] = []
+        passed = banned.copy()
         for row, score in chain(
-            _best_first(rows, scores, utility, needed + _SPARE), self._last_resort(rows, banned)
+            _best_first(rows, scores, utility, needed + _SPARE + len(banned)),
+            self._last_resort(rows, passed, shown),
         ):
-            record = self._reader.offer(row)
-            if record is None or not self._may_show(record):
+            if row in passed or (offer := offer_of(row)) is None:
                 continue
-            chosen = self._chosen(record, score, len(shown) + 1)
-            if self._is_below_reserve(chosen, record):
+            passed.add(row)
+            if (names or offer.flags != OFFER_AVAILABLE) and not self.may_show(offer):
+                continue
+            probability = 1.0 / (1.0 + exp(min(slope * score + intercept, _MAX_LOGIT)))
+            if reserve is not None and not self._worth_of(offer, probability) >= reserve:
                 break
-            shown.append(chosen)
-            if len(shown) == needed:
+            rank = len(shown) + 1
+            shown.append(
+                ChosenOffer(offer.offer_id, row, rank, score, probability, 1.0, offer.fragment)
+            )
+            if rank == needed:
                 break
         return self._explore(shown, wanted, decision_id) if exploring else shown
 
-    def _worth(self, rows: CandidateRows, scores: CandidateScores) -> CandidateScores:
+    def _worth(self, rows: CandidateRows, scores: Scores) -> Scores:
         values = self._generation.model.values
         assert values is not None
         with np.errstate(over="ignore"):
             odds = np.exp(-(self._tier.slope * scores + self._tier.intercept))
-        worth = values.take(rows) / (1.0 + odds)
-        worth[scores == REFUSED] = REFUSED
+        worth: Scores = values.take(rows) / (1.0 + odds)
         return worth
 
-    def _last_resort(self, rows: CandidateRows, banned: Rows) -> Iterator[tuple[int, float]]:
-        """Further offers by prior, when too few candidates may be shown."""
-        model = self._generation.model
-        tried = {*rows.tolist(), *banned.tolist()}
-        weight = self._tier.weights.get("prior", 1.0)
-        for row in self._generation.prior_order[: len(tried) + _LAST_RESORT].tolist():
-            if row not in tried:
-                yield row, float(model.prior[row]) * weight
+    def _last_resort(
+        self, rows: CandidateRows, banned: set[int], shown: list[ChosenOffer]
+    ) -> Iterator[tuple[int, float]]:
+        """Further offers by prior, when too few candidates may be shown.
 
-    def _may_show(self, offer: OfferRecord) -> bool:
+        A short list is settled for after some thousand; an empty one only after all.
+        """
+        prior, order = self._generation.model.prior, self._generation.prior_order
+        tried = {*rows.tolist(), *banned}
+        step = len(tried) + _LAST_RESORT
+        for start in range(0, len(order), step):
+            if start and shown:
+                return
+            for row in order[start : start + step].tolist():
+                if row not in tried:
+                    yield row, float(prior[row])
+
+    def may_show(self, offer: OfferRecord) -> bool:
+        """Whether an offer is available now, here, for this request, and was not asked away."""
         flags = offer.flags
         if offer.offer_id in self._names or not flags & OFFER_AVAILABLE:
             return False
@@ -143,22 +162,13 @@ class Chooser:
             self._facts |= {"placement": normal_value(self._request.placement)}
         return self._facts
 
-    def _chosen(self, offer: OfferRecord, score: float, rank: int) -> ChosenOffer:
-        logit = self._tier.slope * score + self._tier.intercept
-        probability = 1.0 / (1.0 + exp(-min(max(logit, -60.0), 60.0)))
-        return ChosenOffer(
-            offer.offer_id, offer.offer_row, rank, score, probability, 1.0, offer.fragment
-        )
+    def _reserve(self) -> float | None:
+        """The least worth to show here; None when anything may be shown."""
+        bounds = self._generation.model.reserve
+        return bounds.get(self._request.placement, bounds.get(ANY_PLACEMENT)) if bounds else None
 
-    def _is_below_reserve(self, chosen: ChosenOffer, offer: OfferRecord) -> bool:
-        model = self._generation.model
-        if not model.reserve:
-            return False
-        reserve = model.reserve.get(self._request.placement, model.reserve.get(ANY_PLACEMENT))
-        if reserve is None:
-            return False
-        worth = chosen.probability if model.values is None else chosen.probability * offer.value
-        return not worth >= reserve
+    def _worth_of(self, offer: OfferRecord, probability: float) -> float:
+        return probability if self._generation.model.values is None else probability * offer.value
 
     def _explore(
         self, shown: list[ChosenOffer], wanted: int, decision_id: bytes
@@ -186,22 +196,20 @@ class Chooser:
 
 
 def _best_first(
-    rows: CandidateRows, scores: CandidateScores, utility: CandidateScores, first: int
+    rows: CandidateRows, scores: Scores, utility: Scores, first: int
 ) -> Iterator[tuple[int, float]]:
     """Candidates by falling utility, ties by row: the first cheaply, the rest when asked."""
-    n = len(rows)
-    if n > 2 * first:
-        bound = np.partition(utility, n - first)[n - first]
-        if bound > REFUSED:
-            yield from _sorted(rows, scores, utility, np.flatnonzero(utility >= bound))
-            rest = np.flatnonzero((utility < bound) & (utility > REFUSED))
-            yield from _sorted(rows, scores, utility, rest)
-            return
-    yield from _sorted(rows, scores, utility, np.flatnonzero(utility > REFUSED))
+    if len(rows) > _BOUND_AMONG >= 2 * first:
+        # The m-th best of some is never better than the m-th best of all.
+        bound = np.partition(utility[:_BOUND_AMONG], _BOUND_AMONG - first)[_BOUND_AMONG - first]
+        yield from _sorted(rows, scores, utility, np.flatnonzero(utility >= bound))
+        yield from _sorted(rows, scores, utility, np.flatnonzero(utility < bound))
+    else:
+        yield from _sorted(rows, scores, utility, np.arange(len(rows)))
 
 
 def _sorted(
-    rows: CandidateRows, scores: CandidateScores, utility: CandidateScores, places: CandidateRows
+    rows: CandidateRows, scores: Scores, utility: Scores, places: CandidateRows
 ) -> Iterable[tuple[int, float]]:
-    order = places[np.lexsort((rows[places], -utility[places]))]
-    return zip(rows[order].tolist(), scores[order].tolist(), strict=True)
+    order = places.take(np.lexsort((rows.take(places), -utility.take(places))))
+    return zip(rows.take(order).tolist(), scores.take(order).tolist(), strict=True)

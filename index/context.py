@@ -9,10 +9,11 @@ from datetime import datetime, tzinfo
 from index.eligibility import normal_value
 from index.layout import NO_ROW
 from index.model import Feature, FeatureKind, Model
-from index.records import NO_PRICE, ItemRecord
+from index.records import NO_PRICE, ItemView
 from index.request import CartLine, ContextValue
 
 CATEGORY_SEPARATOR = " > "
+_MAX_PRICE = 1e12
 
 
 class ContextLookup:
@@ -76,7 +77,7 @@ class ContextLookup:
             return category_row(text, feature.rows)
         return feature.rows.get(text, NO_ROW)
 
-    def cart_rows(self, line: CartLine, item: ItemRecord | None) -> tuple[int, int]:
+    def cart_rows(self, line: CartLine, item: ItemView | None) -> tuple[int, int]:
         """Category and price-band rows of one cart line; `NO_ROW` for what is not known."""
         if item is not None and item.category_row != NO_ROW:
             category = item.category_row
@@ -85,7 +86,7 @@ class ContextLookup:
         else:
             category = NO_ROW
         if line.unit_price is not None:
-            band = self._band(line.unit_price * 100.0)
+            band = self._band(min(line.unit_price, _MAX_PRICE) * 100.0)
         elif item is not None and item.price_cents != NO_PRICE:
             band = self._band(item.price_cents)
         else:

@@ -8,20 +8,14 @@ decisions and the edge all call this function, so there is no skew between them.
 
 from __future__ import annotations
 
-import struct
 from hashlib import blake2b
-from typing import Final
 
 from index.choose import Chooser
-from index.explain import banned_rows, with_reasons
+from index.explain import banned_offers, with_reasons
 from index.gather import gather
-from index.generation import Generation, Reader
+from index.generation import DAMAGE, Generation, Reader
 from index.request import MAX_K, ChosenOffer, Decision, Request
-from index.score import add_up, refuse
-from index.tables import TableError
-
-_DAMAGE: Final = (TableError, IndexError, ValueError, struct.error)
-"""What reading a damaged page or record raises."""
+from index.score import add_up
 
 
 def decide(generation: Generation, request: Request) -> Decision:
@@ -50,12 +44,12 @@ def decide_for_key(generation: Generation, request: Request, key: bytes | None) 
     reader = generation.enter()
     try:
         return _decide(generation, reader, request, key)
-    except _DAMAGE:
+    except DAMAGE:
         generation.damaged += 1
         reader.renew()
-        return _safe_decision(generation, request, key)
+        return _safe_decision(generation, reader, request, key)
     finally:
-        generation.leave()
+        generation.leave(reader)
 
 
 def _decide(
@@ -64,9 +58,7 @@ def _decide(
     model = generation.model
     found = gather(generation, reader, request, key)
     rows, scores = add_up(model, generation.lookup, reader, found, request.placement)
-    banned = banned_rows(found, request, model)
-    if len(banned):
-        refuse(reader, rows, scores, banned)
+    banned = banned_offers(found, request, model)
     decision_id = _decision_id(generation, request, key)
     chooser = Chooser(generation, reader, request, model.tiers[found.tier])
     chosen = chooser.choose(rows, scores, banned, decision_id)
@@ -84,11 +76,19 @@ def _decision_id(generation: Generation, request: Request, key: bytes | None) ->
     return digest.digest()
 
 
-def _safe_decision(generation: Generation, request: Request, key: bytes | None) -> Decision:
-    names = {*request.exclude, *request.declined, *(line.item_id for line in request.cart)}
-    wanted = min(max(request.k, 1), MAX_K)
-    usable = [offer for offer in generation.safe_offers if offer.offer_id not in names][:wanted]
+def _safe_decision(
+    generation: Generation, reader: Reader, request: Request, key: bytes | None
+) -> Decision:
+    # Reads no table: what may be shown is known from the records kept in memory.
     prior = generation.model.prior
+    chooser = Chooser(generation, reader, request, generation.model.tiers["prior"])
+    in_cart = {line.item_id for line in request.cart}
+    wanted = min(max(request.k, 1), MAX_K)
+    usable = [
+        offer
+        for offer in generation.safe_offers
+        if offer.offer_id not in in_cart and chooser.may_show(offer)
+    ][:wanted]
     return Decision(
         _decision_id(generation, request, key).hex(),
         request.request_id or "",

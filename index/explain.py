@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from index.context import ContextLookup
 from index.gather import Gathered, gather
 from index.generation import Generation, Reader
 from index.model import ANY_PLACEMENT, Model
-from index.records import ItemRecord
+from index.records import ItemView
 from index.request import ChosenOffer, Reason, Request, Tier
 
 
@@ -46,7 +46,7 @@ def signal_rows(
     in_cart = found.n_cart**-model.cart_power if found.n_cart else 1.0
     in_view = found.n_viewed**-model.cart_power if found.n_viewed else 1.0
     parts = [
-        *_context_rows(lookup, reader, found.context_rows, 1.0),
+        *_context_rows(lookup, reader, dict.fromkeys(found.context_rows, 1), 1.0),
         *(_item_row("cart", item, in_cart) for item in found.cart),
         *_context_rows(lookup, reader, found.cart_context_rows, in_cart),
         *(_item_row("viewed", item, in_view) for item in found.viewed),
@@ -55,22 +55,23 @@ def signal_rows(
         source = "personal"
         parts.append(SignalRow(source, source, 1.0, one.rows, one.values, one.counts, one.n_orders))
     if found.similar is not None:
-        rows, values = found.similar
+        rows = np.frombuffer(found.similar.rows_bytes, np.uint32)
+        values = np.frombuffer(found.similar.values_bytes, np.float32)
         nothing = np.zeros(len(rows), np.uint32)
         parts.append(SignalRow("similar", "similar", 1.0, rows, values, nothing, 0))
     return parts
 
 
 def _context_rows(
-    lookup: ContextLookup, reader: Reader, context_rows: Iterable[int], damping: float
+    lookup: ContextLookup, reader: Reader, context_rows: Mapping[int, int], damping: float
 ) -> Iterator[SignalRow]:
-    for row in context_rows:
+    for row, times in context_rows.items():
         if (record := reader.context(row)) is not None:
             values, counts = record.values, record.counts
             yield SignalRow(
                 lookup.signals[row],
                 lookup.names[row],
-                damping,
+                damping * times,
                 record.rows,
                 values,
                 counts,
@@ -78,7 +79,7 @@ def _context_rows(
             )
 
 
-def _item_row(signal: str, item: ItemRecord, damping: float) -> SignalRow:
+def _item_row(signal: str, item: ItemView, damping: float) -> SignalRow:
     source = f"item {item.item_row}"
     return SignalRow(signal, source, damping, item.rows, item.values, item.counts, item.n_orders)
 
@@ -129,18 +130,17 @@ def signal_matrix(
             if part.signal in signals:
                 column = 1 + signals.index(part.signal)
                 values[np.searchsorted(rows, part.rows), column] += part.values * part.damping
-        keep = ~np.isin(rows, banned_rows(found, request, model))
+        keep = ~np.isin(rows, list(banned_offers(found, request, model)))
         return SignalMatrix(found.tier, rows[keep], ("prior", *signals), values[keep])
     finally:
-        generation.leave()
+        generation.leave(reader)
 
 
-def banned_rows(found: Gathered, request: Request, model: Model) -> Rows:
+def banned_offers(found: Gathered, request: Request, model: Model) -> set[int]:
     """Offers not to be shown: in the cart, excluded, refused, or bought where repeats are out."""
-    banned = found.banned
     if found.customer is not None and repeat_policy(request, model) == "exclude":
-        banned = [*banned, found.customer.history]
-    return np.concatenate(banned) if banned else np.empty(0, dtype=np.uint32)
+        return found.banned.union(found.customer.history.tolist())
+    return found.banned
 
 
 def repeat_policy(request: Request, model: Model) -> str:
@@ -183,12 +183,10 @@ def _reasons(
     reader: Reader,
 ) -> list[Reason]:
     record = reader.offer(offer_row)
-    prior, prior_weight = float(generation.model.prior[offer_row]), weights.get("prior", 1.0)
+    prior = float(generation.model.prior[offer_row])
     orders = record.n_orders if record is not None else 0
     n_orders = generation.manifest.counts["orders"]
-    reasons = [
-        Reason("prior", "prior", prior_weight, prior, prior_weight * prior, orders, n_orders)
-    ]
+    reasons = [Reason("prior", "prior", 1.0, prior, prior, orders, n_orders)]
     for part in parts:
         place = np.flatnonzero(part.rows == offer_row)
         if len(place):

@@ -7,11 +7,11 @@ from itertools import islice
 
 import numpy as np
 
-from index.arrays import Rows, Scores, Vector
+from index.arrays import Vector
 from index.context import ContextLookup
-from index.generation import Generation, Reader
+from index.generation import Generation, Reader, SummedRow
 from index.layout import NO_ROW, THIN_BELOW_ORDERS
-from index.records import CustomerRecord, ItemRecord
+from index.records import CustomerView, ItemView
 from index.request import CartLine, Request, Tier
 
 MAX_CART_ROWS = 32
@@ -28,7 +28,7 @@ class Gathered:
         context_rows: rows of the moment and of the caller's context, rising.
         cart: records of the cart's items that have an affinity row.
         viewed: records of viewed items that have one.
-        cart_context_rows: category and price-band rows of the cart lines; repeats count.
+        cart_context_rows: how many cart lines stand in each category and price-band row.
         n_cart: lines that say anything; the cart's damping divides by a power of it.
         n_viewed: likewise for viewed items.
         similar: offers and similarities from the vector search; None when it was not needed.
@@ -37,16 +37,16 @@ class Gathered:
     """
 
     tier: Tier
-    customer: CustomerRecord | None
+    customer: CustomerView | None
     context_rows: tuple[int, ...]
-    cart: list[ItemRecord]
-    viewed: list[ItemRecord]
-    cart_context_rows: list[int]
+    cart: list[ItemView]
+    viewed: list[ItemView]
+    cart_context_rows: dict[int, int]
     n_cart: int
     n_viewed: int
-    similar: tuple[Rows, Scores] | None
+    similar: SummedRow | None
     strangers: list[Vector]
-    banned: list[Rows]
+    banned: set[int]
 
 
 def gather(
@@ -61,7 +61,7 @@ def gather(
 
     Args:
         generation: the open snapshot.
-        reader: this thread's way into it.
+        reader: the caller's way into it.
         request: the question.
         key: table key of the customer, None for nobody.
         withhold_affinity: pretend that no item has an affinity row, to learn what the vector search
@@ -75,12 +75,12 @@ def gather(
         context_rows=lookup.rows(request.at, request.context),
         cart=[],
         viewed=[],
-        cart_context_rows=[],
+        cart_context_rows={},
         n_cart=0,
         n_viewed=0,
         similar=None,
         strangers=[],
-        banned=[],
+        banned=set(),
     )
     if request.cart:
         _gather_cart(reader, lookup, request.cart, found, withhold_affinity=withhold_affinity)
@@ -88,7 +88,7 @@ def gather(
         _gather_viewed(reader, request, found, withhold_affinity=withhold_affinity)
     for item_id in (*request.exclude, *request.declined):
         if (item := reader.item(item_id)) is not None:
-            found.banned.append(item.own_offers)
+            found.banned.update(item.own_offers)
     if found.strangers:
         found.similar = _search(generation, found.strangers)
     if customer is not None:
@@ -110,21 +110,24 @@ def _gather_cart(
     for place, line in enumerate(cart):
         item = reader.item(line.item_id)
         if item is not None:
-            found.banned.append(item.own_offers)
+            found.banned.update(item.own_offers)
         if place < first_counted:
             continue
         category, band = lookup.cart_rows(line, item)
-        if item is not None and len(item.rows) and not withhold_affinity:
+        if item is not None and item.n and not withhold_affinity:
             found.cart.append(item)
-        elif item is not None and len(item.vector):
+        elif item is not None and item.has_vector:
             found.strangers.append(item.vector)
         elif category != NO_ROW:
             record = reader.context(category)
-            if record is not None and len(record.vector):
+            if record is not None and record.has_vector:
                 found.strangers.append(record.vector)
-        rows = [row for row in (category, band) if row != NO_ROW]
-        found.cart_context_rows += rows
-        found.n_cart += item is not None or bool(rows)
+        rows = found.cart_context_rows
+        if category != NO_ROW:
+            rows[category] = rows.get(category, 0) + 1
+        if band != NO_ROW:
+            rows[band] = rows.get(band, 0) + 1
+        found.n_cart += item is not None or category != NO_ROW or band != NO_ROW
 
 
 def _gather_viewed(
@@ -143,17 +146,20 @@ def _gather_viewed(
         if item is None:
             continue
         found.n_viewed += 1
-        if len(item.rows) and not withhold_affinity:
+        if item.n and not withhold_affinity:
             found.viewed.append(item)
-        elif len(item.vector):
+        elif item.has_vector:
             found.strangers.append(item.vector)
 
 
-def _search(generation: Generation, strangers: list[Vector]) -> tuple[Rows, Scores] | None:
+def _search(generation: Generation, strangers: list[Vector]) -> SummedRow | None:
     if generation.vectors is None:
         return None
     query: Vector = np.array(strangers, dtype=np.float32).sum(axis=0)
     norm = float(np.linalg.norm(query))
     if not norm > 0.0:
         return None
-    return generation.vectors.nearest(query / np.float32(norm), generation.model.similar_top)
+    rows, values = generation.vectors.nearest(
+        query / np.float32(norm), generation.model.similar_top
+    )
+    return SummedRow(rows.tobytes(), values.tobytes(), len(rows))

@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index.arrays import Rows, Scores
+from index.arrays import Rows
 from index.context import ContextLookup
+from index.kept import Kept
 from index.layout import NO_ROW, customer_key, item_key, row_key, shard_of
 from index.manifest import Manifest
 from index.model import ANY_PLACEMENT, Model
 from index.records import (
-    ContextRecord,
-    CustomerRecord,
-    ItemRecord,
+    ContextView,
+    CustomerView,
+    ItemView,
     OfferRecord,
-    unpack_context,
-    unpack_customer,
-    unpack_item,
     unpack_offer,
 )
-from index.tables import Table
+from index.tables import Table, TableError
 from index.vectors import OfferVectors
 
 _SAFE_OFFERS: Final = 128
+_KEPT_RECORDS: Final = 4096
+_KEPT_SUMS: Final = 1024
+
+DAMAGE: Final = (TableError, IndexError, ValueError, struct.error)
+"""What reading a damaged page or record raises."""
 
 
 class Generation:
-    """An open snapshot. Share it between threads; each reads through its own `Reader`.
+    """An open snapshot. Share it between threads; each decision has a `Reader` to itself.
 
     Closing waits for nobody: it takes effect when the last reader inside a decision has left, so a
     view never outlives its mapping.
@@ -75,8 +79,7 @@ class Generation:
         self.decision_salt = bytes.fromhex(manifest.model_id)
         self._secret = secret
         self._lock = threading.Lock()
-        self._local = threading.local()
-        self._readers: list[Reader] = []
+        self._idle: list[Reader] = []
         self._inside = 0
         self._closing = False
         self._closed = False
@@ -102,7 +105,7 @@ class Generation:
         return customer_key(self._secret, customer_id)
 
     def enter(self) -> Reader:
-        """The calling thread's reader, held until `leave`.
+        """A reader for the caller alone, until `leave`; there are as many as ever were at once.
 
         Raises:
             RuntimeError: the generation was closed.
@@ -111,16 +114,19 @@ class Generation:
             if self._closing:
                 raise RuntimeError(f"snapshot {self.snapshot_id} was closed")
             self._inside += 1
-        reader: Reader | None = getattr(self._local, "reader", None)
-        if reader is None:
-            reader = self._local.reader = Reader(self)
-            with self._lock:
-                self._readers.append(reader)
-        return reader
+            if self._idle:
+                return self._idle.pop()
+        try:
+            return Reader(self)
+        except BaseException:
+            self.leave(None)
+            raise
 
-    def leave(self) -> None:
+    def leave(self, reader: Reader | None) -> None:
         """Give the reader back; the last one out of a closing generation unmaps it."""
         with self._lock:
+            if reader is not None:
+                self._idle.append(reader)
             self._inside -= 1
             last = self._closing and self._inside == 0
         if last:
@@ -148,7 +154,7 @@ class Generation:
         self.close()
 
     def _unmap(self) -> None:
-        for reader in self._readers:
+        for reader in self._idle:
             reader.close()
         for table in (*self.customers, self.contexts, self.items, self.offers):
             table.close()
@@ -165,8 +171,22 @@ class Generation:
             reader.close()
 
 
+class SummedRow(NamedTuple):
+    """Several rows weighted and summed into one; the same buffers as a record's row has.
+
+    Attributes:
+        rows_bytes: offers, uint32.
+        values_bytes: their summed values, float32.
+        n: how many.
+    """
+
+    rows_bytes: bytes
+    values_bytes: bytes
+    n: int
+
+
 class Reader:
-    """One thread's way into a generation: transactions, scratch space, and small caches.
+    """One caller's way into a generation: transactions, scratch space, and small caches.
 
     The arrays it returns are views of the mapped files; they are used inside `Generation.enter` …
     `leave` and never kept.
@@ -175,13 +195,15 @@ class Reader:
     __slots__ = (
         "_contexts",
         "_customers",
-        "_decoded",
         "_items",
+        "_kept_contexts",
+        "_kept_offers",
         "_n_shards",
         "_offers",
+        "_prior",
         "_transactions",
         "merged",
-        "slots",
+        "sums",
     )
 
     def __init__(self, generation: Generation) -> None:
@@ -191,37 +213,43 @@ class Reader:
         self._items = generation.items.reader()
         self._offers = generation.offers.reader()
         self._transactions = (*self._customers, self._contexts, self._items, self._offers)
-        self._decoded: dict[int, ContextRecord | None] = {}
-        self.merged: dict[tuple[object, ...], tuple[NDArray[np.intp], Scores]] = {}
-        self.slots = np.zeros(generation.model.n_offers, dtype=np.intp)
+        self._kept_contexts: Kept[int, ContextView | None] = Kept(_KEPT_RECORDS)
+        self._kept_offers: Kept[int, OfferRecord] = Kept(_KEPT_RECORDS)
+        self.merged: Kept[tuple[object, ...], SummedRow] = Kept(_KEPT_SUMS)
+        self._prior = generation.model.prior
+        self.sums = self._prior.copy()
 
-    def customer(self, key: bytes) -> CustomerRecord | None:
+    def customer(self, key: bytes) -> CustomerView | None:
         data = self._customers[shard_of(key, self._n_shards)].get(key)
-        return None if data is None else unpack_customer(data)
+        return None if data is None else CustomerView(data)
 
-    def item(self, item_id: str) -> ItemRecord | None:
+    def item(self, item_id: str) -> ItemView | None:
         data = self._items.get(item_key(item_id))
-        return None if data is None else unpack_item(data)
+        return None if data is None else ItemView(data)
 
     def offer(self, offer_row: int) -> OfferRecord | None:
-        data = self._offers.get(row_key(offer_row))
-        return None if data is None else unpack_offer(data)
-
-    def context(self, context_row: int) -> ContextRecord | None:
-        """A context record as copies, kept decoded: few of them answer nearly all requests."""
-        if context_row in self._decoded:
-            return self._decoded[context_row]
-        data = None if context_row == NO_ROW else self._contexts.get(row_key(context_row))
-        record = None if data is None else unpack_context(bytes(data))
-        if len(self._decoded) >= _DECODED_CONTEXTS:
-            del self._decoded[next(iter(self._decoded))]
-        self._decoded[context_row] = record
+        """An offer record; the ones shown most stay decoded."""
+        record = self._kept_offers.get(offer_row)
+        if record is None:
+            data = self._offers.get(row_key(offer_row))
+            if data is None:
+                return None
+            record = self._kept_offers.keep(offer_row, unpack_offer(data))
         return record
+
+    def context(self, context_row: int) -> ContextView | None:
+        """A context record as copies, kept decoded: few of them answer nearly all requests."""
+        if context_row in self._kept_contexts:
+            return self._kept_contexts[context_row]
+        data = None if context_row == NO_ROW else self._contexts.get(row_key(context_row))
+        record = None if data is None else ContextView(bytes(data))
+        return self._kept_contexts.keep(context_row, record)
 
     def renew(self) -> None:
         """New transactions, after a table could not be read."""
-        self._decoded.clear()
-        self.merged.clear()
+        self.sums = self._prior.copy()
+        for kept in (self._kept_contexts, self._kept_offers, self.merged):
+            kept.clear()
         for transaction in self._transactions:
             transaction.renew()
 
@@ -230,5 +258,4 @@ class Reader:
             transaction.close()
 
 
-_DECODED_CONTEXTS: Final = 4096
 NO_OFFERS: Final[Rows] = np.empty(0, dtype=np.uint32)

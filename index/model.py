@@ -43,8 +43,9 @@ class TierModel:
     """How signals add up in one tier, and how a score becomes a probability.
 
     Attributes:
-        weights: weight by signal name (`prior`, `personal`, `cart`, `viewed`, `similar`,
-            `context:NAME`); a signal without a weight does not count.
+        weights: weight by signal name (`personal`, `cart`, `viewed`, `similar`, `context:NAME`); a
+            signal without a weight does not count. The prior always counts once: a common factor
+            changes no order, and `slope` takes it up.
         slope: probability = 1 / (1 + exp(-(slope·score + intercept))).
         intercept: see slope.
     """

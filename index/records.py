@@ -1,13 +1,14 @@
-"""The four records, packing and unpacking side by side; `docs/format.md` draws them.
+"""The four records, packing and reading side by side; `docs/format.md` draws them.
 
-All numbers are little-endian. Customer, item and context records are whole 32-bit words, so one
-`np.frombuffer` gives every part as a slice. What unpacking returns are views of the given buffer:
-they live as long as the table they came from.
+All numbers are little-endian. Customer, item and context records are whole 32-bit words and are
+read in place: a view decodes the head at once and a part when it is asked for. Offer records are
+copied out.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,11 +22,8 @@ _MAX_COUNT = 0xFFFFFFFF
 _MAX_PARTS = 0xFFFF
 
 _CUSTOMER = struct.Struct("<IHHII")
-_CUSTOMER_WORDS = _CUSTOMER.size // 4
 _ITEM = struct.Struct("<IIIIHHHH")
-_ITEM_WORDS = _ITEM.size // 4
 _CONTEXT = struct.Struct("<IIHHI")
-_CONTEXT_WORDS = _CONTEXT.size // 4
 _OFFER = struct.Struct("<IIQqqdIIHHI")
 
 NO_PRICE = 0xFFFFFFFF
@@ -36,6 +34,44 @@ OFFER_AVAILABLE = 1
 OFFER_HAS_RULES = 2
 OFFER_HAS_WINDOW = 4
 OFFER_HAS_PLACEMENTS = 8
+
+
+class _RowView:
+    """A sparse row inside a record: offers, values and counts, 32 bits each, one after another.
+
+    Everything is a view of the record's buffer and lives as long as the table it came from.
+
+    Attributes:
+        n: offers in the row.
+        rows_bytes: the offers, as little-endian uint32.
+        values_bytes: their values, as little-endian float32. Sums join these bytes, so that no
+            array is made per row.
+    """
+
+    __slots__ = ("_data", "_start", "n", "rows_bytes", "values_bytes")
+
+    def _place(self, data: bytes | memoryview, start: int, n: int) -> None:
+        self._data = data
+        self._start = start
+        self.n = n
+        middle = start + 4 * n
+        self.rows_bytes = data[start:middle]
+        self.values_bytes = data[middle : middle + 4 * n]
+
+    @property
+    def rows(self) -> Rows:
+        """Offer rows, shape (n,)."""
+        return np.frombuffer(self._data, _WORD, self.n, self._start)
+
+    @property
+    def values(self) -> Scores:
+        """Log-lifts, shape (n,)."""
+        return np.frombuffer(self._data, _FLOAT, self.n, self._start + 4 * self.n)
+
+    @property
+    def counts(self) -> Counts:
+        """Orders behind each value, shape (n,)."""
+        return np.frombuffer(self._data, _WORD, self.n, self._start + 8 * self.n)
 
 
 class CustomerRecord(NamedTuple):
@@ -59,9 +95,14 @@ class CustomerRecord(NamedTuple):
 
 
 def pack_customer(record: CustomerRecord) -> bytes:
-    """Bytes of a customer record."""
+    """Bytes of a customer record.
+
+    Raises:
+        WriteFailed: a part is too long, or parts that belong together differ in length.
+    """
     n, n_history = len(record.rows), len(record.history)
     _require_parts(n, n_history)
+    _require_same_length(record.rows, record.values, record.counts)
     return b"".join(
         (
             _CUSTOMER.pack(record.n_orders, n, n_history, record.last_day, 0),
@@ -73,19 +114,23 @@ def pack_customer(record: CustomerRecord) -> bytes:
     )
 
 
-def unpack_customer(data: bytes | memoryview) -> CustomerRecord:
-    """Views of a customer record's parts."""
-    n_orders, n, n_history, last_day, _ = _CUSTOMER.unpack_from(data)
-    words = np.frombuffer(data, _WORD)
-    start = _CUSTOMER_WORDS
-    return CustomerRecord(
-        n_orders,
-        last_day,
-        words[start : start + n],
-        words[start + n : start + 2 * n].view(_FLOAT),
-        words[start + 2 * n : start + 3 * n],
-        words[start + 3 * n : start + 3 * n + n_history],
-    )
+class CustomerView(_RowView):
+    """A customer record read in place; attributes as in `CustomerRecord`."""
+
+    __slots__ = ("_n_history", "last_day", "n_orders")
+
+    n_orders: int
+    last_day: int
+    _n_history: int
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        self.n_orders, n, self._n_history, self.last_day, _ = _CUSTOMER.unpack_from(data)
+        self._place(data, _CUSTOMER.size, n)
+
+    @property
+    def history(self) -> Rows:
+        """Offers the customer took."""
+        return np.frombuffer(self._data, _WORD, self._n_history, self._start + 12 * self.n)
 
 
 class ItemRecord(NamedTuple):
@@ -96,7 +141,7 @@ class ItemRecord(NamedTuple):
         n_orders: orders that held it.
         price_cents: unit price in minor units, `NO_PRICE` when unknown.
         category_row: context row of its nearest known category, `layout.NO_ROW` when none.
-        own_offers: offers that are, or contain, this item, shape (m,).
+        own_offers: offers that are, or contain, this item.
         rows: offers that go with it, rising, shape (n,).
         values: their log-lift over the prior, shape (n,).
         counts: orders that held both, shape (n,).
@@ -107,7 +152,7 @@ class ItemRecord(NamedTuple):
     n_orders: int
     price_cents: int
     category_row: int
-    own_offers: Rows
+    own_offers: Sequence[int]
     rows: Rows
     values: Scores
     counts: Counts
@@ -115,9 +160,14 @@ class ItemRecord(NamedTuple):
 
 
 def pack_item(record: ItemRecord) -> bytes:
-    """Bytes of an item record."""
+    """Bytes of an item record.
+
+    Raises:
+        WriteFailed: a part is too long, or parts that belong together differ in length.
+    """
     m, n, dim = len(record.own_offers), len(record.rows), len(record.vector)
     _require_parts(m, n, dim)
+    _require_same_length(record.rows, record.values, record.counts)
     return b"".join(
         (
             _ITEM.pack(
@@ -130,7 +180,7 @@ def pack_item(record: ItemRecord) -> bytes:
                 dim,
                 0,
             ),
-            record.own_offers.astype(_WORD).tobytes(),
+            np.array(record.own_offers, dtype=_WORD).tobytes(),
             record.rows.astype(_WORD).tobytes(),
             record.values.astype(_FLOAT).tobytes(),
             _packed_counts(record.counts),
@@ -139,22 +189,41 @@ def pack_item(record: ItemRecord) -> bytes:
     )
 
 
-def unpack_item(data: bytes | memoryview) -> ItemRecord:
-    """Views of an item record's parts."""
-    item_row, n_orders, price_cents, category_row, m, n, dim, _ = _ITEM.unpack_from(data)
-    words = np.frombuffer(data, _WORD)
-    start = _ITEM_WORDS + m
-    return ItemRecord(
-        item_row,
-        n_orders,
-        price_cents,
-        category_row,
-        words[_ITEM_WORDS:start],
-        words[start : start + n],
-        words[start + n : start + 2 * n].view(_FLOAT),
-        words[start + 2 * n : start + 3 * n],
-        words[start + 3 * n : start + 3 * n + dim].view(_FLOAT),
-    )
+class ItemView(_RowView):
+    """An item record read in place; attributes as in `ItemRecord`."""
+
+    __slots__ = ("_dim", "category_row", "item_row", "n_orders", "own_offers", "price_cents")
+
+    item_row: int
+    n_orders: int
+    price_cents: int
+    category_row: int
+    own_offers: tuple[int, ...]
+    _dim: int
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        (
+            self.item_row,
+            self.n_orders,
+            self.price_cents,
+            self.category_row,
+            n_own,
+            n,
+            self._dim,
+            _,
+        ) = _ITEM.unpack_from(data)
+        self.own_offers = struct.unpack_from(f"<{n_own}I", data, _ITEM.size)
+        self._place(data, _ITEM.size + 4 * n_own, n)
+
+    @property
+    def has_vector(self) -> bool:
+        """Whether the item has a direction."""
+        return self._dim > 0
+
+    @property
+    def vector(self) -> Vector:
+        """Direction of the item; empty when it has none."""
+        return np.frombuffer(self._data, _FLOAT, self._dim, self._start + 12 * self.n)
 
 
 class ContextRecord(NamedTuple):
@@ -178,9 +247,14 @@ class ContextRecord(NamedTuple):
 
 
 def pack_context(record: ContextRecord) -> bytes:
-    """Bytes of a context record."""
+    """Bytes of a context record.
+
+    Raises:
+        WriteFailed: a part is too long, or parts that belong together differ in length.
+    """
     n, dim = len(record.rows), len(record.vector)
     _require_parts(n, dim)
+    _require_same_length(record.rows, record.values, record.counts)
     return b"".join(
         (
             _CONTEXT.pack(record.context_row, record.n_orders, n, dim, 0),
@@ -192,19 +266,28 @@ def pack_context(record: ContextRecord) -> bytes:
     )
 
 
-def unpack_context(data: bytes | memoryview) -> ContextRecord:
-    """Views of a context record's parts."""
-    context_row, n_orders, n, dim, _ = _CONTEXT.unpack_from(data)
-    words = np.frombuffer(data, _WORD)
-    start = _CONTEXT_WORDS
-    return ContextRecord(
-        context_row,
-        n_orders,
-        words[start : start + n],
-        words[start + n : start + 2 * n].view(_FLOAT),
-        words[start + 2 * n : start + 3 * n],
-        words[start + 3 * n : start + 3 * n + dim].view(_FLOAT),
-    )
+class ContextView(_RowView):
+    """A context record read in place; attributes as in `ContextRecord`."""
+
+    __slots__ = ("_dim", "context_row", "n_orders")
+
+    context_row: int
+    n_orders: int
+    _dim: int
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        self.context_row, self.n_orders, n, self._dim, _ = _CONTEXT.unpack_from(data)
+        self._place(data, _CONTEXT.size, n)
+
+    @property
+    def has_vector(self) -> bool:
+        """Whether the context has a direction."""
+        return self._dim > 0
+
+    @property
+    def vector(self) -> Vector:
+        """Mean direction of what is bought here; empty when it has none."""
+        return np.frombuffer(self._data, _FLOAT, self._dim, self._start + 12 * self.n)
 
 
 class OfferRecord(NamedTuple):
@@ -235,7 +318,11 @@ class OfferRecord(NamedTuple):
 
 
 def pack_offer(record: OfferRecord) -> bytes:
-    """Bytes of an offer record."""
+    """Bytes of an offer record.
+
+    Raises:
+        WriteFailed: the id or the rules are too long.
+    """
     offer_id = record.offer_id.encode()
     _require_parts(len(offer_id), len(record.rules))
     head = _OFFER.pack(
@@ -293,3 +380,10 @@ def _packed_counts(counts: Counts) -> bytes:
 def _require_parts(*lengths: int) -> None:
     if max(lengths) > _MAX_PARTS:
         raise WriteFailed(f"a record part has {max(lengths)} entries, at most {_MAX_PARTS} fit")
+
+
+def _require_same_length(rows: Rows, values: Scores, counts: Counts) -> None:
+    if not len(rows) == len(values) == len(counts):
+        raise WriteFailed(
+            f"a record names {len(rows)} offers with {len(values)} values and {len(counts)} counts"
+        )

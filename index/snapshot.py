@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from index.errors import Corrupt, WrongSecret
-from index.generation import Generation
+from index.generation import DAMAGE, Generation
 from index.layout import (
     CONTEXTS,
     CONTEXTS_NAME,
@@ -57,7 +57,6 @@ def open_snapshot(path: Path | str, secret: bytes | None = None) -> Generation:
     directory = Path(path)
     manifest = read_manifest(directory)
     require_platform(manifest.platform, directory)
-    check_sizes(directory, manifest.files)
     entries = {entry.name: entry for entry in manifest.files}
     model = _open_model(directory, manifest, entries)
     if secret is not None and secret_check(secret) != manifest.secret_check:
@@ -72,29 +71,53 @@ def open_snapshot(path: Path | str, secret: bytes | None = None) -> Generation:
             tables.open(customers_name(shard, model.n_shards), CUSTOMERS)
             for shard in range(model.n_shards)
         ]
-        generation = Generation(
-            directory=directory,
-            manifest=manifest,
-            model=model,
-            secret=secret,
-            customers=tuple(shards),
-            contexts=tables.open(CONTEXTS_NAME, CONTEXTS),
-            items=tables.open(ITEMS_NAME, ITEMS),
-            offers=tables.open(OFFERS_NAME, OFFERS),
-            vectors=_open_vectors(directory, model),
-        )
+        contexts = tables.open(CONTEXTS_NAME, CONTEXTS)
+        items = tables.open(ITEMS_NAME, ITEMS)
+        offers = tables.open(OFFERS_NAME, OFFERS)
+        _check_counts(model, shards, offers)
+        vectors = _open_vectors(directory, model, entries)
+        try:
+            generation = Generation(
+                directory=directory,
+                manifest=manifest,
+                model=model,
+                secret=secret,
+                customers=tuple(shards),
+                contexts=contexts,
+                items=items,
+                offers=offers,
+                vectors=vectors,
+            )
+        except DAMAGE as problem:
+            raise Corrupt(f"best offers cannot be read ({problem})", path=directory) from problem
         opened.pop_all()
     return generation
 
 
-def _open_model(directory: Path, manifest: Manifest, entries: dict[str, FileEntry]) -> Model:
-    entry = entries.get(MODEL_NAME)
+def _listed(name: str, directory: Path, entries: dict[str, FileEntry]) -> FileEntry:
+    entry = entries.get(name)
     if entry is None:
-        raise Corrupt(f"the manifest lists no {MODEL_NAME}", path=directory)
+        raise Corrupt(f"the manifest lists no {name}", path=directory)
+    return entry
+
+
+def _open_model(directory: Path, manifest: Manifest, entries: dict[str, FileEntry]) -> Model:
+    entry = _listed(MODEL_NAME, directory, entries)
     model = read_model(directory / MODEL_NAME)
     require_binding(directory / MODEL_NAME, model.binding, manifest.binding)
+    check_sizes(directory, [entry])
     check_digest(directory, entry)
     return model
+
+
+def _check_counts(model: Model, shards: list[Table], offers: Table) -> None:
+    n_customers = sum(table.facts.entries for table in shards)
+    for path, found, expected in (
+        (shards[0].path, n_customers, model.n_customers),
+        (offers.path, offers.facts.entries, model.n_offers),
+    ):
+        if found != expected:
+            raise Corrupt(f"{found} records, the model says {expected}", path=path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +130,12 @@ class _Tables:
     opened: ExitStack
 
     def open(self, name: str, kind: int) -> Table:
-        entry = self.entries.get(name)
-        if entry is None:
-            raise Corrupt(f"the manifest lists no {name}", path=self.directory)
+        entry = _listed(name, self.directory, self.entries)
+        # Whose file it is comes before how long it is: a file of another build has another length.
         table = Table(self.directory / name, kind=kind)
         self.opened.callback(table.close)
         require_binding(table.path, table.binding, self.manifest.binding)
+        check_sizes(self.directory, [entry])
         facts = table.facts
         if (facts.entries, facts.last_pgno) != (entry.entries, entry.last_pgno):
             raise Corrupt(
@@ -124,9 +147,12 @@ class _Tables:
         return table
 
 
-def _open_vectors(directory: Path, model: Model) -> OfferVectors | None:
+def _open_vectors(
+    directory: Path, model: Model, entries: dict[str, FileEntry]
+) -> OfferVectors | None:
     if model.dim == 0:
         return None
+    check_sizes(directory, [_listed(VECTORS_NAME, directory, entries)])
     vectors = OfferVectors(directory / VECTORS_NAME, n_probe=model.n_probe)
     vectors.require_shape(model.n_offers, model.dim)
     vectors.populate()

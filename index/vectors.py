@@ -70,6 +70,8 @@ def write_vectors(path: Path, vectors: Vectors) -> str:
 class OfferVectors:
     """Open offer vectors of one snapshot, mapped and shared between processes.
 
+    FAISS reads a file whose last seven bytes are gone: compare its size with the manifest first.
+
     Args:
         path: file written by `write_vectors`.
         n_probe: how many lists of an inverted file a search visits.
@@ -78,6 +80,7 @@ class OfferVectors:
     def __init__(self, path: Path, *, n_probe: int) -> None:
         if not path.is_file():
             raise Incomplete("is missing", path=path)
+        self._size_bytes = path.stat().st_size
         faiss.omp_set_num_threads(1)
         try:
             self._found = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
@@ -112,7 +115,7 @@ class OfferVectors:
         Raises:
             Incomplete: the file is shorter than its mapping.
         """
-        populate(self.path, self.path.stat().st_size)
+        populate(self.path, self._size_bytes)
 
     def nearest(self, query: Vector, top: int) -> tuple[Rows, Scores]:
         """Offers most similar to a query.

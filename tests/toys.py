@@ -42,6 +42,11 @@ def item_id(row: int) -> str:
     return f"item-{row:03d}"
 
 
+def toy_customer_key(name: str) -> bytes:
+    """Table key of a toy customer."""
+    return customer_key(SECRET, name)
+
+
 def toy_model(**changes: object) -> Model:
     """The toy model: prior falls with the row number, weights are one, nothing is calibrated."""
     model = Model(
@@ -75,7 +80,7 @@ def toy_model(**changes: object) -> Model:
 
 def _ones() -> dict[str, float]:
     names = ("hour_of_week", "device", "category", "price_band", "store")
-    signals = ("prior", "personal", "cart", "viewed", "similar")
+    signals = ("personal", "cart", "viewed", "similar")
     return dict.fromkeys((*signals, *(f"context:{name}" for name in names)), 1.0)
 
 
@@ -197,7 +202,7 @@ def write_toy(
 
 def _item(row: int, lifts: Row) -> ItemRecord:
     category = 4 if row == 2 else NO_ROW
-    own = np.array([row], dtype=np.uint32)
+    own = (row,)
     return ItemRecord(
         row,
         100 - row,
