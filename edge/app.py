@@ -1,0 +1,92 @@
+"""The public app: routes, what wraps them, and its life. Everything else has a file of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+from starlette.routing import BaseRoute, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from edge.context_offers import GetOffers
+from edge.counters import Counters, blank_rows
+from edge.health import Readyz, livez, send_json
+from edge.middleware import route, wrapped
+from edge.offers import PostOffers
+from edge.openapi import OPERATIONS, document
+from edge.problems import Check
+from edge.settings import Settings, settings_from
+from edge.state import State, opened
+from edge.storefront import storefront_routes
+
+
+def create_app(
+    state: State, settings: Settings, *, draining: Callable[[], bool] = lambda: False
+) -> ASGIApp:
+    """The app of one process.
+
+    Args:
+        state: the snapshot, now or later, and the counters.
+        settings: limits, origins, and whether to show the demonstration page.
+        draining: whether the process was asked to end.
+    """
+    described = document()
+
+    async def openapi(scope: Scope, _receive: Receive, send: Send) -> None:
+        await send_json(scope, send, described)
+
+    endpoints: dict[tuple[str, str], ASGIApp] = {
+        ("/v1/offers", "POST"): PostOffers(state, max_body_bytes=settings.max_body_bytes),
+        ("/v1/offers", "GET"): GetOffers(state),
+        ("/livez", "GET"): livez,
+        ("/readyz", "GET"): Readyz(lambda: _checks(state, draining=draining())),
+        ("/openapi.json", "GET"): openapi,
+    }
+    paths: dict[str, dict[str, ASGIApp]] = {}
+    for operation in OPERATIONS:
+        endpoint = endpoints[operation.path, operation.method]
+        paths.setdefault(operation.path, {})[operation.method] = endpoint
+    routes: list[BaseRoute] = [route(path, methods) for path, methods in paths.items()]
+    if settings.storefront:
+        pages = storefront_routes(state, settings.personas)
+        routes += [route(path, {"GET": page}) for path, page in pages.items()]
+    return wrapped(routes, origins=settings.allow_origins, counters=state.counters)
+
+
+def from_environment() -> ASGIApp:
+    """The app alone, for a server of one's own: `uvicorn --factory edge.app:from_environment`.
+
+    Raises:
+        SettingsRefused: the `ALMANAC_EDGE_…` variables can't be used.
+    """
+    settings = settings_from({})
+    state = State(Counters(blank_rows()))
+    app = create_app(state, settings)
+    router = Router(lifespan=partial(_life, state, settings))
+
+    async def alive(scope: Scope, receive: Receive, send: Send) -> None:
+        await (router if scope["type"] == "lifespan" else app)(scope, receive, send)
+
+    return alive
+
+
+def _checks(state: State, *, draining: bool) -> list[Check]:
+    snapshot = state.generation
+    return [
+        Check(
+            name="snapshot",
+            ok=snapshot is not None,
+            detail=f"snapshot {snapshot.snapshot_id} is open"
+            if snapshot
+            else "no snapshot is open",
+        ),
+        Check(name="staying", ok=not draining, detail="draining" if draining else "not draining"),
+    ]
+
+
+@asynccontextmanager
+async def _life(state: State, settings: Settings, _: object) -> AsyncIterator[None]:
+    state.adopt(opened(settings))
+    yield
+    state.close()

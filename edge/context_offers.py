@@ -1,0 +1,125 @@
+"""`GET /v1/offers`: answers that know the moment but no person, so anybody may cache them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, tzinfo
+from hashlib import blake2b
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import parse_qsl, urlencode
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from edge.offers import answer_headers, current_snapshot, timed_decision
+from edge.problems import FieldError, Refusal, misfit
+from edge.state import State
+from index.encode import decision_json
+from index.generation import Generation
+from index.request import Request
+
+_ASKED: Final = ("placement", "k", "at")
+_PERSONAL: Final = frozenset(Request.__struct_fields__) - {*_ASKED, "context"}
+_MAX_PARAMETERS: Final = 64
+_CACHE: Final = b"public, max-age=60, stale-while-revalidate=600"
+_PUBLIC: Final = (
+    (b"content-type", b"application/json"),
+    (b"cache-control", _CACHE),
+    (b"cdn-cache-control", _CACHE + b", stale-if-error=86400"),
+)
+
+
+class GetOffers:
+    """Answers with a decision for a context alone. A plain ASGI app.
+
+    The moment is taken to the minute, and the answer's id from the hour and the canonical query:
+    within an hour the same question has the same bytes unless an offer begins or ends.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        generation = current_snapshot(self._state)
+        request = public_request(scope["query_string"], generation)
+        decision, took_ns = timed_decision(self._state, generation, request)
+        answer = decision_json(decision)
+        etag = b'"%b-%b"' % (
+            decision.snapshot_id.encode(),
+            blake2b(answer, digest_size=12).hexdigest().encode(),
+        )
+        headers = [*_PUBLIC, (b"etag", etag), *answer_headers(decision, took_ns)]
+        if _is_known(etag, dict(scope["headers"]).get(b"if-none-match", b"")):
+            await send({"type": "http.response.start", "status": 304, "headers": headers[1:]})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        headers.append((b"content-length", b"%d" % len(answer)))
+        body = b"" if scope["method"] == "HEAD" else answer
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+def public_request(query: bytes, generation: Generation) -> Request:
+    """The request in a query. Names the snapshot does not know as context are ignored.
+
+    Raises:
+        Refusal: 400 for what would make the answer personal, or is said twice; 422 for a value
+            that does not fit.
+    """
+    given = _parameters(query)
+    context = {
+        feature.name: given[feature.name]
+        for feature in generation.model.features
+        if feature.name in given
+    }
+    asked = {name: given[name] for name in _ASKED if name in given}
+    try:
+        request = msgspec.convert({**asked, "context": context}, Request, strict=False)
+    except msgspec.ValidationError as problem:
+        raise misfit(problem) from problem
+    minute = request.at or _minute(generation.zone)
+    hour = minute.replace(minute=0) if request.at is None else minute
+    canonical = urlencode(
+        [("placement", request.placement), ("k", request.k), *sorted(context.items())]
+    )
+    digest = blake2b(f"{hour.isoformat()}?{canonical}".encode(), digest_size=12)
+    return msgspec.structs.replace(request, at=minute, request_id=f"public-{digest.hexdigest()}")
+
+
+def _parameters(query: bytes) -> Mapping[str, str]:
+    try:
+        pairs = parse_qsl(
+            query.decode("latin-1"), keep_blank_values=True, max_num_fields=_MAX_PARAMETERS
+        )
+    except ValueError as problem:
+        raise Refusal(
+            HTTPStatus.BAD_REQUEST, f"The query has more than {_MAX_PARAMETERS} parameters."
+        ) from problem
+    given = dict(pairs)
+    if personal := sorted(_PERSONAL & given.keys()):
+        raise Refusal(
+            HTTPStatus.BAD_REQUEST,
+            "GET answers are public and may be cached by anybody: use POST /v1/offers for a "
+            "personal answer.",
+            errors=[FieldError(path=f"$.{name}", message="use POST") for name in personal],
+        )
+    if len(given) != len(pairs):
+        twice = sorted({name for at, (name, _) in enumerate(pairs) if name in dict(pairs[:at])})
+        raise Refusal(
+            HTTPStatus.BAD_REQUEST,
+            "A parameter is given more than once.",
+            errors=[FieldError(path=f"$.{name}", message="is given twice") for name in twice],
+        )
+    return given
+
+
+def _minute(zone: tzinfo) -> datetime:
+    # In the brand's zone: some zones are half an hour off, and hours are local to the brand.
+    return datetime.now(zone).replace(second=0, microsecond=0)
+
+
+def _is_known(etag: bytes, known: bytes) -> bool:
+    return known.strip() == b"*" or etag in {
+        one.strip().removeprefix(b"W/") for one in known.split(b",")
+    }

@@ -1,0 +1,169 @@
+"""What workers count: plain cells in memory that workers and supervisor share.
+
+One row of 64-bit cells per worker. A worker adds to its own row alone and from one thread, so
+nothing is locked; the supervisor reads all rows whenever somebody asks. A row outlives the worker
+that fills it, so counts go on rising when a worker is replaced.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from typing import Final, TypeAlias, get_args
+
+from index.request import Tier
+
+Cells: TypeAlias = "memoryview[int]"
+
+TIERS: Final[tuple[Tier, ...]] = get_args(Tier)
+OTHER: Final = "other"
+CODES: Final = (200, 204, 304, 400, 404, 405, 413, 415, 422, 500, 503)
+MAX_PLACEMENTS: Final = 64
+
+BUCKETS_US: Final = (25, 50, 75, 100, 150, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000)
+"""Upper bounds of the buckets that Prometheus sees."""
+
+_PARTS: Final = 8
+FINE_NS: Final = tuple(
+    1000 * low + (1000 * (high - low)) * part // _PARTS
+    for low, high in zip((0, *BUCKETS_US), BUCKETS_US, strict=False)
+    for part in range(1, _PARTS + 1)
+)
+"""Each bucket in eight parts: fine enough for the percentiles of the console."""
+
+PID, STARTED_S, READY, IN_FLIGHT, DAMAGED, DECIDE_NS = range(6)
+_CODES_AT: Final = 6
+_FINE_AT: Final = _CODES_AT + len(CODES) + 1
+_PAIRS_AT: Final = _FINE_AT + len(FINE_NS) + 1
+ROW_CELLS: Final = _PAIRS_AT + (MAX_PLACEMENTS + 1) * len(TIERS)
+
+
+def blank_rows(n_rows: int = 1) -> Cells:
+    """Cells of a process that shares them with nobody."""
+    return memoryview(bytearray(8 * ROW_CELLS * n_rows)).cast("Q")
+
+
+def row_of(cells: Cells, slot: int) -> Cells:
+    """The row of one worker, as a view."""
+    return cells[slot * ROW_CELLS : (slot + 1) * ROW_CELLS]
+
+
+def bounded_placements(names: Iterable[str]) -> tuple[str, ...]:
+    """Placements that get cells of their own; a caller's inventions all count as `other`."""
+    return tuple(sorted({*names, "default"} - {"*", OTHER}))[:MAX_PLACEMENTS]
+
+
+class Counters:
+    """One worker's row, and what it adds up per request. Used by one thread.
+
+    Args:
+        row: the worker's cells.
+        placements: see `bounded_placements`.
+    """
+
+    __slots__ = ("_codes", "_others", "_pairs", "row")
+
+    def __init__(self, row: Cells, placements: Sequence[str] = ()) -> None:
+        self.row = row
+        self._codes = {code: _CODES_AT + at for at, code in enumerate(CODES)}
+        self.name_placements(placements)
+
+    def name_placements(self, placements: Sequence[str]) -> None:
+        """Give these placements cells of their own; all workers of a snapshot name the same."""
+        self._pairs = {
+            (placement, tier): _PAIRS_AT + at * len(TIERS) + tier_at
+            for at, placement in enumerate(placements)
+            for tier_at, tier in enumerate(TIERS)
+        }
+        start = _PAIRS_AT + len(placements) * len(TIERS)
+        self._others = {tier: start + tier_at for tier_at, tier in enumerate(TIERS)}
+
+    def arrived(self) -> None:
+        """A request began."""
+        self.row[IN_FLIGHT] += 1
+
+    def answered(self, code: int) -> None:
+        """A request ended with a status; 0 when there was nobody left to answer."""
+        row = self.row
+        row[IN_FLIGHT] -= 1
+        if code:
+            row[self._codes.get(code, _FINE_AT - 1)] += 1
+
+    def decided(self, placement: str, tier: Tier, took_ns: int) -> None:
+        """A decision was made."""
+        row = self.row
+        row[self._pairs.get((placement, tier)) or self._others[tier]] += 1
+        row[_FINE_AT + bisect_left(FINE_NS, took_ns)] += 1
+        row[DECIDE_NS] += took_ns
+        if tier == "safe":
+            row[DAMAGED] += 1
+
+
+class Totals:
+    """Rows added up, for whoever reports them.
+
+    Args:
+        rows: rows of the workers to add up.
+        placements: as given to their `Counters`.
+    """
+
+    def __init__(self, rows: Iterable[Sequence[int]], placements: Sequence[str]) -> None:
+        self._cells: list[int] = [sum(column) for column in zip(*rows, strict=True)] or [
+            0
+        ] * ROW_CELLS
+        self._placements = (*placements, OTHER)
+
+    @property
+    def in_flight(self) -> int:
+        return self._cells[IN_FLIGHT]
+
+    @property
+    def damaged(self) -> int:
+        return self._cells[DAMAGED]
+
+    @property
+    def decide_s(self) -> float:
+        """Seconds spent deciding."""
+        return self._cells[DECIDE_NS] / 1e9
+
+    @property
+    def codes(self) -> dict[str, int]:
+        """Requests by status, those that happened."""
+        names = (*map(str, CODES), OTHER)
+        counts = self._cells[_CODES_AT:_FINE_AT]
+        return {name: n for name, n in zip(names, counts, strict=True) if n}
+
+    @property
+    def decisions(self) -> dict[tuple[str, Tier], int]:
+        """Decisions by placement and tier, those that happened."""
+        cells = iter(self._cells[_PAIRS_AT:])
+        pairs = ((placement, tier) for placement in self._placements for tier in TIERS)
+        return {pair: n for pair, n in zip(pairs, cells, strict=False) if n}
+
+    @property
+    def fine(self) -> list[int]:
+        """Decisions by duration; one more entry than `FINE_NS`."""
+        return self._cells[_FINE_AT:_PAIRS_AT]
+
+    @property
+    def buckets(self) -> list[tuple[float, int]]:
+        """Upper bound in seconds and cumulated number of decisions, up to infinity."""
+        fine, total, found = self.fine, 0, []
+        for at, bound_us in enumerate(BUCKETS_US):
+            total += sum(fine[at * _PARTS : (at + 1) * _PARTS])
+            found.append((bound_us / 1e6, total))
+        return [*found, (float("inf"), total + fine[-1])]
+
+
+def percentile_us(fine: Sequence[int], share: float) -> float | None:
+    """Duration, in microseconds, that a share of the decisions stayed within; None without any.
+
+    >>> percentile_us([0] * 7 + [10] + [0] * (len(FINE_NS) - 7), 0.5)
+    25.0
+    """
+    wanted, seen = share * sum(fine), 0
+    for bound_ns, count in zip((*FINE_NS, FINE_NS[-1]), fine, strict=True):
+        seen += count
+        if count and seen >= wanted:
+            return bound_ns / 1000
+    return None

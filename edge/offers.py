@@ -1,0 +1,127 @@
+"""`POST /v1/offers`: the hot endpoint, from the bytes of a request to the bytes of a decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from time import perf_counter_ns
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+from starlette.types import Receive, Scope, Send
+
+from edge.bodies import check_type, read_body
+from edge.problems import Refusal, misfit
+from edge.request_ids import header_value, new_request_id
+from edge.state import State
+from index.decide import decide
+from index.encode import decision_json
+from index.generation import Generation
+from index.request import Decision, Request
+
+_MAX_HEADER_ID: Final = 128
+_read = msgspec.json.Decoder(Request)
+
+
+class PostOffers:
+    """Answers with a decision for whoever the body speaks of. A plain ASGI app.
+
+    Args:
+        state: snapshot and counters.
+        max_body_bytes: bodies longer than this are refused.
+    """
+
+    def __init__(self, state: State, *, max_body_bytes: int) -> None:
+        self._state = state
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        check_type(headers)
+        body = await read_body(headers, receive, self._max_body_bytes)
+        request = completed(parsed(body), headers)
+        generation = current_snapshot(self._state)
+        decision, took_ns = timed_decision(self._state, generation, request)
+        answer = decision_json(decision)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [
+                    *_PRIVATE,
+                    (b"content-length", b"%d" % len(answer)),
+                    *answer_headers(decision, took_ns),
+                ],
+            }
+        )
+        await send({"type": "http.response.body", "body": answer})
+
+
+_PRIVATE: Final = (
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"private, no-store"),
+)
+
+
+def parsed(body: bytes) -> Request:
+    """The request in a body.
+
+    Raises:
+        Refusal: 400 for what is not JSON, 422 for JSON that is no request.
+    """
+    try:
+        return _read.decode(body)
+    except msgspec.ValidationError as problem:
+        raise misfit(problem) from problem
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {problem}.") from problem
+
+
+def completed(request: Request, headers: Mapping[bytes, bytes]) -> Request:
+    """The request with what the edge puts in when the caller did not: the moment, and an id."""
+    request_id, at = request.request_id, request.at
+    if request_id and at is not None:
+        return request
+    if not request_id:
+        request_id = headers.get(b"x-request-id", b"")[:_MAX_HEADER_ID].decode("latin-1")
+    return replace(
+        request,
+        request_id=request_id or new_request_id(),
+        at=datetime.now(UTC) if at is None else at,
+    )
+
+
+def current_snapshot(state: State) -> Generation:
+    """The snapshot that answers now.
+
+    Raises:
+        Refusal: 503, none is open yet.
+    """
+    if state.generation is None:
+        raise Refusal(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "No snapshot is open yet.",
+            headers={b"retry-after": b"1"},
+        )
+    return state.generation
+
+
+def timed_decision(state: State, generation: Generation, request: Request) -> tuple[Decision, int]:
+    """A decision, counted, and the nanoseconds it took."""
+    started = perf_counter_ns()
+    decision = decide(generation, request)
+    took_ns = perf_counter_ns() - started
+    state.counters.decided(request.placement, decision.tier, took_ns)
+    return decision, took_ns
+
+
+def answer_headers(decision: Decision, took_ns: int) -> tuple[tuple[bytes, bytes], ...]:
+    """Headers that every decision carries."""
+    return (
+        (b"x-snapshot-id", decision.snapshot_id.encode()),
+        (b"x-request-id", header_value(decision.request_id)),
+        (b"server-timing", b"decide;dur=%.3f" % (took_ns / 1e6)),
+        (b"timing-allow-origin", b"*"),
+    )

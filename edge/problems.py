@@ -1,0 +1,133 @@
+"""Errors as documents (RFC 9457): every status the edge refuses with says what, where and why."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+from starlette.types import Scope, Send
+
+from edge.request_ids import header_value, new_request_id
+from index.request import CartLine, Request
+
+PROBLEM_JSON: Final = b"application/problem+json"
+_PLACE = re.compile(r"(?P<said>.*?)(?: - at `(?P<path>\$.*)`)?", re.DOTALL)
+_STRANGER = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
+_FIELDS: Final = {"$": Request.__struct_fields__, "$.cart": CartLine.__struct_fields__}
+
+
+class FieldError(Struct, frozen=True, kw_only=True):
+    """One thing wrong with a request.
+
+    Attributes:
+        path: where, as a JSON path (`$.cart[0].item_id`); `$` for the whole.
+        message: what was expected there, and what was found.
+    """
+
+    path: str
+    message: str
+
+
+class Check(Struct, frozen=True, kw_only=True):
+    """One condition of readiness."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A problem document.
+
+    Attributes:
+        type: a name that programs can tell problems apart by.
+        title: the same for people; it does not change from request to request.
+        status: the HTTP status.
+        detail: what happened this time.
+        instance: names this very request, as `X-Request-Id` does.
+        errors: what is wrong with the request, place by place.
+        checks: which conditions of readiness do not hold.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str = ""
+    instance: str = ""
+    errors: Sequence[FieldError] = ()
+    checks: Sequence[Check] = ()
+
+
+class Refusal(Exception):
+    """A request that gets a problem document instead of an answer.
+
+    Args:
+        status: the HTTP status.
+        detail: what happened, and what to do about it.
+        errors: places in the request.
+        checks: conditions of readiness.
+        headers: further headers of the answer.
+    """
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        checks: Sequence[Check] = (),
+        headers: Mapping[bytes, bytes] | None = None,
+    ) -> None:
+        super().__init__(f"{status}: {detail}")
+        self.status = status
+        self.detail = detail
+        self.errors = errors
+        self.checks = checks
+        self.headers = headers or {}
+
+
+def misfit(problem: msgspec.ValidationError) -> Refusal:
+    """The refusal of a request that is JSON, but not a request of ours."""
+    match = _PLACE.fullmatch(str(problem))
+    said, path = (match["said"], match["path"] or "$") if match else (str(problem), "$")
+    if stranger := _STRANGER.fullmatch(said):
+        names = _FIELDS.get(re.sub(r"\[\d+\]", "", path), ())
+        near = difflib.get_close_matches(stranger["name"], names, n=1)
+        path = f"{path}.{stranger['name']}"
+        said = "is no field" + (f"; did you mean `{near[0]}`?" if near else "")
+    return Refusal(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The request does not have the form that /openapi.json describes.",
+        errors=[FieldError(path=path, message=said)],
+    )
+
+
+async def send_refusal(scope: Scope, send: Send, refusal: Refusal) -> None:
+    """Answer with a problem document."""
+    request_id = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+    request_id = request_id or new_request_id()
+    body = msgspec.json.encode(
+        Problem(
+            type=f"urn:almanac:problem:{refusal.status.name.lower().replace('_', '-')}",
+            title=refusal.status.phrase,
+            status=refusal.status,
+            detail=refusal.detail,
+            instance=f"urn:almanac:request:{header_value(request_id).decode()}",
+            errors=refusal.errors,
+            checks=refusal.checks,
+        )
+    )
+    headers = [
+        (b"content-type", PROBLEM_JSON),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+        (b"x-request-id", header_value(request_id)),
+        *refusal.headers.items(),
+    ]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
