@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,6 +36,7 @@ from index.layout import customer_key
 from index.request import CartLine, Request
 from index.snapshot import open_snapshot
 
+RAW: Final = "raw LMDB get"
 CARTS: Final = (0, 3, 10)
 _TURN: Final = 250
 _REQUESTS: Final = 4000
@@ -81,32 +82,42 @@ class Samples:
         }
 
 
-def measure_decisions(shape: Shape, n_calls: int) -> tuple[list[Samples], dict[str, Any]]:
-    """Write a snapshot of a shape, open it, and time every contender.
+def measure_decisions(
+    shapes: list[Shape], n_calls: int
+) -> list[tuple[dict[str, Any], list[Samples]]]:
+    """Write a snapshot of each shape, open all, and time all their contenders in turns.
 
     Args:
-        shape: how large.
+        shapes: how large; sizes take turns too, so that they can be compared.
         n_calls: timed calls of each contender.
 
     Returns:
-        Samples, and facts about the snapshot.
+        For each shape, facts about its snapshot and the samples.
     """
-    with tempfile.TemporaryDirectory(prefix="almanac-bench-") as folder:
-        path = Path(folder) / "snapshot"
-        write_synthetic(path, shape)
-        started_ns = perf_counter_ns()
-        with open_snapshot(path, SECRET) as generation:
-            opened_ms = (perf_counter_ns() - started_ns) / 1e6
-            samples = _alternate(list(_contenders(generation, shape)), n_calls)
-            if generation.damaged:
-                raise AssertionError(f"{generation.damaged} damaged reads in a sound snapshot")
-            facts = {
-                "customers": shape.n_customers,
-                "offers": shape.n_offers,
-                "bytes": sum(entry.size for entry in generation.manifest.files),
-                "open_ms": round(opened_ms, 1),
-            }
-    return samples, facts
+    with tempfile.TemporaryDirectory(prefix="almanac-bench-") as folder, ExitStack() as opened:
+        facts = []
+        contenders = []
+        for place, shape in enumerate(shapes):
+            path = Path(folder) / str(place)
+            write_synthetic(path, shape)
+            started_ns = perf_counter_ns()
+            generation = opened.enter_context(open_snapshot(path, SECRET))
+            facts.append(_facts(generation, shape, perf_counter_ns() - started_ns))
+            contenders.append(list(_contenders(generation, shape)))
+        samples = iter(_alternate([one for some in contenders for one in some], n_calls))
+        return [
+            (fact, [next(samples) for _ in some])
+            for fact, some in zip(facts, contenders, strict=True)
+        ]
+
+
+def _facts(generation: Generation, shape: Shape, open_ns: int) -> dict[str, Any]:
+    return {
+        "customers": shape.n_customers,
+        "offers": shape.n_offers,
+        "bytes": sum(entry.size for entry in generation.manifest.files),
+        "open_ms": round(open_ns / 1e6, 1),
+    }
 
 
 def _contenders(generation: Generation, shape: Shape) -> Iterator[Contender]:
@@ -114,7 +125,7 @@ def _contenders(generation: Generation, shape: Shape) -> Iterator[Contender]:
     numbers = rng.integers(0, shape.n_customers, _REQUESTS).tolist()
     keys = [customer_key(SECRET, customer_id(number)) for number in numbers]
     transaction = generation.customers[0].reader()
-    yield Contender(name="raw LMDB get", call=lambda i: transaction.get(keys[i % _REQUESTS]))
+    yield Contender(name=RAW, call=lambda i: transaction.get(keys[i % _REQUESTS]))
     for n_cart in CARTS:
         individual = [
             _request(rng, shape, _known(number, thin=False, shape=shape), n_cart)
@@ -178,19 +189,19 @@ def _request(
 
 
 def _alternate(contenders: list[Contender], n_calls: int) -> list[Samples]:
-    times = {contender.name: np.zeros(n_calls, dtype=np.int64) for contender in contenders}
-    cpu = dict.fromkeys(times, 0)
+    times = [np.zeros(n_calls, dtype=np.int64) for _ in contenders]
+    cpu = [0 for _ in contenders]
     for contender in contenders:
         for i in range(_WARM_UP):
             contender.call(i)
     with _no_collector():
         for start in range(0, n_calls, _TURN):
-            for contender in contenders:
-                stop = min(start + _TURN, n_calls)
-                cpu[contender.name] += _turn(contender.call, times[contender.name], start, stop)
+            stop = min(start + _TURN, n_calls)
+            for place, contender in enumerate(contenders):
+                cpu[place] += _turn(contender.call, times[place], start, stop)
     return [
-        Samples(name=contender.name, nanoseconds=times[contender.name], cpu_ns=cpu[contender.name])
-        for contender in contenders
+        Samples(name=contender.name, nanoseconds=times[place], cpu_ns=cpu[place])
+        for place, contender in enumerate(contenders)
     ]
 
 

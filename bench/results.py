@@ -1,0 +1,56 @@
+"""Runs on disk: raw samples beside a summary, so that another figure needs no new run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+DEFAULT_DIR: Final = Path("bench/results")
+
+
+def write_run(
+    name: str,
+    summary: Mapping[str, Any],
+    samples: Mapping[str, NDArray[np.int64]],
+    out_dir: Path = DEFAULT_DIR,
+) -> Path:
+    """Keep one run.
+
+    Args:
+        name: of the benchmark.
+        summary: figures and machine facts.
+        samples: raw nanoseconds by contender.
+        out_dir: folder of all runs.
+
+    Returns:
+        The run's folder: `summary.json` and `samples.npz`.
+    """
+    run_dir = out_dir / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    run_dir.mkdir(parents=True)
+    np.savez_compressed(run_dir / "samples.npz", **dict(samples))  # type: ignore[arg-type]
+    (run_dir / "summary.json").write_bytes(
+        orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+    )
+    return run_dir
+
+
+def aligned(rows: list[list[str]]) -> str:
+    """Rows of cells as text columns: the first to the left, the others to the right.
+
+    >>> print(aligned([["name", "p50"], ["get", "1.2"]]))
+    name  p50
+    get   1.2
+    """
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        first = row[0].ljust(widths[0])
+        rest = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join([first, *rest]).rstrip())
+    return "\n".join(lines)
