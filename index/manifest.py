@@ -24,6 +24,8 @@ from index.request import Request, Tier
 MAX_MANIFEST_BYTES: Final = 16 << 20
 _SEAL: Final = b',\n "manifest_sha256": "'
 _SEALED_END: Final = b'"\n}\n'
+_NO_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not the JSON asked for."""
 
 
 class FileEntry(Struct, frozen=True, kw_only=True):
@@ -152,7 +154,7 @@ def read_manifest(directory: Path) -> Manifest:
     _check_seal(data, path)
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.DecodeError, RecursionError) as problem:
+    except _NO_JSON as problem:
         raise Corrupt(f"the manifest is damaged: {problem}", path=path) from problem
     if model_id(manifest.files) != manifest.model_id:
         raise Corrupt("the listed files do not add up to the model id", path=path)
@@ -241,7 +243,7 @@ def _read_limited(path: Path) -> bytes:
 def _check_head(data: bytes, path: Path) -> None:
     try:
         head = msgspec.json.decode(data, type=_Head)
-    except (msgspec.DecodeError, RecursionError) as problem:
+    except _NO_JSON as problem:
         if f'"{FORMAT_NAME}"'.encode() in data:
             raise Corrupt(f"the manifest is damaged: {problem}", path=path) from problem
         raise NotASnapshot(f"is not our JSON ({problem})", path=path) from problem

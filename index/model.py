@@ -255,6 +255,9 @@ def read_model(path: Path) -> Model:
         Incomplete: it is missing.
     """
     try:
-        return unpack_model(path.read_bytes(), path)
+        data = path.read_bytes()
     except FileNotFoundError as problem:
         raise Incomplete("is missing", path=path) from problem
+    except OSError as problem:
+        raise Corrupt(f"cannot be read ({problem.strerror})", path=path) from problem
+    return unpack_model(data, path)

@@ -1,0 +1,82 @@
+"""The toy shop as a snapshot: one that all tests share and only read, and copies to damage."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from index.generation import Generation
+from index.request import CartLine, Request
+from index.snapshot import open_snapshot
+from tests.toys import SECRET, item_id, toy_customer_key, write_toy
+
+settings.register_profile("index", max_examples=60, deadline=None)
+settings.load_profile("index")
+
+GOLDEN: tuple[tuple[bytes | None, Request], ...] = (
+    (None, Request()),
+    (toy_customer_key("ann"), Request(context={"device": "mobile"})),
+    (toy_customer_key("bob"), Request(cart=[CartLine(item_id=item_id(1))], k=5)),
+)
+
+
+@pytest.fixture(scope="session")
+def toy_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("toy") / "snapshot"
+    write_toy(directory, golden=GOLDEN)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def toy(toy_dir: Path) -> Iterator[Generation]:
+    with open_snapshot(toy_dir, SECRET) as generation:
+        yield generation
+
+
+@pytest.fixture
+def toy_copy(toy_dir: Path, tmp_path: Path) -> Path:
+    """A copy whose files can be written to."""
+    directory = tmp_path / "copy"
+    shutil.copytree(toy_dir, directory, copy_function=shutil.copyfile)
+    return directory
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Callable[..., Generation]]:
+    """Writes and opens a variation of the toy shop; takes what `write_toy` takes."""
+    opened: list[Generation] = []
+
+    def make(**variation: object) -> Generation:
+        directory = tmp_path / f"shop-{len(opened)}"
+        write_toy(directory, **variation)  # type: ignore[arg-type]
+        opened.append(open_snapshot(directory, SECRET))
+        return opened[-1]
+
+    yield make
+    for generation in opened:
+        generation.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Mounts a file system of that many KiB."""
+    mounted: list[Path] = []
+
+    def mount(size_kib: int) -> Path:
+        disk = tmp_path / f"disk-{size_kib}"
+        disk.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size_kib}k", "tmpfs", str(disk)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"a small file system needs root: {done.stderr.strip()}")
+        mounted.append(disk)
+        return disk
+
+    yield mount
+    for disk in mounted:
+        subprocess.run(["umount", str(disk)], check=True)
