@@ -150,6 +150,9 @@ def write_toy(
     *,
     model: Model | None = None,
     offers: Mapping[int, OfferRecord] | None = None,
+    customers: Mapping[str, CustomerRecord] | None = None,
+    contexts: Mapping[int, Row] | None = None,
+    items: Mapping[str, ItemRecord] | None = None,
     golden: Sequence[tuple[bytes | None, Request]] = (),
 ) -> Manifest:
     """Write the toy snapshot.
@@ -158,29 +161,35 @@ def write_toy(
         out_dir: directory to make.
         model: `toy_model()` or a variation.
         offers: offer records that differ from `toy_offer`.
+        customers: records by customer id instead of `toy_customers`.
+        contexts: lifts by context row instead of `toy_contexts`.
+        items: item records by item id, besides or instead of those of `toy_items`.
         golden: golden requests.
     """
     model = model or toy_model()
     vectors = toy_vectors()
-    customers = sorted(
+    customer_records = sorted(
         (customer_key(SECRET, name), pack_customer(record))
-        for name, record in toy_customers().items()
+        for name, record in (customers or toy_customers()).items()
     )
-    contexts = [
+    context_records = [
         (
             row_key(row),
             pack_context(ContextRecord(row, 50, *_row(lifts), _counts(lifts), vectors[row])),
         )
-        for row, lifts in toy_contexts().items()
+        for row, lifts in (contexts or toy_contexts()).items()
     ]
-    items = sorted(
-        (item_key(item_id(row)), pack_item(_item(row, lifts))) for row, lifts in toy_items().items()
+    known = {item_id(row): toy_item(row, lifts) for row, lifts in toy_items().items()}
+    item_records = sorted(
+        (item_key(name), pack_item(record)) for name, record in (known | dict(items or {})).items()
     )
     records = [(offers or {}).get(row, toy_offer(row)) for row in range(N_OFFERS)]
     with SnapshotWriter(out_dir, binding=model.binding) as writer:
-        writer.customers(0, 1, customers, expected=len(customers), capacity_bytes=1 << 16)
-        writer.contexts(contexts, expected=len(contexts), capacity_bytes=1 << 16)
-        writer.items(items, expected=len(items), capacity_bytes=1 << 16)
+        writer.customers(
+            0, 1, customer_records, expected=len(customer_records), capacity_bytes=1 << 16
+        )
+        writer.contexts(context_records, expected=len(context_records), capacity_bytes=1 << 16)
+        writer.items(item_records, expected=len(item_records), capacity_bytes=1 << 16)
         writer.offers(
             ((row_key(record.offer_row), pack_offer(record)) for record in records),
             expected=N_OFFERS,
@@ -200,7 +209,8 @@ def write_toy(
     return manifest
 
 
-def _item(row: int, lifts: Row) -> ItemRecord:
+def toy_item(row: int, lifts: Row) -> ItemRecord:
+    """An item that is its own offer, with what goes with it; item 2 is dear bread."""
     category = 4 if row == 2 else NO_ROW
     own = (row,)
     return ItemRecord(
