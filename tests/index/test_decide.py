@@ -1,0 +1,666 @@
+"""Decisions whose answers are provable on paper: the toy shop's weights are one, so signals add."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import numpy as np
+import pytest
+
+from index.decide import decide, decide_for_key
+from index.eligibility import parse_rules
+from index.encode import decision_json
+from index.explain import signal_matrix
+from index.generation import Generation
+from index.layout import NO_ROW
+from index.records import (
+    NO_PRICE,
+    OFFER_AVAILABLE,
+    OFFER_HAS_PLACEMENTS,
+    OFFER_HAS_RULES,
+    OFFER_HAS_WINDOW,
+    ItemRecord,
+    OfferRecord,
+)
+from index.request import CartLine, ChosenOffer, ContextValue, Decision, Request
+from tests.toys import (
+    AS_OF_US,
+    DIM,
+    N_OFFERS,
+    item_id,
+    toy_customers,
+    toy_model,
+    toy_offer,
+    toy_vectors,
+)
+
+Shop = Callable[..., Generation]
+PRIOR = toy_model().prior
+NOW = datetime.fromtimestamp(AS_OF_US / 1e6, UTC)
+TUESDAY_0930 = datetime(2026, 11, 24, 9, 30)  # noqa: DTZ001 - a local moment, as shops send it
+
+
+def lines(*rows: int) -> list[CartLine]:
+    return [CartLine(item_id=item_id(row)) for row in rows]
+
+
+def rows_of(decision: Decision) -> list[int]:
+    return [offer.offer_row for offer in decision.offers]
+
+
+def scores_of(decision: Decision) -> dict[int, float]:
+    return {offer.offer_row: offer.score for offer in decision.offers}
+
+
+def expected(lifts: dict[int, float], k: int = 10, banned: set[int] = frozenset()) -> list[int]:  # type: ignore[assignment]
+    """Best rows by prior plus lifts, ties by row, by brute force."""
+    total = PRIOR.astype(float).copy()
+    for row, lift in lifts.items():
+        total[row] += lift
+    order = np.lexsort((np.arange(N_OFFERS), -total))
+    return [row for row in order.tolist() if row not in banned][:k]
+
+
+# What each signal says, alone and together --------------------------------------------------------
+
+
+def test_a_visitor_nobody_knows_gets_the_prior(toy: Generation) -> None:
+    decision = decide(toy, Request())
+
+    assert decision.tier == "prior"
+    assert rows_of(decision) == list(range(10))
+    assert [offer.rank for offer in decision.offers] == list(range(1, 11))
+    assert scores_of(decision) == pytest.approx(dict(enumerate(PRIOR[:10].tolist())))
+    assert decision.offers[0].offer_id == "item-000"
+    assert decision.offers[0].probability == pytest.approx(1 / (1 + np.exp(2.0)), rel=1e-5)
+
+
+SIGNALS = [
+    pytest.param({"customer_id": "ann"}, "individual", {30: 5.0, 31: 4.0}, id="personal"),
+    pytest.param({"customer_id": "bob"}, "thin", {25: 3.0}, id="personal, thin"),
+    pytest.param({"context": {"device": "mobile"}}, "context", {11: 3.0, 12: 2.5}, id="device"),
+    pytest.param({"context": {"device": " MOBILE "}}, "context", {11: 3.0, 12: 2.5}, id="case"),
+    pytest.param({"context": {"store": 7}}, "context", {18: 4.0}, id="integer"),
+    pytest.param({"context": {"store": 7.0}}, "context", {18: 4.0}, id="float"),
+    pytest.param({"context": {"store": "7"}}, "context", {18: 4.0}, id="text"),
+    pytest.param({"context": {"store": True}}, "context", {19: 4.0}, id="truth"),
+    pytest.param({"at": TUESDAY_0930}, "context", {10: 1.0}, id="local hour"),
+    pytest.param(
+        {"at": datetime(2026, 11, 24, 8, 30, tzinfo=UTC)}, "context", {10: 1.0}, id="UTC hour"
+    ),
+    pytest.param(
+        {"at": datetime(2026, 11, 24, 19, 0, tzinfo=timezone(timedelta(hours=10, minutes=30)))},
+        "context",
+        {10: 1.0},
+        id="far hour",
+    ),
+    pytest.param({"context": {"hour_of_week": 33}}, "context", {10: 1.0}, id="hour given"),
+    pytest.param(
+        {"context": {"category": "Food > Bread > Rye"}}, "context", {15: 4.0}, id="parent category"
+    ),
+    pytest.param(
+        {"cart": lines(1)}, "context", {21: 3.0, 22: 2.0, 16: 0.5}, id="cart: affinity and band"
+    ),
+    pytest.param(
+        {"cart": lines(2)},
+        "context",
+        {22: 2.0, 23: 1.0, 15: 4.0, 17: 0.5},
+        id="cart: affinity, category and band",
+    ),
+    pytest.param(
+        {"cart": [CartLine(item_id="?", category="food", unit_price=4.99)]},
+        "context",
+        # Nobody knows the item: its category speaks, and points along axis 3 of the vectors.
+        {14: 2.0, 16: 0.5} | dict.fromkeys(range(3, 40, 4), 1.0),
+        id="cart: unknown item of a known category",
+    ),
+    pytest.param(
+        {"cart": [CartLine(item_id="?", unit_price=5.0)]}, "context", {17: 0.5}, id="cart: price"
+    ),
+    pytest.param({"viewed": [item_id(1)]}, "context", {21: 3.0, 22: 2.0}, id="viewed"),
+    pytest.param({"viewed": ["?"]}, "prior", {}, id="viewed, unknown"),
+    pytest.param({"cart": [CartLine(item_id="?")]}, "prior", {}, id="cart, unknown"),
+    pytest.param({"customer_id": "eve"}, "prior", {}, id="customer, unknown"),
+    pytest.param({"customer_id": ""}, "prior", {}, id="customer, empty"),
+    pytest.param({"context": {"device": None, "moon": "full"}}, "prior", {}, id="unknown context"),
+    pytest.param({"at": TUESDAY_0930.replace(hour=10)}, "prior", {}, id="an hour without row"),
+]
+
+
+@pytest.mark.parametrize(("asked", "tier", "lifts"), SIGNALS)
+def test_each_signal_alone_adds_what_its_row_says(
+    toy: Generation, asked: dict[str, Any], tier: str, lifts: dict[int, float]
+) -> None:
+    request = Request(**asked)
+    in_cart = {int(line.item_id[-3:]) for line in request.cart if line.item_id != "?"}
+    decision = decide(toy, request)
+
+    assert decision.tier == tier
+    assert rows_of(decision) == expected(lifts, banned=in_cart)
+    for row, score in scores_of(decision).items():
+        assert score == pytest.approx(float(PRIOR[row]) + lifts.get(row, 0.0), abs=1e-5)
+
+
+def test_all_signals_add_up(toy: Generation) -> None:
+    decision = decide(
+        toy,
+        Request(
+            customer_id="ann",
+            at=TUESDAY_0930,
+            context={"device": "mobile", "store": 7, "moon": "full"},
+            cart=lines(1, 2),
+            viewed=[item_id(1), item_id(39)],
+            k=100,
+        ),
+    )
+    half = 0.5**0.5
+    lifts = dict.fromkeys(range(N_OFFERS), 0.0)
+    for row, lift in [
+        *((30, 5.0), (31, 4.0)),  # personal
+        *((10, 1.0), (11, 3.0), (12, 2.5), (18, 4.0)),  # hour, device, store
+        *((21, 3 * half), (22, 2 * half), (22, 2 * half), (23, half)),  # affinity of two items
+        *((15, 4 * half), (16, half / 2), (17, half / 2)),  # category of one, band of each
+        *((row, 1.0) for row in range(3, 40, 4)),  # item 39 was viewed, is in the cart of nobody,
+    ]:  # and points along axis 3; item 1 was viewed too, but stands in the cart already
+        lifts[row] += lift
+
+    assert decision.tier == "individual"
+    assert rows_of(decision) == expected(lifts, k=100, banned={1, 2})
+    for row, score in scores_of(decision).items():
+        assert score == pytest.approx(float(PRIOR[row]) + lifts[row], abs=1e-4)
+
+
+def test_a_cart_s_lines_share_their_influence(toy: Generation) -> None:
+    request = Request(cart=[*lines(1), *[CartLine(item_id="?", unit_price=1.0)] * 3], k=100)
+    scores = scores_of(decide(toy, request))
+
+    # Four lines say something, so each counts one half; all four are in the lower price band.
+    assert scores[21] == pytest.approx(PRIOR[21] + 1.5, abs=1e-5)
+    assert scores[16] == pytest.approx(PRIOR[16] + 4 * 0.25, abs=1e-5)
+
+
+def test_similar_offers_speak_for_an_item_without_affinity(toy: Generation) -> None:
+    """Item 8 has no affinity row; offers along its axis get the similarity of one."""
+    decision = decide(toy, Request(cart=lines(8), k=100))
+    scores = scores_of(decision)
+
+    for row in range(N_OFFERS):
+        alike = row % 4 == 0 and row != 8
+        band = 0.5 if row == 16 else 0.0
+        if row != 8:
+            assert scores[row] == pytest.approx(PRIOR[row] + alike + band, abs=1e-5)
+    assert 8 not in scores
+
+
+def test_only_the_last_lines_of_a_long_cart_speak_but_all_are_left_out(toy: Generation) -> None:
+    cart = [*lines(1, 3, 4, 5), *[CartLine(item_id=f"?{i}") for i in range(496)]]
+    decision = decide(toy, Request(cart=cart, k=100))
+
+    assert len(cart) == 500
+    assert decision.tier == "prior"
+    assert rows_of(decision) == expected({}, k=100, banned={1, 3, 4, 5})
+
+
+# What must not be shown ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "banned"),
+    [
+        pytest.param({"cart": lines(1, 4)}, {1, 4}, id="cart"),
+        pytest.param({"exclude": [item_id(0), item_id(3)]}, {0, 3}, id="exclude"),
+        pytest.param({"declined": [item_id(1)]}, {1}, id="declined"),
+        pytest.param({"customer_id": "ann", "repeat": "exclude"}, {30, 31, 39}, id="repeat"),
+        pytest.param({"customer_id": "ann", "repeat": "allow"}, set(), id="repeat allowed"),
+        pytest.param({"customer_id": "ann"}, set(), id="repeat, the brand's choice"),
+        pytest.param(
+            {"cart": lines(*range(20)), "exclude": [item_id(row) for row in range(20, 39)]},
+            set(range(39)),
+            id="all but one",
+        ),
+        pytest.param({"cart": lines(*range(40))}, set(range(40)), id="all"),
+    ],
+)
+def test_what_was_asked_away_is_not_shown(
+    toy: Generation, asked: dict[str, Any], banned: set[int]
+) -> None:
+    shown = rows_of(decide(toy, Request(k=100, **asked)))
+
+    assert sorted(shown) == sorted(set(range(N_OFFERS)) - banned)
+
+
+def test_the_brand_decides_on_repeats_by_placement(shop: Shop) -> None:
+    shown = shop(model=toy_model(repeat={"*": "exclude", "home": "allow"}))
+    ann: dict[str, Any] = {"customer_id": "ann", "k": 100}
+
+    assert not {30, 31, 39} & set(rows_of(decide(shown, Request(**ann))))
+    assert {30, 31, 39} <= set(rows_of(decide(shown, Request(**ann, placement="home"))))
+    assert {30, 31} <= set(rows_of(decide(shown, Request(**ann, repeat="allow"))))
+
+
+def offers_of_an_item(item: str, *offer_rows: int) -> dict[str, ItemRecord]:
+    none = np.zeros(0, dtype=np.uint32)
+    floats = np.zeros(0, dtype=np.float32)
+    record = ItemRecord(40, 9, NO_PRICE, NO_ROW, offer_rows, none, floats, none, floats)
+    return {item: record}
+
+
+@pytest.mark.parametrize("asked", ["cart", "exclude", "declined"])
+def test_an_item_bans_every_offer_that_holds_it(shop: Shop, asked: str) -> None:
+    bundles = shop(model=toy_model(n_items=41), items=offers_of_an_item("bun", 0, 2))
+    named: dict[str, Any] = {
+        asked: [CartLine(item_id="bun")] if asked == "cart" else ["bun"],
+    }
+
+    assert rows_of(decide(bundles, Request(k=3, **named))) == [1, 3, 4]
+
+
+def changed(row: int, **changes: Any) -> dict[int, OfferRecord]:
+    return {row: toy_offer(row)._replace(**changes)}
+
+
+def us(at: datetime) -> int:
+    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+HOUR = 3_600_000_000
+WINDOW = OFFER_AVAILABLE | OFFER_HAS_WINDOW
+
+
+@pytest.mark.parametrize(
+    ("starts", "expires", "at", "is_shown"),
+    [
+        pytest.param(AS_OF_US, AS_OF_US + HOUR, None, True, id="at the first moment"),
+        pytest.param(AS_OF_US - HOUR, AS_OF_US, None, False, id="at the end"),
+        pytest.param(AS_OF_US - HOUR, AS_OF_US + 1, None, True, id="just before the end"),
+        pytest.param(AS_OF_US + 1, AS_OF_US + HOUR, None, False, id="not yet"),
+        pytest.param(us(NOW), us(NOW) + HOUR, NOW, True, id="the request's moment"),
+        pytest.param(us(NOW), us(NOW) + HOUR, NOW + timedelta(hours=1), False, id="an hour late"),
+        pytest.param(
+            us(NOW), us(NOW) + 1, NOW.astimezone(timezone(timedelta(hours=9))), True, id="elsewhere"
+        ),
+        pytest.param(
+            us(NOW), us(NOW) + 1, NOW.replace(tzinfo=None) + timedelta(hours=1), True, id="local"
+        ),
+    ],
+)
+def test_an_offer_is_shown_within_its_window(
+    shop: Shop,
+    starts: int,
+    expires: int,
+    at: datetime | None,
+    is_shown: bool,  # noqa: FBT001
+) -> None:
+    offers = changed(0, flags=WINDOW, starts_us=starts, expires_us=expires)
+
+    assert (0 in rows_of(decide(shop(offers=offers), Request(at=at)))) is is_shown
+
+
+def test_an_unavailable_offer_is_never_shown(shop: Shop) -> None:
+    generation = shop(offers=changed(0, flags=0) | changed(30, flags=0))
+
+    assert rows_of(decide(generation, Request(customer_id="ann", k=3))) == [31, 1, 2]
+
+
+def test_an_offer_appears_at_its_placements_only(shop: Shop) -> None:
+    flags = OFFER_AVAILABLE | OFFER_HAS_PLACEMENTS
+    generation = shop(
+        model=toy_model(placements=("home", "checkout")),
+        offers=changed(0, flags=flags, placements=0b10) | changed(1, flags=flags, placements=0b11),
+    )
+
+    assert rows_of(decide(generation, Request(placement="checkout", k=3))) == [0, 1, 2]
+    assert rows_of(decide(generation, Request(placement="home", k=3))) == [1, 2, 3]
+    assert rows_of(decide(generation, Request(placement="moon", k=3))) == [2, 3, 4]
+
+
+RULES = [
+    ('{"country": "US"}', {"context": {"country": "us"}}, True),
+    ('{"country": ["US", "CA"]}', {"context": {"country": "ca"}}, True),
+    ('{"country": "US"}', {"context": {"country": "fr"}}, False),
+    ('{"country": "US"}', {}, False),
+    ('{"country": {"not_in": ["US"]}}', {"context": {"country": "fr"}}, True),
+    ('{"country": {"not_in": ["US"]}}', {"context": {"country": "US "}}, False),
+    ('{"country": {"not_in": ["US"]}}', {}, False),
+    ('{"age": {"min": 18, "max": 30}}', {"context": {"age": 18}}, True),
+    ('{"age": {"min": 18, "max": 30}}', {"context": {"age": "30"}}, True),
+    ('{"age": {"min": 18, "max": 30}}', {"context": {"age": 30.5}}, False),
+    ('{"age": {"min": 18}}', {"context": {"age": "old"}}, False),
+    ('{"vip": true}', {"context": {"vip": True}}, True),
+    ('{"vip": true}', {"context": {"vip": "true"}}, True),
+    ('{"vip": true}', {"context": {"vip": False}}, False),
+    ('{"placement": "home"}', {"placement": "home"}, True),
+    ('{"placement": "home"}', {}, False),
+    ('{"cart_items": 2}', {"cart": lines(8, 9)}, True),
+    ('{"cart_items": {"min": 3}}', {"cart": lines(8, 9)}, False),
+    (
+        '{"cart_total": {"min": 30}}',
+        {"cart": [CartLine(item_id="?", unit_price=15, quantity=2)]},
+        True,
+    ),
+    ('{"cart_total": {"min": 30}}', {"cart": [CartLine(item_id="?", unit_price=15)]}, False),
+    ('{"cart_total": {"max": 0}}', {}, True),
+    ('{"cart_total": {"not_in": [0]}}', {}, False),
+    ('{"country": "US", "cart_items": 1}', {"context": {"country": "US"}}, False),
+    ("{}", {}, True),
+]
+
+
+@pytest.mark.parametrize(("rules", "asked", "is_shown"), RULES)
+def test_an_offer_is_shown_to_whom_its_rules_allow(
+    shop: Shop,
+    rules: str,
+    asked: dict[str, Any],
+    is_shown: bool,  # noqa: FBT001
+) -> None:
+    packed = parse_rules(rules)
+    flags = OFFER_AVAILABLE | (OFFER_HAS_RULES if packed else 0)
+    generation = shop(offers=changed(0, flags=flags, rules=packed))
+
+    assert (0 in rows_of(decide(generation, Request(**asked)))) is is_shown
+
+
+@pytest.mark.parametrize(
+    ("rules", "complaint"),
+    [
+        ("no", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ('{"a": 1' + "0" * 5000 + "}", "is not JSON"),
+        ("[]", "must be a JSON object"),
+        ('{"a": {"least": 1}}', "unknown \\['least'\\]"),
+        ('{"a": {"min": "1"}}', "must be numbers, not '1'"),
+        ('{"a": {"min": true}}', "must be numbers, not True"),
+        ('{"a": {"min": NaN}}', "must be finite"),
+        ('{"a": {"max": 1e16}}', "must be finite"),
+        ('{"a": {"max": 1' + "0" * 400 + "}}", "must be finite"),
+        ('{"a": [[1]]}', "must be text, numbers or true/false"),
+        ('{"a": [null]}', "must be text, numbers or true/false"),
+    ],
+)
+def test_rules_that_mean_nothing_are_refused(rules: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        parse_rules(rules)
+
+
+# How many, in which order -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("k", "n"), [(1, 1), (2, 2), (39, 39), (40, 40), (41, 40), (100, 40)])
+def test_k_offers_are_shown_while_there_are_any(toy: Generation, k: int, n: int) -> None:
+    assert rows_of(decide(toy, Request(k=k))) == list(range(n))
+
+
+@pytest.mark.parametrize(("k", "n"), [(-5, 1), (0, 1), (10**9, 40)])
+def test_k_beyond_its_bounds_is_brought_back(toy: Generation, k: int, n: int) -> None:
+    assert len(decide(toy, Request(k=k)).offers) == n
+
+
+def test_ties_are_broken_by_row(shop: Shop) -> None:
+    generation = shop(model=toy_model(prior=np.full(N_OFFERS, -3.0, dtype=np.float32)))
+
+    assert rows_of(decide(generation, Request(k=100))) == list(range(N_OFFERS))
+
+
+def test_with_worths_the_expected_worth_ranks(shop: Shop) -> None:
+    values = np.ones(N_OFFERS, dtype=np.float32)
+    values[[5, 7]] = [10.0, 3.0]
+    generation = shop(model=toy_model(values=values))
+    probability = 1 / (1 + np.exp(-PRIOR.astype(float)))
+    order = np.argsort(-probability * values, kind="stable")
+
+    decision = decide(generation, Request(k=20))
+    assert rows_of(decision) == order[:20].tolist()
+    assert rows_of(decision)[0] == 5
+    # Rank follows worth; score and probability stay what they are.
+    assert decision.offers[0].score == pytest.approx(PRIOR[5])
+
+
+def test_the_calibration_of_the_tier_makes_the_probability(shop: Shop) -> None:
+    tiers = dict(toy_model().tiers)
+    tiers["prior"] = replace(tiers["prior"], slope=0.5, intercept=-1.0)
+    decision = decide(shop(model=toy_model(tiers=tiers)), Request(k=1))
+
+    assert decision.offers[0].probability == pytest.approx(1 / (1 + np.exp(2.0)), rel=1e-5)
+
+
+def test_the_weights_of_the_tier_count(shop: Shop) -> None:
+    tiers = dict(toy_model().tiers)
+    weights = dict(tiers["context"].weights) | {"context:device": 2.0, "context:store": 0.0}
+    tiers["context"] = replace(tiers["context"], weights=weights)
+    generation = shop(model=toy_model(tiers=tiers))
+    context: dict[str, ContextValue] = {"device": "mobile", "store": 7}
+
+    scores = scores_of(decide(generation, Request(context=context, k=100)))
+    assert scores[11] == pytest.approx(PRIOR[11] + 6.0, abs=1e-5)
+    assert scores[18] == pytest.approx(PRIOR[18], abs=1e-5)
+
+
+def test_below_the_reserve_nothing_is_shown(shop: Shop) -> None:
+    probability = (1 / (1 + np.exp(-PRIOR.astype(float)))).tolist()
+    generation = shop(model=toy_model(reserve={"*": probability[3] * 0.999, "strict": 0.99}))
+
+    assert rows_of(decide(generation, Request())) == [0, 1, 2, 3]
+    assert rows_of(decide(generation, Request(placement="strict"))) == []
+
+
+def test_a_reserve_may_be_for_one_placement(shop: Shop) -> None:
+    generation = shop(model=toy_model(reserve={"strict": 0.99}))
+
+    assert len(decide(generation, Request()).offers) == 10
+    assert decide(generation, Request(placement="strict")).offers == []
+
+
+def test_a_placement_has_its_own_best_offers(shop: Shop) -> None:
+    tops = {"*": np.arange(20, dtype=np.uint32), "bread": np.array([38, 39], dtype=np.uint32)}
+    generation = shop(model=toy_model(prior_top=tops))
+
+    # Candidates first, by score; then, since two are too few, the rest by prior.
+    assert rows_of(decide(generation, Request(placement="bread", k=4))) == [38, 39, 0, 1]
+    assert rows_of(decide(generation, Request(placement="other", k=2))) == [0, 1]
+
+
+def test_a_placement_without_best_offers_still_answers(shop: Shop) -> None:
+    tops = {"*": np.arange(20, dtype=np.uint32), "none": np.zeros(0, dtype=np.uint32)}
+    generation = shop(model=toy_model(prior_top=tops))
+    request = Request(placement="none", k=3, exclude=[item_id(0)])
+
+    assert rows_of(decide(generation, request)) == [1, 2, 3]
+    assert generation.damaged == 0
+
+
+# Exploration --------------------------------------------------------------------------------------
+
+
+def explored(generation: Generation, n: int = 3000) -> dict[int, list[float]]:
+    """Propensities of the offers seen at the last of three places, by offer row."""
+    seen: dict[int, list[float]] = {}
+    for number in range(n):
+        offers = decide(generation, Request(k=3, request_id=f"r{number}")).offers
+        assert [offer.propensity for offer in offers[:2]] == [1.0, 1.0]
+        assert [offer.offer_row for offer in offers[:2]] == [0, 1]
+        assert offers[2].rank == 3
+        seen.setdefault(offers[2].offer_row, []).append(offers[2].propensity)
+    return seen
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_the_last_place_explores_with_known_propensity(shop: Shop, share: float) -> None:
+    seen = explored(shop(model=toy_model(exploration=share)))
+    propensities = {row: found[0] for row, found in seen.items()}
+
+    assert sorted(seen) == list(range(2, 12))
+    assert all(set(found) == {found[0]} for found in seen.values())
+    assert sum(propensities.values()) == pytest.approx(1.0)
+    assert propensities[2] == pytest.approx(1 - share + share / 10)
+    for row, found in seen.items():  # seen as often as said, within five standard errors
+        wanted = propensities[row]
+        assert abs(len(found) / 3000 - wanted) < 5 * (wanted * (1 - wanted) / 3000) ** 0.5 + 1e-9
+
+
+def test_exploration_is_reproducible(shop: Shop) -> None:
+    model = toy_model(exploration=0.5)
+    one, other = shop(model=model), shop(model=model)
+
+    assert explored(one, 100) == explored(other, 100)
+
+
+def test_without_exploration_every_propensity_is_one(toy: Generation) -> None:
+    decision = decide(toy, Request(customer_id="ann", k=40))
+
+    assert {offer.propensity for offer in decision.offers} == {1.0}
+
+
+def test_there_is_nothing_to_explore_in_the_last_offer(shop: Shop) -> None:
+    generation = shop(model=toy_model(exploration=1.0))
+    shown = decide(generation, Request(k=40)).offers
+
+    assert [offer.offer_row for offer in shown] == list(range(40))
+    assert shown[-1].propensity == 1.0
+
+
+# Identity -----------------------------------------------------------------------------------------
+
+
+def test_the_same_request_id_gives_the_same_decision_id(toy: Generation) -> None:
+    one = decide(toy, Request(request_id="a", k=1))
+    other = decide(toy, Request(request_id="a", k=5, context={"device": "mobile"}))
+
+    assert one.decision_id == other.decision_id
+    assert one.request_id == "a"
+    assert decide(toy, Request(request_id="b")).decision_id != one.decision_id
+    assert decide(toy, Request(request_id="a", customer_id="ann")).decision_id != one.decision_id
+
+
+def test_another_snapshot_gives_another_decision_id(toy: Generation, shop: Shop) -> None:
+    other = shop(model=toy_model(currency="USD"))
+
+    assert (
+        decide(toy, Request(request_id="a")).decision_id
+        != decide(other, Request(request_id="a")).decision_id
+    )
+
+
+def test_a_known_key_is_as_good_as_an_id(toy: Generation) -> None:
+    assert decide_for_key(toy, Request(), toy.key_of("ann")) == decide(
+        toy, Request(customer_id="ann")
+    )
+
+
+# The sum taken apart ------------------------------------------------------------------------------
+
+EVERYTHING = Request(
+    customer_id="ann",
+    at=TUESDAY_0930,
+    context={"device": "mobile", "store": True},
+    cart=lines(1, 2, 8),
+    viewed=[item_id(7)],
+    k=40,
+    explain=True,
+)
+
+
+def test_reasons_add_up_to_the_score(toy: Generation) -> None:
+    for offer in decide(toy, EVERYTHING).offers:
+        reasons = offer.reasons or []
+        assert sum(reason.contribution for reason in reasons) == pytest.approx(
+            offer.score, abs=1e-4
+        )
+        for reason in reasons:
+            assert reason.contribution == pytest.approx(reason.weight * reason.value, abs=1e-6)
+        sizes = [abs(reason.contribution) for reason in reasons]
+        assert sizes == sorted(sizes, reverse=True)
+
+
+def reasons_of(offers: list[ChosenOffer], row: int) -> dict[str, tuple[str, int, int]]:
+    (offer,) = (offer for offer in offers if offer.offer_row == row)
+    return {r.signal: (r.source, r.evidence, r.sample) for r in offer.reasons or []}
+
+
+def test_reasons_say_whose_numbers_they_are(toy: Generation) -> None:
+    offers = decide(toy, EVERYTHING).offers
+
+    assert reasons_of(offers, 30) == {
+        "personal": ("personal", 9, 9),
+        "prior": ("prior", 70, 1000),
+        "similar": ("similar", 0, 0),
+    }
+    assert reasons_of(offers, 11)["context:device"] == ("device=mobile", 5, 50)
+    assert reasons_of(offers, 21)["cart"] == ("item 1", 5, 99)
+
+
+def test_explaining_changes_nothing_else(toy: Generation) -> None:
+    plain = Request(customer_id="ann", cart=lines(1), context={"device": "mobile"})
+    told = Request(customer_id="ann", cart=lines(1), context={"device": "mobile"}, explain=True)
+
+    assert rows_of(decide(toy, plain)) == rows_of(decide(toy, told))
+    assert scores_of(decide(toy, plain)) == scores_of(decide(toy, told))
+    assert all(offer.reasons is None for offer in decide(toy, plain).offers)
+
+
+def test_the_matrix_of_signals_is_the_score(toy: Generation) -> None:
+    tier = decide(toy, EVERYTHING).tier
+    names = tuple(name for name in toy.model.tiers[tier].weights if name != "prior")
+    matrix = signal_matrix(toy, EVERYTHING, toy.key_of("ann"), names)
+    sums = dict(zip(matrix.rows.tolist(), matrix.values.sum(axis=1), strict=True))
+
+    assert matrix.signals == ("prior", *names)
+    for offer in decide(toy, EVERYTHING).offers:
+        wanted = sums.get(offer.offer_row, float(PRIOR[offer.offer_row]))
+        assert offer.score == pytest.approx(wanted, abs=1e-4)
+    assert not {1, 2, 8} & set(sums)
+
+
+def test_withheld_affinity_is_replaced_by_similarity(toy: Generation) -> None:
+    request = Request(cart=lines(1))
+    matrix = signal_matrix(toy, request, None, ("cart", "similar"), withhold_affinity=True)
+
+    assert not matrix.values[:, 1].any()
+    assert matrix.rows[matrix.values[:, 2] > 0].tolist() == list(range(5, 40, 4))
+
+
+# As JSON ------------------------------------------------------------------------------------------
+
+
+def test_the_answer_as_json(toy: Generation) -> None:
+    decision = decide(toy, Request(k=1, request_id='"<ä'))
+
+    assert json.loads(decision_json(decision)) == {
+        "decision_id": decision.decision_id,
+        "request_id": '"<ä',
+        "snapshot_id": toy.snapshot_id,
+        "tier": "prior",
+        "offers": [
+            {
+                "offer_id": "item-000",
+                "rank": 1,
+                "score": -2.0,
+                "probability": 0.119203,
+                "propensity": 1.0,
+                "title": "Item 0",
+            }
+        ],
+    }
+
+
+def test_the_reasons_as_json(toy: Generation) -> None:
+    answer = json.loads(decision_json(decide(toy, EVERYTHING)))
+    (loved,) = (offer for offer in answer["offers"] if offer["offer_id"] == item_id(30))
+
+    assert loved["reasons"][0] == {
+        "signal": "personal",
+        "source": "personal",
+        "weight": 1.0,
+        "value": 5.0,
+        "contribution": 5.0,
+        "evidence": 9,
+        "sample": 9,
+    }
+
+
+def test_the_toy_is_what_these_tests_believe() -> None:
+    assert (toy_vectors() == np.eye(DIM)[np.arange(N_OFFERS) % DIM]).all()
+    assert set(toy_customers()) == {"ann", "bob"}
