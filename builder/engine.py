@@ -82,7 +82,7 @@ class Engine:
         self.work_dir = work_dir
         self._workers = workers
         self._task_memory_bytes = memory_bytes // workers
-        self._listener = listener
+        self.listener = listener
         self._make_executor = executor if executor is not None else self._make_pool
         self._retries = retries
         self._executor: Executor | None = None
@@ -126,23 +126,23 @@ class Engine:
         results = [self._result_dir(stage, task) for task in tasks]
         assert len(set(results)) == len(results), f"two tasks of {stage} are the same"
         todo = {i for i, result in enumerate(results) if not (result / DONE).exists()}
-        self._listener.stage_started(stage, len(tasks), len(tasks) - len(todo))
+        self.listener.stage_started(stage, len(tasks), len(tasks) - len(todo))
         losses = 0
         while todo:
             try:
                 for i, cost in self._attempt(stage, {i: tasks[i] for i in sorted(todo)}, results):
                     todo.discard(i)
-                    self._listener.task_finished(stage, cost)
+                    self.listener.task_finished(stage, cost)
             except BrokenProcessPool as error:
                 self._drop_executor()
                 losses += 1
                 if losses > self._retries:
                     raise _lost(stage, losses, [tasks[i].name for i in sorted(todo)]) from error
-                self._listener.say(f"{stage}: a worker died; trying again ({len(todo)} to do)")
+                self.listener.say(f"{stage}: a worker died; trying again ({len(todo)} to do)")
             except BaseException:
                 self._drop_executor()
                 raise
-        self._listener.stage_finished(stage)
+        self.listener.stage_finished(stage)
         return results
 
     def _attempt(

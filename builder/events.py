@@ -1,0 +1,267 @@
+"""Events: the columns they may have, how they are parsed, and the rules for single rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from builder.clean import Rule, matches_any, text_of
+from builder.columns import CONTEXT_PREFIX, TableColumns
+from builder.config import Config
+from builder.duck import literal, quoted
+from builder.money import minor_digits
+from builder.sources import Rows
+from builder.timestamps import EARLIEST_US, time_columns
+
+IDENTITIES: Final = ("customer_id", "anonymous_id", "order_id", "session_id")
+CONTEXTS: Final = ("device", "referrer_source", "referrer_medium", "country")
+EVENTS: Final = TableColumns(
+    table="events",
+    required=("ts", "item_id"),
+    one_of=IDENTITIES,
+    optional=(*IDENTITIES, "event_type", "quantity", "unit_price", "currency", *CONTEXTS),
+    has_context=True,
+)
+
+PURCHASE, VIEW, ADD_TO_CART, REMOVE_FROM_CART, REFUND, OTHER = range(6)
+KINDS: Final = ("purchase", "view", "add_to_cart", "remove_from_cart", "refund", "other")
+# Spellings of other systems, with blanks and hyphens as underscores, in lower case.
+SPELLINGS: Final[tuple[tuple[int, str], ...]] = (
+    (PURCHASE, "purchase purchased order ordered buy bought sale transaction order_completed"),
+    (PURCHASE, "completed_order purchase_complete checkout_completed paid conversion"),
+    (VIEW, "view viewed product_view page_view pageview detail_view detail_page_view view_item"),
+    (VIEW, "product_viewed viewed_product item_view click"),
+    (ADD_TO_CART, "add_to_cart addtocart add cart basket add_to_basket product_added cart_add"),
+    (REMOVE_FROM_CART, "remove_from_cart removefromcart remove product_removed cart_remove"),
+    (REFUND, "refund refunded return returned order_refunded order_cancelled cancel cancelled"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventSettings:
+    """What the rules for events need to know of the brand.
+
+    Attributes:
+        now_us: later events are in the future.
+        zone: the brand's time zone.
+        currency: ISO 4217 code, or empty.
+        max_minor: the highest price of one piece, in minor units.
+    """
+
+    now_us: int
+    zone: str
+    currency: str
+    zero_quantity_is_bad: bool
+    negative_quantity_is_bad: bool
+    max_quantity: int
+    max_minor: int
+    test_customers: tuple[str, ...]
+    test_orders: tuple[str, ...]
+
+    @classmethod
+    def of(cls, config: Config, now_us: int) -> EventSettings:
+        """The part of a configuration that matters here."""
+        given, currency = config.input, config.brand.currency
+        return cls(
+            now_us=now_us,
+            zone=config.brand.timezone,
+            currency=currency,
+            zero_quantity_is_bad=given.zero_quantity == "quarantine",
+            negative_quantity_is_bad=given.negative_quantity == "quarantine",
+            max_quantity=given.max_quantity,
+            max_minor=round(given.max_unit_price * 10 ** minor_digits(currency)),
+            test_customers=given.test_customers,
+            test_orders=given.test_orders,
+        )
+
+
+def parsed_events(
+    rows: Rows, selected: str, contexts: Sequence[str], settings: EventSettings
+) -> str:
+    """SQL of the parsed rows.
+
+    Args:
+        rows: the file's columns.
+        selected: SQL of the rows to parse.
+        contexts: names of all context features, without prefix.
+        settings: of the brand.
+    """
+    ts_type = rows.types["ts"]
+    is_text = ts_type == "VARCHAR"
+    time = time_columns("written_ts", ts_type, settings.zone)
+    said = "".join(f", said({text_of(rows, name)}) AS {name}" for name in (*IDENTITIES, "item_id"))
+    kind_of_type = " ".join(
+        f"WHEN event_type IN ({', '.join(map(literal, names.split()))}) THEN {kind}"
+        for kind, names in SPELLINGS
+    )
+    written = f"""(
+        SELECT row, {f"said({quoted('ts')})" if is_text else quoted("ts")} AS written_ts {said},
+            regexp_replace(lower(said({text_of(rows, "event_type")})), '[ -]+', '_', 'g')
+                AS event_type,
+            said({text_of(rows, "quantity")}) AS written_quantity,
+            said({text_of(rows, "unit_price")}) AS written_price,
+            upper(said({text_of(rows, "currency")})) AS written_currency
+            {_context_columns(rows, contexts)}
+        FROM {selected})"""
+    return f"""(
+        SELECT *, {time.time_us} AS ts_us, {time.unit} AS time_unit,
+            plain_number(written_quantity) AS quantity,
+            amount_minor(written_price, {minor_digits(settings.currency)}) AS price_minor,
+            coalesce(written_currency, amount_currency(written_price)) AS currency,
+            coalesce(customer_id, 'anon:' || anonymous_id) AS identity,
+            CASE WHEN event_type IS NULL THEN {PURCHASE} {kind_of_type} ELSE {OTHER} END
+                AS written_kind
+        FROM {written})"""
+
+
+def _context_columns(rows: Rows, contexts: Sequence[str]) -> str:
+    """Every feature, in canonical spelling, and whether a value had to be left out."""
+    columns, odd = "", []
+    for name in contexts:
+        sources = [c for c in (name, CONTEXT_PREFIX + name) if c in rows.types]
+        values = [f"context_value({text_of(rows, source)})" for source in sources]
+        columns += f", coalesce({', '.join([*values, 'NULL::VARCHAR'])}) AS ctx_{name}"
+        odd += [
+            f"(said({text_of(rows, s)}) IS NOT NULL AND {v} IS NULL)"
+            for s, v in zip(sources, values, strict=True)
+        ]
+    return f"{columns}, {' OR '.join(odd) or 'false'} AS has_odd_context"
+
+
+def event_rules(settings: EventSettings) -> tuple[Rule, ...]:
+    """The rules for single rows of events, in the order in which they are asked."""
+    return (*_identity_rules(settings), *_amount_rules(settings), *_adjustments(settings))
+
+
+def _identity_rules(settings: EventSettings) -> tuple[Rule, ...]:
+    ids = ("item_id", *IDENTITIES)
+    together = ", ".join(ids)
+    return (
+        _bad("no_time", "written_ts IS NULL", "the time is missing"),
+        _bad("bad_time", "ts_us IS NULL", "the time cannot be read"),
+        _bad("old_time", f"ts_us < {EARLIEST_US}", "the time is before 1990"),
+        _bad("future_time", f"ts_us > {settings.now_us}", "the time is in the future"),
+        Rule(
+            name="no_item_needed",
+            action="drop",
+            condition=f"item_id IS NULL AND written_kind = {OTHER}",
+            sentence="an event of another type that is about no item",
+        ),
+        _bad("no_item", "item_id IS NULL", "the item id is missing"),
+        _bad(
+            "no_identity",
+            f"coalesce({', '.join(IDENTITIES)}) IS NULL",
+            "customer, anonymous, order and session id are all missing",
+        ),
+        _bad(
+            "long_id",
+            " OR ".join(f"is_too_long({name})" for name in ids),
+            "an id is longer than 512 bytes",
+        ),
+        _bad(
+            "bad_id",
+            " OR ".join(
+                [f"has_control(concat({together}))", *(f"is_nested({name})" for name in ids)]
+            ),
+            "an id holds control characters or line breaks, or is a JSON list or object",
+        ),
+        Rule(
+            name="test_customer",
+            action="drop",
+            condition=matches_any("customer_id", settings.test_customers),
+            sentence="the customer id is one of tests (input.test_customers)",
+        ),
+        Rule(
+            name="test_order",
+            action="drop",
+            condition=matches_any("order_id", settings.test_orders),
+            sentence="the order id is one of tests (input.test_orders)",
+        ),
+    )
+
+
+def _amount_rules(settings: EventSettings) -> tuple[Rule, ...]:
+    counts = f"written_kind NOT IN ({VIEW}, {OTHER})"
+    rules = [
+        _bad(
+            "bad_quantity",
+            f"{counts} AND written_quantity IS NOT NULL"
+            f" AND NOT coalesce(abs(quantity) <= {settings.max_quantity}, false)",
+            "the quantity is no number, or too large (input.max_quantity)",
+        ),
+        Rule(
+            name="zero_quantity",
+            action="quarantine" if settings.zero_quantity_is_bad else "drop",
+            condition=f"{counts} AND quantity = 0",
+            sentence="the quantity is 0 (input.zero_quantity)",
+        ),
+    ]
+    if settings.negative_quantity_is_bad:
+        rules.append(
+            _bad(
+                "negative_quantity",
+                f"{counts} AND written_kind <> {REFUND} AND quantity < 0",
+                "the quantity is negative (input.negative_quantity)",
+            )
+        )
+    rules += [
+        _bad(
+            "bad_price",
+            "written_price IS NOT NULL AND price_minor IS NULL",
+            "the price cannot be read",
+        ),
+        _bad(
+            "absurd_price",
+            f"(price_minor < 0 AND written_kind <> {REFUND})"
+            f" OR abs(price_minor) > {settings.max_minor}",
+            "the price is negative, or too high (input.max_unit_price)",
+        ),
+    ]
+    return tuple(rules)
+
+
+def _adjustments(settings: EventSettings) -> tuple[Rule, ...]:
+    return (
+        Rule(
+            name="unknown_type",
+            action="adjust",
+            condition=f"written_kind = {OTHER}",
+            sentence="the event type is not one we know; kept as other, nothing is learned from it",
+        ),
+        Rule(
+            name="sold_back",
+            action="adjust",
+            condition=f"written_kind = {PURCHASE} AND quantity < 0",
+            sentence="the quantity is negative: read as a refund (input.negative_quantity)",
+        ),
+        Rule(
+            name="fraction",
+            action="adjust",
+            condition=f"written_kind NOT IN ({VIEW}, {OTHER}) AND quantity <> trunc(quantity)",
+            sentence="the quantity has decimals: rounded, at least 1",
+        ),
+        Rule(
+            name="foreign_currency",
+            action="adjust",
+            condition=is_foreign(settings),
+            sentence="the price is in another currency than the brand's: read as unknown",
+        ),
+        Rule(
+            name="odd_context",
+            action="adjust",
+            condition="has_odd_context",
+            sentence="a context value is longer than 128 bytes or no plain text: left out",
+        ),
+    )
+
+
+def is_foreign(settings: EventSettings) -> str:
+    """SQL condition: the row's price is in another currency than the brand's."""
+    if not settings.currency:
+        return "false"
+    return f"coalesce(price_minor IS NOT NULL AND currency <> {literal(settings.currency)}, false)"
+
+
+def _bad(name: str, condition: str, sentence: str) -> Rule:
+    return Rule(name=name, action="quarantine", condition=condition, sentence=sentence)
