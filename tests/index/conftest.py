@@ -8,15 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from index.generation import Generation
 from index.request import CartLine, Request
 from index.snapshot import open_snapshot
 from tests.toys import SECRET, item_id, toy_customer_key, write_toy
-
-settings.register_profile("index", max_examples=60, deadline=None)
-settings.load_profile("index")
 
 GOLDEN: tuple[tuple[bytes | None, Request], ...] = (
     (None, Request()),

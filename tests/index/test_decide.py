@@ -650,7 +650,7 @@ def test_the_reasons_as_json(toy: Generation) -> None:
     answer = json.loads(decision_json(decide(toy, EVERYTHING)))
     (loved,) = (offer for offer in answer["offers"] if offer["offer_id"] == item_id(30))
 
-    assert loved["reasons"][0] == {
+    assert loved["reasons"][1] == {
         "signal": "personal",
         "source": "personal",
         "weight": 1.0,
