@@ -33,15 +33,48 @@ def wrapped(
 ) -> ASGIApp:
     """Routes as an app in which every error is a problem document that pages may read."""
     router = Router(routes, redirect_slashes=False, default=_not_found)
-    app: ASGIApp = CORSMiddleware(
-        _Refusals(router),
-        allow_origins=origins,
-        allow_methods=("GET", "HEAD", "POST"),
-        allow_headers=("*",),
-        expose_headers=EXPOSED,
-        max_age=7200,
-    )
+    app: ASGIApp = _Cors(_Refusals(router), origins)
     return app if counters is None else _Counted(app, counters)
+
+
+class _Cors(CORSMiddleware):
+    """Starlette's rules; what every answer carries is made ready once instead of per request."""
+
+    def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
+        super().__init__(
+            app,
+            allow_origins=origins,
+            allow_methods=("GET", "HEAD", "POST"),
+            allow_headers=("*",),
+            expose_headers=EXPOSED,
+            max_age=7200,
+        )
+        exposed = (b"access-control-expose-headers", ", ".join(EXPOSED).encode())
+        self._always = [(b"vary", b"Origin")]
+        if self.allow_all_origins:
+            self._always += [(b"access-control-allow-origin", b"*"), exposed]
+        self._ready = {
+            origin: [*self._always, (b"access-control-allow-origin", origin), exposed]
+            for origin in map(str.encode, origins)
+            if not self.allow_all_origins
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
+            await super().__call__(scope, receive, send)
+            return
+        added = self._ready.get(headers.get(b"origin", b""), self._always)
+
+        async def sharing(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *added]
+            await send(message)
+
+        await self.app(scope, receive, sharing)
 
 
 class _Methods:

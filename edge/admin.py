@@ -1,0 +1,46 @@
+"""The admin listener: metrics, readiness of the whole host, and the console."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from edge.fleet import Fleet
+from edge.health import Readyz, livez, send_json
+from edge.metrics import Metrics
+from edge.middleware import route, wrapped
+from edge.pages import Page
+from edge.problems import Check
+
+_CONSOLE: Final = Path(__file__).with_name("console.html")
+
+
+def admin_app(fleet: Fleet) -> ASGIApp:
+    """The app of the admin listener. Everything on the console is in `/status.json` too."""
+
+    async def status(scope: Scope, _receive: Receive, send: Send) -> None:
+        await send_json(scope, send, fleet.status())
+
+    pages: dict[str, ASGIApp] = {
+        "/": Page(_CONSOLE),
+        "/status.json": status,
+        "/metrics": Metrics(fleet),
+        "/livez": livez,
+        "/readyz": Readyz(lambda: _checks(fleet)),
+    }
+    routes = [route(path, {"GET": page}) for path, page in pages.items()]
+    return wrapped(routes, origins=(), counters=None)
+
+
+def _checks(fleet: Fleet) -> list[Check]:
+    ready = sum(worker.ready for worker in fleet.workers())
+    return [
+        Check(name="workers", ok=ready > 0, detail=f"{ready} of {fleet.n_workers} workers answer"),
+        Check(
+            name="staying",
+            ok=not fleet.draining,
+            detail="draining" if fleet.draining else "not draining",
+        ),
+    ]

@@ -1,0 +1,118 @@
+"""Metrics in Prometheus' words, read from the workers' cells when somebody asks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+from starlette.types import Receive, Scope, Send
+
+from edge.fleet import Fleet
+from edge.memory import memory_of
+
+
+class FleetCollector(Collector):
+    """Metric families of all workers together."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._decisions()
+        yield from self._requests()
+        yield from self._snapshot()
+        yield from self._workers()
+
+    def _decisions(self) -> Iterator[Metric]:
+        totals = self._fleet.totals()
+        decisions = CounterMetricFamily(
+            "almanac_decisions", "Decisions made.", labels=("placement", "tier")
+        )
+        for (placement, tier), count in totals.decisions.items():
+            decisions.add_metric((placement, tier), count)
+        yield decisions
+        yield HistogramMetricFamily(
+            "almanac_decision_duration_seconds",
+            "Time to decide, without HTTP.",
+            buckets=[("+Inf" if le == float("inf") else str(le), n) for le, n in totals.buckets],
+            sum_value=totals.decide_s,
+        )
+        yield CounterMetricFamily(
+            "almanac_damaged_reads",
+            "Decisions that met a damaged table and fell back to the safe tier.",
+            value=totals.damaged,
+        )
+
+    def _requests(self) -> Iterator[Metric]:
+        totals = self._fleet.totals()
+        requests = CounterMetricFamily("almanac_requests", "Answers by status.", labels=("code",))
+        for code, count in totals.codes.items():
+            requests.add_metric((code,), count)
+        yield requests
+        yield GaugeMetricFamily(
+            "almanac_requests_in_flight", "Requests being answered.", value=totals.in_flight
+        )
+
+    def _snapshot(self) -> Iterator[Metric]:
+        facts = self._fleet.facts
+        if facts is None:
+            return
+        info = GaugeMetricFamily(
+            "almanac_snapshot_info",
+            "The snapshot that answers.",
+            labels=("snapshot_id", "model_id", "brand"),
+        )
+        info.add_metric((facts.snapshot_id, facts.model_id, facts.brand), 1)
+        yield info
+        yield GaugeMetricFamily(
+            "almanac_snapshot_age_seconds",
+            "Time since the moment the tables stand for.",
+            value=time.time() - facts.as_of_us / 1e6,
+        )
+
+    def _workers(self) -> Iterator[Metric]:
+        ready = GaugeMetricFamily("almanac_worker_ready", "Whether it answers.", labels=("worker",))
+        restarts = CounterMetricFamily(
+            "almanac_worker_restarts", "Times it was replaced.", labels=("worker",)
+        )
+        memory = GaugeMetricFamily(
+            "almanac_worker_memory_bytes", "Resident memory.", labels=("worker", "kind")
+        )
+        for worker in self._fleet.workers():
+            name = str(worker.slot)
+            ready.add_metric((name,), worker.ready)
+            restarts.add_metric((name,), self._fleet.restarts[worker.slot])
+            if worker.pid and (found := memory_of(worker.pid)):
+                memory.add_metric((name, "private"), found.private)
+                memory.add_metric((name, "shared"), found.shared)
+        yield from (ready, restarts, memory)
+
+
+class Metrics:
+    """`/metrics` as a plain ASGI app."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(FleetCollector(fleet))
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
+        encode, content_type = choose_encoder(accept)
+        body = encode(self._registry)
+        headers = [
+            (b"content-type", content_type.encode()),
+            (b"content-length", b"%d" % len(body)),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send(
+            {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body}
+        )

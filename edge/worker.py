@@ -1,0 +1,173 @@
+"""One worker: a spawned process that opens the snapshot and answers until it is told to stop.
+
+The supervisor imports this file to name `work`, so what a worker needs is imported inside: the
+supervisor itself stays small and maps no table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from edge.counters import IN_FLIGHT, PID, READY, STARTED_S, Cells, Counters, row_of
+from edge.logs import configure_logs
+from edge.settings import Settings
+
+if TYPE_CHECKING:
+    from index.generation import Generation
+
+DRAINING = -1
+"""The last of all shared cells says whether the edge is on its way out."""
+
+_WARM_UP = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotFacts:
+    """What a worker tells the supervisor about the snapshot it opened."""
+
+    snapshot_id: str
+    model_id: str
+    brand: str
+    timezone: str
+    as_of_us: int
+    counts: dict[str, int]
+    files: tuple[tuple[str, int, int | None], ...]
+    features: tuple[str, ...]
+    placements: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """Why a worker could not open the snapshot, as the error it met says it."""
+
+    what: str
+    hint: str | None
+    exit_code: int
+
+
+class Server(uvicorn.Server):
+    """A server whose signals are somebody else's business, and that says when it listens."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None] = lambda: None) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_ready()
+
+    def stop(self) -> None:
+        """Stop accepting, finish what is in flight, return from `serve`."""
+        self.should_exit = True
+
+
+def server_config(app: Any, settings: Settings, **changes: Any) -> uvicorn.Config:
+    """How every listener of the edge speaks HTTP."""
+    return uvicorn.Config(
+        app,
+        access_log=False,
+        http="httptools",
+        lifespan="off",
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=settings.drain_limit_s,
+        timeout_keep_alive=settings.keep_alive_s,
+        ws="none",
+        **changes,
+    )
+
+
+def work(
+    settings: Settings, slot: int, cells: Any, listener: socket.socket, report: Connection
+) -> None:
+    """Answer requests from `listener`; the target of a spawned process.
+
+    Args:
+        settings: as the supervisor has them.
+        slot: which row of cells to fill.
+        cells: cells shared with the supervisor.
+        listener: the socket that all workers share.
+        report: where `SnapshotFacts`, or `Refused`, go.
+    """
+    from edge.app import create_app  # noqa: PLC0415 - see the module's first lines
+    from edge.state import State, opened  # noqa: PLC0415
+    from index.errors import SnapshotError  # noqa: PLC0415
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody
+    configure_logs(settings.log_format, process=f"worker-{slot}")
+    shared = shared_cells(cells)
+    row = row_of(shared, slot)
+    state = State(Counters(row))
+    try:
+        generation = opened(settings)
+    except SnapshotError as error:
+        report.send(Refused(what=str(error), hint=error.hint, exit_code=error.exit_code))
+        raise SystemExit(error.exit_code) from error
+    state.adopt(generation)
+    app = create_app(state, settings, draining=lambda: bool(shared[DRAINING]))
+    _warm_up(generation)
+
+    def ready() -> None:
+        row[PID], row[STARTED_S], row[IN_FLIGHT], row[READY] = os.getpid(), int(time.time()), 0, 1
+        report.send(facts_of(generation))
+
+    config = server_config(app, settings, loop="uvloop")
+    server = Server(config, on_ready=ready)
+    signal.signal(signal.SIGTERM, lambda *_: server.stop())
+    gc.collect()
+    gc.freeze()
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        parent = parent_process()
+        if parent is not None:
+            # An orphan would hold the port for ever.
+            runner.get_loop().add_reader(parent.sentinel, server.stop)
+        runner.run(server.serve(sockets=[listener]))
+    state.close()
+
+
+def shared_cells(cells: Any) -> Cells:
+    """The shared array as cells."""
+    return memoryview(cells).cast("B").cast("Q")
+
+
+def facts_of(generation: Generation) -> SnapshotFacts:
+    """What there is to say about a snapshot."""
+    from edge.state import placements_of  # noqa: PLC0415 - see the module's first lines
+
+    manifest, model = generation.manifest, generation.model
+    return SnapshotFacts(
+        snapshot_id=manifest.snapshot_id,
+        model_id=manifest.model_id,
+        brand=manifest.brand,
+        timezone=model.timezone,
+        as_of_us=int(manifest.data["as_of_us"]),
+        counts=manifest.counts,
+        files=tuple((entry.name, entry.size, entry.entries) for entry in manifest.files),
+        features=tuple(feature.name for feature in model.features),
+        placements=placements_of(generation),
+    )
+
+
+def _warm_up(generation: Generation) -> None:
+    from index.decide import decide_for_key  # noqa: PLC0415 - see the module's first lines
+
+    golden: Sequence[Any] = generation.manifest.golden[:_WARM_UP]
+    for one in golden:
+        decide_for_key(generation, one.request, bytes.fromhex(one.key) if one.key else None)
