@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -15,6 +16,18 @@ DEFAULT = "default"
 
 QUESTIONS = ("next_order", "post_purchase")
 SLICES = ("warm", "thin", "cold_with_cart", "cold_without_cart")
+
+QUESTION_TITLES: Final[Mapping[str, str]] = {
+    "next_order": "Next order",
+    "post_purchase": "Post-purchase",
+}
+
+SLICE_TITLES: Final[Mapping[str, str]] = {
+    "warm": "Warm customers",
+    "thin": "Thin customers",
+    "cold_with_cart": "Cold, with a cart",
+    "cold_without_cart": "Cold, without a cart",
+}
 
 _METRICS = (metrics.recall, metrics.ndcg, metrics.hit)
 
@@ -71,6 +84,15 @@ class SliceResult:
     def of(self, method: str) -> MethodResult | None:
         """The result of a method, if it was run on this slice."""
         return next((result for result in self.methods if result.method == method), None)
+
+
+def title(key: str, titles: Mapping[str, str]) -> str:
+    """A printable name; a key nobody named reads as itself.
+
+    >>> title("warm", SLICE_TITLES), title("last_minute", SLICE_TITLES)
+    ('Warm customers', 'Last minute')
+    """
+    return titles.get(key) or key.replace("_", " ").capitalize()
 
 
 def compare(

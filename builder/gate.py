@@ -10,7 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from builder.comparison import DEFAULT, OURS, SliceResult
+from builder.comparison import (
+    DEFAULT,
+    OURS,
+    QUESTION_TITLES,
+    SLICE_TITLES,
+    SliceResult,
+    title,
+)
 from builder.metrics import Interval
 
 # Where a shop would notice first: customers it knows, and carts of customers it does not.
@@ -80,10 +87,9 @@ def _check(result: SliceResult) -> Check:
     else:
         outcome = _outcome(difference)
         sentence = (
-            f"{_title(result)}: NDCG@{result.k} is {_comparison(outcome)}: "
+            f"{_title(result)}: NDCG@{result.k} is {_comparison(outcome)}, "
             f"{difference.value:+.4f} (95 % interval {difference.low:+.4f} to "
-            f"{difference.high:+.4f}, "
-            f"{result.n_examples:,} examples)"
+            f"{difference.high:+.4f}; {result.n_examples:,} examples)"
         )
     return Check(
         question=result.question,
@@ -118,7 +124,8 @@ def _too_little(result: SliceResult, *, has_both: bool) -> str:
 
 
 def _title(result: SliceResult) -> str:
-    return f"{result.question.replace('_', ' ')}, {result.slice_name.replace('_', ' ')}"
+    slice_title = title(result.slice_name, SLICE_TITLES)
+    return f"{title(result.question, QUESTION_TITLES)}, {slice_title.lower()}"
 
 
 def _missing(slice_name: str) -> Check:
@@ -128,5 +135,5 @@ def _missing(slice_name: str) -> Check:
         outcome="not measured",
         n_examples=0,
         difference=None,
-        sentence=f"{slice_name.replace('_', ' ')}: not measured: no examples",
+        sentence=f"{title(slice_name, SLICE_TITLES)}: not measured: no examples",
     )

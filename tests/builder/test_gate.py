@@ -61,8 +61,8 @@ def test_worse_tables_fail_with_the_figures(slice_name: str) -> None:
 
     assert not verdict.passed
     (reason,) = verdict.reasons
-    assert slice_name.replace("_", " ") in reason
-    assert "worse than default: -0.3000" in reason
+    assert comparison.SLICE_TITLES[slice_name].lower() in reason
+    assert "worse than default, -0.3000" in reason
     assert "100 examples" in reason
 
 
@@ -91,8 +91,8 @@ def test_a_missing_slice_is_said() -> None:
     sentences = [check.sentence for check in gate.judge([]).checks]
 
     assert sentences == [
-        "warm: not measured: no examples",
-        "cold with cart: not measured: no examples",
+        "Warm customers: not measured: no examples",
+        "Cold, with a cart: not measured: no examples",
     ]
 
 
@@ -110,4 +110,6 @@ def test_a_slice_without_default_is_said() -> None:
 
     check = gate.judge([alone]).checks[0]
 
-    assert check.sentence == ("next order, warm: not measured: both almanac and default are needed")
+    assert check.sentence == (
+        "Next order, warm customers: not measured: both almanac and default are needed"
+    )

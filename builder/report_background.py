@@ -1,0 +1,272 @@
+"""The second half of report.html: the shop, its input, its weights, and what the build cost."""
+
+from __future__ import annotations
+
+from builder import report_charts as charts
+from builder.report import ImportSummary, Report, ShopProfile
+from builder.report_charts import Bar
+from builder.report_parts import (
+    NONE,
+    Html,
+    details,
+    duration,
+    element,
+    figure,
+    html,
+    number,
+    percent,
+    size,
+    table,
+)
+
+
+def background(report: Report) -> list[Html]:
+    """All sections after the evaluation."""
+    return [_shop(report), _imports(report), _weights(report), _cost(report), _origin(report)]
+
+
+def _shop(report: Report) -> Html:
+    shop = report.shop
+    facts = (
+        ("Customers", number(shop.n_customers)),
+        ("Orders", number(shop.n_orders)),
+        ("Order lines", number(shop.n_lines)),
+        ("Items", number(shop.n_items)),
+        ("Offers", number(shop.n_offers)),
+        ("Orders per customer, median", figure(shop.orders_per_customer, 1)),
+        ("Items per order, mean", figure(shop.items_per_order, 1)),
+        ("Lines bought before", percent(shop.repeat_share)),
+        ("Orders of guests", percent(shop.guest_share)),
+        ("Days of history", f"{shop.history_days:,.0f}"),
+    )
+    return element(
+        "section",
+        element("h2", "The shop"),
+        element("p", character(shop), css="lead"),
+        element(
+            "dl",
+            *(element("div", element("dt", name), element("dd", value)) for name, value in facts),
+            css="facts",
+        ),
+        _windows(report),
+    )
+
+
+def character(shop: ShopProfile) -> str:
+    """What kind of shop this is, in a sentence."""
+    if shop.repeat_share is None:
+        return "Nobody has bought twice yet, so only carts and context can tell offers apart."
+    kind = "A repeat shop" if shop.repeat_share >= 0.3 else "A discovery shop"
+    return f"{kind}: {percent(shop.repeat_share)} of what known customers buy they bought before."
+
+
+def _windows(report: Report) -> Html:
+    if not report.windows:
+        return html("")
+    chart = charts.figure(
+        charts.timeline([(w.purpose, w.from_at, w.until_at) for w in report.windows]),
+        name="windows",
+        title="What the data’s time was used for",
+        description="Stretches of time, one under another, on a common axis.",
+    )
+    return element(
+        "article",
+        element("h3", "What was learned from when"),
+        element(
+            "div",
+            element("div", Html(chart)),
+            table(
+                "Stretches of time; the end is not included",
+                ("Use", "From", "Until", "Orders"),
+                (
+                    (
+                        window.purpose,
+                        f"{window.from_at:%Y-%m-%d}",
+                        f"{window.until_at:%Y-%m-%d}",
+                        NONE if window.n_orders is None else number(window.n_orders),
+                    )
+                    for window in report.windows
+                ),
+            ),
+            css="beside",
+        ),
+    )
+
+
+def _imports(report: Report) -> Html:
+    return element(
+        "section",
+        element("h2", "The input"),
+        element(
+            "div",
+            element("div", _funnel(report.imports)),
+            element(
+                "div", _dropped(report.imports), _samples(report.imports), _files(report.imports)
+            ),
+            css="beside",
+        ),
+    )
+
+
+def _funnel(imports: ImportSummary) -> Html:
+    falling = imports.n_rows
+    rows = [Bar(label="read", length=falling, text=number(imports.n_rows))]
+    for dropped in imports.dropped:
+        falling -= dropped.n_rows
+        text = f"−{number(dropped.n_rows)}"
+        rows.append(Bar(label=dropped.reason, start=falling, length=dropped.n_rows, text=text))
+    rows.append(Bar(label="used", length=imports.n_kept, text=number(imports.n_kept), is_ours=True))
+    return Html(
+        charts.figure(
+            charts.bars(rows),
+            name="imports",
+            title="From rows read to rows used",
+            description="; ".join(f"{row.label} {row.text}" for row in rows),
+        )
+    )
+
+
+def _dropped(imports: ImportSummary) -> Html:
+    if not imports.dropped:
+        return element("p", "Every row was used.")
+    return table(
+        "Rows that were not used; bad ones lie in quarantine with their row numbers",
+        ("Reason", "Kind", "Rows", "Share"),
+        (
+            (
+                dropped.reason,
+                "bad" if dropped.is_bad else "by rule",
+                number(dropped.n_rows),
+                percent(dropped.n_rows / imports.n_rows, 3),
+            )
+            for dropped in imports.dropped
+        ),
+    )
+
+
+def _files(imports: ImportSummary) -> Html:
+    return table(
+        "Files",
+        ("File", "Kind", "Rows", "Used"),
+        (
+            (file.name, file.kind, number(file.n_rows), number(file.n_kept))
+            for file in imports.files
+        ),
+    )
+
+
+def _samples(imports: ImportSummary) -> Html:
+    rows = [
+        (dropped.reason, sample.file, number(sample.row), sample.column, sample.value)
+        for dropped in imports.dropped
+        for sample in dropped.samples
+    ]
+    if not rows:
+        return html("")
+    caption = "Some of the rows that were not used"
+    return details("Examples", table(caption, ("Reason", "File", "Row", "Column", "Value"), rows))
+
+
+def _weights(report: Report) -> Html:
+    if not report.weights:
+        return html("")
+    signals = dict.fromkeys(name for tier in report.weights for name in tier.weights)
+    examples = ("examples", *(number(tier.n_examples) for tier in report.weights))
+    return element(
+        "section",
+        element("h2", "What counts how much"),
+        element(
+            "p",
+            "Weights of the signals by how much is known of a customer, learned on orders later "
+            "than the tables. They multiply log-odds; zero means a signal adds nothing.",
+            css="lead",
+        ),
+        table(
+            "Weights by signal and tier, and on how many examples they were learned",
+            ("Signal", *(tier.tier for tier in report.weights)),
+            [
+                *(
+                    (name, *(figure(tier.weights.get(name), 3) for tier in report.weights))
+                    for name in signals
+                ),
+                examples,
+            ],
+        ),
+    )
+
+
+def _cost(report: Report) -> Html:
+    rows = [
+        Bar(label=stage.stage, length=stage.seconds, text=duration(stage.seconds))
+        for stage in report.stages
+    ]
+    chart = charts.figure(
+        charts.bars(rows),
+        name="stages",
+        title="Time by stage",
+        description="; ".join(f"{row.label} {row.text}" for row in rows),
+    )
+    return element(
+        "section",
+        element("h2", "What it cost"),
+        element(
+            "div",
+            element("div", Html(chart)),
+            table(
+                "Stages; resumed tasks were finished by an earlier run and cost nothing",
+                ("Stage", "Time", "CPU", "Peak memory", "Tasks", "Resumed"),
+                (
+                    (
+                        stage.stage,
+                        duration(stage.seconds),
+                        duration(stage.cpu_seconds),
+                        size(stage.peak_rss_bytes),
+                        number(stage.n_tasks),
+                        number(stage.n_skipped),
+                    )
+                    for stage in report.stages
+                ),
+            ),
+            css="beside",
+        ),
+    )
+
+
+def _origin(report: Report) -> Html:
+    origin = report.origin
+    facts = (
+        (
+            "Machine",
+            f"{origin.machine}, {origin.n_cores} cores, {size(origin.memory_bytes)} memory",
+        ),
+        ("Started", f"{origin.started_at:%Y-%m-%d %H:%M:%S %Z}"),
+        ("Finished", f"{origin.finished_at:%Y-%m-%d %H:%M:%S %Z}"),
+        ("Seed", str(origin.seed)),
+        ("Versions", ", ".join(f"{name} {v}" for name, v in sorted(origin.versions.items()))),
+    )
+    return element(
+        "section",
+        element("h2", "What ships, and how it was made"),
+        element("pre", element("code", origin.command)),
+        element(
+            "div",
+            element(
+                "dl",
+                *(element("div", element("dt", key), element("dd", v)) for key, v in facts),
+                css="origin",
+            ),
+            table(
+                "Files of the snapshot",
+                ("File", "Size", "Entries"),
+                (
+                    (
+                        file.name,
+                        size(file.size_bytes),
+                        NONE if file.n_entries is None else number(file.n_entries),
+                    )
+                    for file in report.files
+                ),
+            ),
+            css="beside",
+        ),
+    )

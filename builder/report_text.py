@@ -1,0 +1,97 @@
+"""The evaluation table for a terminal, a pipe or a log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import StringIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from builder.comparison import OURS, QUESTION_TITLES, SLICE_TITLES, MethodResult, SliceResult, title
+from builder.metrics import Interval
+from builder.report import Report
+from builder.report_parts import NONE, NOT_MEASURED
+
+_WIDTH = 110
+
+
+def evaluation_table(report: Report, *, is_terminal: bool = False) -> str:
+    """Every question and slice, all methods, with 95 % intervals and the gate's verdict.
+
+    Args:
+        report: what was measured.
+        is_terminal: draw with rules and emphasis; otherwise plain aligned text.
+    """
+    draw = _drawn if is_terminal else _aligned
+    blocks = [
+        f"{heading(result)}\n{draw(result)}" if result.methods else heading(result)
+        for result in report.evaluation
+    ]
+    return "\n\n".join([*blocks, closing(report)]) + "\n"
+
+
+def heading(result: SliceResult) -> str:
+    """Question, slice and how much stands behind the figures."""
+    names = (title(result.question, QUESTION_TITLES), title(result.slice_name, SLICE_TITLES))
+    examples = f"{result.n_examples:,} examples of {result.n_customers:,} customers"
+    return " · ".join((*names, examples if result.methods else NOT_MEASURED))
+
+
+def closing(report: Report) -> str:
+    """What the figures are of, and whether the gate let them pass."""
+    lines = [f"measured on the {report.measured_on}; intervals are 95 %, × default is of NDCG"]
+    lines.append(f"quality gate: {'passed' if report.verdict.passed else 'FAILED'}")
+    lines.extend(f"  {check.sentence}" for check in report.verdict.checks)
+    return "\n".join(lines)
+
+
+def _cells(result: SliceResult) -> list[tuple[str, ...]]:
+    k = result.k
+    header = ("method", f"R@{k}", f"NDCG@{k}", f"hit@{k}", "× default")
+    return [header, *(_method_cells(method) for method in result.methods)]
+
+
+def _method_cells(method: MethodResult) -> tuple[str, ...]:
+    return (
+        method.method,
+        _interval(method.recall.mean, 4),
+        _interval(method.ndcg.mean, 4),
+        _interval(method.hit.mean, 4),
+        _interval(method.ndcg.ratio, 2),
+    )
+
+
+def _interval(interval: Interval | None, decimals: int) -> str:
+    if interval is None:
+        return NONE
+    value, low, high = (
+        f"{number:.{decimals}f}" for number in (interval.value, interval.low, interval.high)
+    )
+    return f"{value} ({low}–{high})"
+
+
+def _aligned(result: SliceResult) -> str:
+    cells = _cells(result)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join("  " + _line(row, widths) for row in cells)
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    name, *figures = row
+    right = [figure.rjust(width) for figure, width in zip(figures, widths[1:], strict=True)]
+    return "  ".join([name.ljust(widths[0]), *right])
+
+
+def _drawn(result: SliceResult) -> str:
+    header, *body = _cells(result)
+    table = Table(box=None, header_style="dim", pad_edge=True)
+    for place, name in enumerate(header):
+        table.add_column(name, justify="right" if place else "left", no_wrap=True)
+    for row in body:
+        table.add_row(*map(Text, row), style="bold" if row[0] == OURS else None)
+    console = Console(file=StringIO(), force_terminal=True, width=_WIDTH, color_system="standard")
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get().rstrip("\n")
