@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+from cyclopts import Parameter
 
 from index.batch import BadLines, answer_lines, output_file, read_lines
 from index.errors import SecretUnavailable, SnapshotError
@@ -14,6 +15,8 @@ from index.manifest import read_manifest
 from index.secret import brand_secret
 from index.snapshot import open_snapshot
 from index.verify import verify_snapshot
+
+FileOrPipe = Annotated[Path, Parameter(allow_leading_hyphen=True)]
 
 
 def verify(snapshot: Path, *, deep: bool = False, json: bool = False) -> None:
@@ -48,8 +51,8 @@ def verify(snapshot: Path, *, deep: bool = False, json: bool = False) -> None:
 def decide_file(
     snapshot: Path,
     *,
-    requests: Path,
-    out: Path,
+    requests: FileOrPipe,
+    out: FileOrPipe,
     explain: bool = False,
     secret_file: Path | None = None,
 ) -> None:
