@@ -1,4 +1,69 @@
 """What an item in the cart says about offers: a row of directional log-lifts per item.
 
-Globals: the sparse rows `affinity_*.npy` (see `rows`), row i is item row i.
+An order that holds item p also holds offer o with the smoothed chance c(p,o) / (n(p) + shrinkage),
+where c counts orders with both and n orders with p; the shrinkage keeps what few orders say small.
+Trust times that chance is mixed with the offer's overall share:
+
+    value(p,o) = ln(1 + trust · c(p,o) / ((n(p) + shrinkage) · share(o)))
+
+It is 0 exactly where nothing was seen together, so a sparse row loses nothing but what it prunes,
+and ranking by prior + value is ranking by share(o) + trust · chance(o | p). A row keeps the offers
+that are highest in that mixture, not those of highest lift: the latter are rare by nature.
+
+The item's own offers are not in its row. Rows of several items may be added (damped by the square
+root of their number), or better: mixed, ln(1 + mean(exp(value) − 1)), which is the same mixture
+over all items. Measured on Complete Journey, carts of 1 to 4 items of unseen households, recall@10
+in multiples of popularity: added 1.43 to 1.53, mixed 1.52 to 1.54. Alternatives measured there:
+added lifts shrunk in expected counts 1.15, mixed cosines 1.21, RP3beta 1.26, EASE 1.26 to 1.43.
+
+Globals: the sparse rows `affinity_*.npy` (see `rows`); row i is item row i.
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from builder.duck import literal
+from builder.signals.rows import SparseRows, pack_rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AffinitySettings:
+    """How pair counts become affinity.
+
+    Attributes:
+        shrinkage_orders: an item with this many orders gets half of its row's full strength.
+        trust: how much a chance given the item counts against the offer's overall share.
+        pair_min_orders: pairs seen in fewer orders are left out.
+        offers_per_item: length of a row.
+        links_per_item: pairs of an item that vectors are made from.
+    """
+
+    shrinkage_orders: float = 100.0
+    trust: float = 3.0
+    pair_min_orders: int = 1
+    offers_per_item: int = 128
+    links_per_item: int = 64
+
+
+def learn_affinity(
+    connection: duckdb.DuckDBPyConnection, affinity_dirs: Sequence[Path], n_items: int
+) -> SparseRows:
+    """Put the ranges' rows together.
+
+    Args:
+        connection: from `builder.duck.connect`.
+        affinity_dirs: results of all `pairs.LearnAffinity` tasks of one cut.
+        n_items: rows of the table.
+    """
+    paths = ", ".join(literal(path / "affinity.parquet") for path in affinity_dirs)
+    columns = connection.execute(
+        f"SELECT item_row, offer_row, value, n_orders FROM read_parquet([{paths}])"
+    ).fetchnumpy()
+    return pack_rows(
+        n_items, columns["item_row"], columns["offer_row"], columns["value"], columns["n_orders"]
+    )

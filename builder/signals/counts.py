@@ -5,12 +5,13 @@ Files written by `CountPartition` (Parquet, sorted by their leading columns):
 - `totals.parquet`: one row: `n_orders`, `n_customers`, `decayed_<d>`… (BIGINT).
 - `items.parquet`: `item_row` UINTEGER, `n_orders` BIGINT: orders that contain the item.
 - `offers.parquet`: `offer_row` UINTEGER, `n_orders`, `n_customers`, `decayed_<d>`… (BIGINT).
-- `contexts.parquet`: `feature`, `value` VARCHAR, `n_orders` BIGINT: orders with that value.
-- `context_offers.parquet`: `feature`, `value`, `offer_row`, `n_orders`.
+- `contexts.parquet`: `feature`, `value` VARCHAR, `n_orders`, `n_half` BIGINT: orders with that
+  value, and how many of them are from one half of the customers (by a bit of their key).
+- `context_offers.parquet`: `feature`, `value`, `offer_row`, `n_orders`, `n_half`.
 - `pairs.parquet`: `item_row`, `offer_row`, `n_orders` BIGINT: orders that hold both the item and
   another item's offer.
-- `sample.parquet`: `customer_hi`, `customer_lo`, `ts_us`, `offer_row`: the orders' offers of the
-  customers with the smallest keys, from which the neighbour reference is drawn.
+- `sample.parquet`: `customer_hi`, `customer_lo`, `order_key`, `ts_us`, `offer_row`: the orders of
+  the customers with the smallest keys, from which cadences and the neighbour reference are drawn.
 
 `decayed_<d>` is the sum over orders of 2^(-age / d days) in units of 2^-20, age in whole days: an
 integer, hence the same in whatever order it is added. `merge` adds partitions up.
@@ -26,7 +27,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from builder.duck import connect, quoted
+from builder.duck import connect, literal, quoted
 from builder.signals.orders import (
     CONTEXT_PREFIX,
     DAY_US,
@@ -40,6 +41,10 @@ from builder.split import Cut
 
 DECAY_UNIT: Final = 2**20
 HOUR_OF_WEEK: Final = "hour_of_week"
+CATEGORY: Final = "category"
+PRICE_BAND: Final = "price_band"
+DERIVED_FEATURES: Final = (HOUR_OF_WEEK, CATEGORY, PRICE_BAND)
+"""Made from the moment and the cart; a context column of such a name does not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +102,10 @@ def decayed_name(half_life_days: int) -> str:
 def decay_table(max_age_days: int, half_life_days: int) -> NDArray[np.int64]:
     """Weight of an order by its age, in units of 1 / `DECAY_UNIT`; row i is age i days."""
     ages = np.arange(max_age_days + 1, dtype=np.float64)
-    return np.rint(DECAY_UNIT * np.exp2(-ages / half_life_days)).astype(np.int64)
+    weights: NDArray[np.int64] = np.rint(DECAY_UNIT * np.exp2(-ages / half_life_days)).astype(
+        np.int64
+    )
+    return weights
 
 
 def _add_decay(
@@ -156,26 +164,32 @@ def _write_singles(
 def _write_contexts(
     connection: duckdb.DuckDBPyConnection, out_dir: Path, context_columns: list[str]
 ) -> None:
-    features = {c.removeprefix(CONTEXT_PREFIX): c for c in [HOUR_OF_WEEK, *context_columns]}
+    features = {c.removeprefix(CONTEXT_PREFIX): c for c in context_columns}
+    features = {name: c for name, c in features.items() if name not in DERIVED_FEATURES}
+    features[HOUR_OF_WEEK] = HOUR_OF_WEEK
     connection.execute(
-        "CREATE TEMP TABLE order_context (order_row UINTEGER, feature VARCHAR, value VARCHAR)"
+        "CREATE TEMP TABLE order_context"
+        " (order_row UINTEGER, feature VARCHAR, value VARCHAR, half BOOLEAN)"
     )
     for feature, column in features.items():
         connection.execute(
-            f"""INSERT INTO order_context SELECT order_row, ?, {quoted(column)}::VARCHAR
+            f"""INSERT INTO order_context SELECT order_row, ?, {quoted(column)}::VARCHAR,
+                    (CASE WHEN customer_hi = 0 AND customer_lo = 0 THEN order_key
+                     ELSE customer_lo END >> 20) % 2 = 1
                 FROM orders WHERE {quoted(column)} IS NOT NULL""",
             [feature],
         )
     keys = ["feature", "value"]
+    sums = "count(*) AS n_orders, count_if(half) AS n_half"
     write_sorted(
         connection,
-        "SELECT feature, value, count(*) AS n_orders FROM order_context GROUP BY feature, value",
+        f"SELECT feature, value, {sums} FROM order_context GROUP BY feature, value",
         keys,
         out_dir / "contexts.parquet",
     )
     write_sorted(
         connection,
-        """SELECT feature, value, offer_row, count(*) AS n_orders
+        f"""SELECT feature, value, offer_row, {sums}
            FROM order_context JOIN basket_offers USING (order_row) GROUP BY ALL""",
         [*keys, "offer_row"],
         out_dir / "context_offers.parquet",
@@ -185,12 +199,12 @@ def _write_contexts(
 def _write_sample(connection: duckdb.DuckDBPyConnection, out_dir: Path, customers: int) -> None:
     write_sorted(
         connection,
-        f"""SELECT customer_hi, customer_lo, ts_us, offer_row
+        f"""SELECT customer_hi, customer_lo, order_key, ts_us, offer_row
             FROM (SELECT DISTINCT customer_hi, customer_lo FROM orders
                   WHERE customer_hi != 0 OR customer_lo != 0
                   ORDER BY customer_lo, customer_hi LIMIT {customers})
             JOIN orders USING (customer_hi, customer_lo) JOIN basket_offers USING (order_row)""",
-        ["customer_lo", "customer_hi", "ts_us", "offer_row"],
+        ["customer_lo", "customer_hi", "ts_us", "order_key", "offer_row"],
         out_dir / "sample.parquet",
     )
 
@@ -198,7 +212,7 @@ def _write_sample(connection: duckdb.DuckDBPyConnection, out_dir: Path, customer
 def _write_pairs(
     connection: duckdb.DuckDBPyConnection, out_dir: Path, vocabulary: Vocabulary, basket_items: int
 ) -> None:
-    own = f"read_parquet('{vocabulary.item_offers_path}')"
+    own = f"read_parquet({literal(vocabulary.item_offers_path)})"
     connection.execute(
         f"""
         CREATE TEMP TABLE capped AS SELECT order_row, item_row

@@ -93,7 +93,7 @@ def load_orders(
         f"""
         CREATE TEMP TABLE lines AS
         SELECT customer_hi, customer_lo, order_key, ts_us, hour_of_week, line, item_row {extra}
-        FROM {events} JOIN read_parquet({literal(vocabulary.items_path)}) USING (item_id)
+        FROM {events} JOIN read_parquet({literal(vocabulary.items_path)}) AS items USING (item_id)
         WHERE kind = {target_kind} AND {_in_time(cut, slice_until_us)} AND {_kept(cut)}
         """
     )
@@ -102,7 +102,8 @@ def load_orders(
         f"""
         CREATE TEMP TABLE basket_offers AS
         SELECT order_row, offer_row, min(line) AS line FROM basket_items
-        JOIN read_parquet({literal(vocabulary.item_offers_path)}) USING (item_row) GROUP BY ALL
+        JOIN read_parquet({literal(vocabulary.item_offers_path)}) AS own USING (item_row)
+        GROUP BY ALL
         """
     )
     return context_columns

@@ -1,9 +1,118 @@
 """Adds up pair counts, one range of items at a time, and keeps what affinity and groups need.
 
-Files written by `MergePairs`:
+Files written by `LearnAffinity` (Parquet, sorted by their leading columns):
 
-- `affinity.parquet`: `item_row`, `offer_row` UINTEGER, `value` FLOAT, `n_orders` BIGINT: the top
-  offers of each item.
-- `groups.parquet`: `feature` (`category` or `price_band`), `value`, `offer_row`, `n_orders`: pairs
-  added up over the items of a category (each level of its path) or a price band.
+- `affinity.parquet`: `item_row`, `offer_row` UINTEGER, `value` DOUBLE, `n_orders` BIGINT: the top
+  offers of each item (see `affinity` for the value).
+- `links.parquet`: `item_row`, `offer_row`, `n_orders`: the pairs that are the least likely to be
+  chance, from which vectors are made.
+- `group_offers.parquet`: `feature`, `value`, `offer_row`, `n_orders`: the range's pairs added up
+  over the items of each group (`merge.item_groups`).
 """
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import duckdb
+
+from builder.duck import connect, literal
+from builder.signals.affinity import AffinitySettings
+from builder.signals.orders import write_sorted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnAffinity:
+    """The task that learns the affinity rows of a range of items.
+
+    Attributes:
+        label: tells the cuts of one build apart in the task's name.
+        first_item: first item row of the range.
+        stop_item: first item row after it.
+        count_dirs: results of all `CountPartition` tasks of one cut.
+        merged_dir: result of their `MergeCounts`.
+        settings: how a count becomes a value, and how many are kept.
+    """
+
+    label: str
+    first_item: int
+    stop_item: int
+    count_dirs: tuple[Path, ...]
+    merged_dir: Path
+    settings: AffinitySettings = field(default_factory=AffinitySettings)
+
+    @property
+    def name(self) -> str:
+        return f"affinity-{self.label}-{self.first_item:09d}"
+
+    def run(self, out_dir: Path, memory_bytes: int) -> None:
+        with connect(memory_bytes, out_dir) as connection:
+            self._add_up(connection)
+            self._write_rows(connection, out_dir)
+            write_sorted(
+                connection,
+                f"""SELECT feature, value, offer_row, sum(n_orders)::BIGINT AS n_orders
+                    FROM pairs JOIN {self._merged("item_groups")} USING (item_row) GROUP BY ALL""",
+                ["feature", "value", "offer_row"],
+                out_dir / "group_offers.parquet",
+            )
+
+    def _add_up(self, connection: duckdb.DuckDBPyConnection) -> None:
+        paths = ", ".join(literal(path / "pairs.parquet") for path in self.count_dirs)
+        connection.execute(
+            f"""
+            CREATE TEMP TABLE pairs AS
+            SELECT item_row, offer_row, sum(n_orders)::BIGINT AS n_orders
+            FROM read_parquet([{paths}])
+            WHERE item_row >= {self.first_item} AND item_row < {self.stop_item}
+            GROUP BY item_row, offer_row
+            """
+        )
+
+    def _write_rows(self, connection: duckdb.DuckDBPyConnection, out_dir: Path) -> None:
+        s = self.settings
+        connection.execute(
+            f"""
+            CREATE TEMP VIEW judged AS
+            SELECT item_row, offer_row, c AS n_orders, share,
+                   {s.trust} * c / (n + {s.shrinkage_orders}) AS together,
+                   c * ln(c / (share * n)) AS surprise
+            FROM (SELECT item_row, offer_row, pairs.n_orders AS c, i.n_orders AS n,
+                         (o.n_orders + 0.5) / (t.n_orders + 1) AS share
+                  FROM pairs JOIN {self._merged("items")} AS i USING (item_row)
+                  JOIN {self._merged("offers")} AS o USING (offer_row)
+                  CROSS JOIN {self._merged("totals")} AS t)
+            """
+        )
+        rank = "row_number() OVER (PARTITION BY item_row ORDER BY"
+        keys = ["item_row", "offer_row"]
+        write_sorted(
+            connection,
+            f"""SELECT item_row, offer_row, ln(1 + together / share) AS value, n_orders FROM judged
+                WHERE n_orders >= {s.pair_min_orders}
+                QUALIFY {rank} share + together DESC, offer_row) <= {s.offers_per_item}""",
+            keys,
+            out_dir / "affinity.parquet",
+        )
+        write_sorted(
+            connection,
+            f"""SELECT item_row, offer_row, n_orders FROM judged WHERE surprise > 0
+                QUALIFY {rank} surprise DESC, offer_row) <= {s.links_per_item}""",
+            keys,
+            out_dir / "links.parquet",
+        )
+
+    def _merged(self, table: str) -> str:
+        return f"read_parquet({literal(self.merged_dir / f'{table}.parquet')})"
+
+
+def item_ranges(n_items: int, n_ranges: int) -> list[tuple[int, int]]:
+    """Split item rows into at most `n_ranges` ranges (first, stop) of similar length.
+
+    >>> item_ranges(5, 2)
+    [(0, 2), (2, 5)]
+    """
+    bounds = [n_items * i // n_ranges for i in range(n_ranges + 1)]
+    return [(first, stop) for first, stop in pairwise(bounds) if first < stop]

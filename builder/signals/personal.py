@@ -1,10 +1,262 @@
 """What a customer's own orders say about offers: one row per customer.
 
-    fit_personal(partitions, vocabulary, cut, slice_until_us, globals_dir, settings) -> PersonalModel
-    score_partition(partition, vocabulary, cut, model, globals_dir, memory_bytes) -> Iterator[CustomerRow]
+A row's value is the utility of a conditional logit over `features`, fitted on the first orders
+after a cut, minus the prior and minus what the utility of a popular offer the customer never
+ordered is above it: so that it is an additive log-lift, with 0 for offers the row does not name.
 
-`PersonalModel`: frozen dataclass of floats, JSON through `write_model` / `read_model`.
-`CustomerRow(key: bytes (16), n_orders: int, rows: uint32, values: float32, counts: uint16, history: uint32)`, ordered by key;
-rows in falling value; `value` is an additive natural-log lift over the prior; `counts`: orders of this customer
-with the offer (0 = new to them); history: all offers bought, most recent first, at most 512.
+- `fit_personal(partitions, vocabulary, cut, slice_until_us, globals_dir, *, …)` gives the
+  `PersonalModel`, plain numbers; with no order to learn from, documented defaults.
+- `score_partition(partition, vocabulary, cut, model, globals_dir, memory_bytes)` gives the rows of
+  a partition's customers by rising key. Guests have none.
 """
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import numpy as np
+
+from builder.duck import connect
+from builder.signals.candidates import Candidates
+from builder.signals.features import FEATURES
+from builder.signals.histories import Floats, Histories, Ints, load_histories
+from builder.signals.lessons import load_lessons
+from builder.signals.logit import fit_logit
+from builder.signals.orders import DAY_US, PURCHASE, Partition, Vocabulary, load_orders
+from builder.signals.scorer import Scorer
+from builder.split import Cut
+from index.arrays import Counts, Rows, Scores
+
+DEFAULT_WEIGHTS: Final = {
+    "prior": 1.0,
+    "frequency": 0.5,
+    "decayed_7": 0.2,
+    "decayed_21": 0.2,
+    "ordered_95": 0.1,
+    "neighbours_new": 0.1,
+}
+"""Where fitted weights are drawn to: own frequency, old and recent, with a little of neighbours."""
+
+_LEAST_SCALE: Final = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonalSettings:
+    """How customers' rows are learned and how long they are.
+
+    Attributes:
+        target_kind: the kind of event that makes an order.
+        own_offers: a row keeps this many of the customer's own offers.
+        new_offers: and this many that are new to them.
+        history_offers: a customer's history keeps this many offers, those ordered last.
+        popular_offers: offers of the highest prior that are candidates for everybody.
+        neighbours: how many customers of the reference are mixed.
+        fit_customers: at most this many customers teach the model.
+        ridge: how strongly weights are drawn to the defaults.
+        batch_customers: customers scored at a time.
+    """
+
+    target_kind: int = PURCHASE
+    own_offers: int = 96
+    new_offers: int = 32
+    history_offers: int = 512
+    popular_offers: int = 100
+    neighbours: int = 100
+    fit_customers: int = 4000
+    ridge: float = 3.0
+    batch_customers: int = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonalModel:
+    """A fitted model; plain numbers, so that its repr is complete.
+
+    Attributes:
+        settings: it was fitted with.
+        weights: one for each of `FEATURES`.
+        n_cases: customers it was fitted on.
+        loss: mean negative log-likelihood per taken candidate, nats.
+    """
+
+    settings: PersonalSettings = field(default_factory=PersonalSettings)
+    weights: tuple[float, ...] = tuple(DEFAULT_WEIGHTS.get(name, 0.0) for name in FEATURES)
+    n_cases: int = 0
+    loss: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerRow:
+    """What the customers table says of one customer.
+
+    Attributes:
+        key: 16 bytes.
+        n_orders: orders before the cut.
+        last_day: days since 1970-01-01 (UTC) of the last of them.
+        rows: uint32, offers, rising.
+        values: float32, their log-lift over the prior, finite.
+        counts: uint32, in how many orders the customer took each; 0 for new ones.
+        history: uint32, the offers the customer took, those of the most recent orders, rising.
+    """
+
+    key: bytes
+    n_orders: int
+    last_day: int
+    rows: Rows
+    values: Scores
+    counts: Counts
+    history: Rows
+
+
+def write_model(model: PersonalModel, path: Path) -> None:
+    """Write a model as JSON."""
+    path.write_text(json.dumps(asdict(model), indent=1))
+
+
+def read_model(path: Path) -> PersonalModel:
+    """Read what `write_model` wrote."""
+    body = json.loads(path.read_text())
+    body["settings"] = PersonalSettings(**body["settings"])
+    body["weights"] = tuple(body["weights"])
+    return PersonalModel(**body)
+
+
+def fit_personal(
+    partitions: Sequence[Partition],
+    vocabulary: Vocabulary,
+    cut: Cut,
+    slice_until_us: int,
+    globals_dir: Path,
+    *,
+    settings: PersonalSettings,
+    memory_bytes: int,
+    temp_dir: Path,
+) -> PersonalModel:
+    """Fit the weights on customers' first orders in [cut, slice_until_us).
+
+    Args:
+        partitions: all customer partitions.
+        vocabulary: rows of items and offers.
+        cut: what features may see.
+        slice_until_us: end of the slice, exclusive.
+        globals_dir: result of `learn.LearnSignals` for the same cut.
+        settings: see there.
+        memory_bytes: for this process.
+        temp_dir: where DuckDB may spill.
+    """
+    lessons = load_lessons(
+        _scorer(globals_dir, settings),
+        partitions,
+        vocabulary,
+        cut,
+        slice_until_us,
+        target_kind=settings.target_kind,
+        customers=settings.fit_customers,
+        memory_bytes=memory_bytes,
+        temp_dir=temp_dir,
+    )
+    if not len(lessons.starts):
+        return PersonalModel(settings=settings)
+    scale = np.maximum(lessons.features.std(axis=0, dtype=np.float64), _LEAST_SCALE)
+    weights, loss = fit_logit(
+        lessons.features / scale.astype(np.float32),
+        lessons.taken,
+        lessons.starts,
+        start=np.array(PersonalModel().weights) * scale,
+        ridge=settings.ridge,
+    )
+    return PersonalModel(
+        settings=settings,
+        weights=tuple(float(weight) for weight in weights / scale),
+        n_cases=len(lessons.starts),
+        loss=loss,
+    )
+
+
+def _scorer(globals_dir: Path, settings: PersonalSettings) -> Scorer:
+    return Scorer(
+        globals_dir,
+        popular_offers=settings.popular_offers,
+        near_offers=2 * settings.new_offers,
+        neighbours=settings.neighbours,
+    )
+
+
+def score_partition(  # noqa: PLR0917  # what a task holds, in its order
+    partition: Partition,
+    vocabulary: Vocabulary,
+    cut: Cut,
+    model: PersonalModel,
+    globals_dir: Path,
+    memory_bytes: int,
+) -> Iterator[CustomerRow]:
+    """Rows of a partition's customers by rising key.
+
+    Args:
+        partition: whose events.
+        vocabulary: rows of items and offers.
+        cut: what may be seen.
+        model: from `fit_personal`.
+        globals_dir: result of `learn.LearnSignals` for the same cut.
+        memory_bytes: for this process.
+    """
+    settings = model.settings
+    with TemporaryDirectory() as temp_dir, connect(memory_bytes, Path(temp_dir)) as connection:
+        load_orders(connection, partition, vocabulary, cut, target_kind=settings.target_kind)
+        histories = load_histories(connection, cut.until_us)
+    scorer = _scorer(globals_dir, settings)
+    if not scorer.n_offers:
+        return
+    weights = np.array(model.weights)
+    for first in range(0, len(histories), settings.batch_customers):
+        batch = histories.part(first, min(first + settings.batch_customers, len(histories)))
+        candidates = scorer.candidates(batch)
+        lifts = scorer.lifts(batch, candidates, weights)
+        yield from _rows(batch, candidates, lifts, scorer.facts.prior, settings)
+
+
+def _rows(
+    batch: Histories,
+    candidates: Candidates,
+    lifts: Floats,
+    prior: Scores,
+    settings: PersonalSettings,
+) -> Iterator[CustomerRow]:
+    kept = _kept(candidates, lifts + prior[candidates.offer], settings)
+    starts = np.searchsorted(kept, candidates.starts)
+    offers = candidates.offer[kept].astype(np.uint32)
+    values = lifts[kept].astype(np.float32)
+    uses = np.append(np.diff(batch.use_starts), 0).astype(np.uint32)
+    counts = uses[candidates.entry[kept]]
+    newest_use = batch.use_order[batch.use_starts[:-1]]
+    n_orders = batch.n_orders
+    for customer in range(len(batch)):
+        part = slice(int(starts[customer]), int(starts[customer + 1]))
+        entries = slice(int(batch.entry_starts[customer]), int(batch.entry_starts[customer + 1]))
+        history = batch.entry_offer[entries]
+        if len(history) > settings.history_offers:
+            latest = np.lexsort((history, newest_use[entries]))[: settings.history_offers]
+            history = np.sort(history[latest])
+        yield CustomerRow(
+            key=batch.key(customer),
+            n_orders=int(n_orders[customer]),
+            last_day=int(batch.last_us[customer]) // DAY_US,
+            rows=offers[part],
+            values=values[part],
+            counts=counts[part],
+            history=history.astype(np.uint32),
+        )
+
+
+def _kept(candidates: Candidates, scores: Floats, settings: PersonalSettings) -> Ints:
+    """Places of the best own and the best new candidates of each customer, rising."""
+    customer, is_new = candidates.customer, candidates.entry < 0
+    order = np.lexsort((candidates.offer, -scores, is_new, customer))
+    group = 2 * customer[order] + is_new[order]
+    rank = np.arange(len(order)) - np.searchsorted(group, group)
+    limit = np.where(group % 2 == 1, settings.new_offers, settings.own_offers)
+    return np.sort(order[rank < limit])

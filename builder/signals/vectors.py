@@ -1,6 +1,196 @@
-"""Item and offer vectors from co-purchase, so that near vectors mean bought together or alike.
+"""Item and offer vectors from co-purchase, for carts and contexts that no table row knows.
 
-Globals: `item_vectors.npy` float32 (n_items, dim), `offer_vectors.npy` float32 (n_offers, dim), rows L2-normalised;
-`item_vectors_known.npy`, `offer_vectors_known.npy` bool: False where a row is only the mean of its category or brand;
-a row of zeros where not even that is known.
+The strongest pairs (`pairs`: `links.parquet`) give a sparse matrix of shrunken positive pointwise
+mutual information, ln((c + k) / (E + k)); its truncated singular value decomposition U·S·Vᵀ, found
+by randomised subspace iteration with a fixed seed (Halko, Martinsson, Tropp 2011), gives U·√S for
+items and V·√S for offers: the product of an item's and an offer's vector tells their log-lift.
+
+What has no pairs gets the mean of what shares its category (the deepest level that has any), else
+of its brand. Items without either have a row of zeros.
+
+Globals: `item_vectors.npy` float32 (n_items, dim), `offer_vectors.npy` float32 (n_offers, dim),
+rows L2-normalised or zero; `item_is_learned.npy`, `offer_is_learned.npy` bool: False where a row is
+such a mean, or zero.
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from builder.duck import literal
+from builder.signals.histories import Floats, Ints
+from builder.signals.orders import Vocabulary
+from index.arrays import Vectors
+from index.context import CATEGORY_SEPARATOR
+
+_OVERSAMPLE: Final = 16
+_NAMES: Final = ("item_vectors", "offer_vectors", "item_is_learned", "offer_is_learned")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorSettings:
+    """How vectors are made.
+
+    Attributes:
+        dim: length of a vector.
+        strength: k, in expected orders.
+        seed: of the random start.
+        rounds: subspace iterations.
+    """
+
+    dim: int = 32
+    strength: float = 5.0
+    seed: int = 1
+    rounds: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorTable:
+    """The arrays of the module docstring."""
+
+    item_vectors: Vectors
+    offer_vectors: Vectors
+    item_is_learned: NDArray[np.bool_]
+    offer_is_learned: NDArray[np.bool_]
+
+
+def learn_vectors(
+    connection: duckdb.DuckDBPyConnection,
+    merged_dir: Path,
+    affinity_dirs: Sequence[Path],
+    vocabulary: Vocabulary,
+    settings: VectorSettings,
+) -> VectorTable:
+    """Vectors of all items and offers.
+
+    Args:
+        connection: from `builder.duck.connect`.
+        merged_dir: result of `merge.MergeCounts`.
+        affinity_dirs: results of all `pairs.LearnAffinity` tasks.
+        vocabulary: rows of items and offers.
+        settings: see there.
+    """
+    links = ", ".join(literal(path / "links.parquet") for path in affinity_dirs)
+    merged = {
+        name: f"read_parquet({literal(merged_dir / f'{name}.parquet')})"
+        for name in ("items", "offers", "totals")
+    }
+    pairs = connection.execute(
+        f"""
+        SELECT item_row, offer_row, ln((c + {settings.strength}) / (e + {settings.strength})) AS pmi
+        FROM (SELECT item_row, offer_row, l.n_orders AS c,
+                     i.n_orders * o.n_orders / (SELECT n_orders FROM {merged["totals"]}) AS e
+              FROM read_parquet([{links}]) l JOIN {merged["items"]} i USING (item_row)
+              JOIN {merged["offers"]} o USING (offer_row))
+        ORDER BY item_row, offer_row
+        """
+    ).fetchnumpy()
+    n_items, n_offers = (
+        connection.execute(f"SELECT count(*) FROM read_parquet({literal(path)})").fetchall()[0][0]
+        for path in (vocabulary.items_path, vocabulary.offers_path)
+    )
+    matrix = sparse.csr_matrix(
+        (pairs["pmi"], (pairs["item_row"].astype(np.int64), pairs["offer_row"].astype(np.int64))),
+        shape=(n_items, n_offers),
+    )
+    items, offers = factors(matrix, settings)
+    return _completed(connection, vocabulary, items, offers)
+
+
+def factors(matrix: Any, settings: VectorSettings) -> tuple[Floats, Floats]:
+    """U·√S and V·√S of a sparse matrix, shapes (n, dim) and (m, dim), zero beyond its rank.
+
+    Signs are fixed by making the largest element of each column of U positive.
+    """
+    n, m = matrix.shape
+    width = min(settings.dim + _OVERSAMPLE, n, m)
+    left, right = np.zeros((n, settings.dim)), np.zeros((m, settings.dim))
+    if not width or not matrix.nnz:
+        return left, right
+    transposed = matrix.T.tocsr()
+    basis = matrix @ np.random.default_rng(settings.seed).standard_normal((m, width))
+    for _ in range(settings.rounds):
+        basis = matrix @ np.linalg.qr(transposed @ np.linalg.qr(basis)[0])[0]
+    basis = np.linalg.qr(basis)[0]
+    small = (transposed @ basis).T
+    u, s, vt = np.linalg.svd(small, full_matrices=False)
+    kept = int(min(settings.dim, (s > s[0] * 1e-7).sum()))
+    u, s, v = basis @ u[:, :kept], s[:kept], vt[:kept].T
+    sign = np.sign(u[np.abs(u).argmax(axis=0), np.arange(kept)])
+    left[:, :kept], right[:, :kept] = u * sign * np.sqrt(s), v * sign * np.sqrt(s)
+    return left, right
+
+
+def write_vectors(table: VectorTable, out_dir: Path) -> None:
+    """Write the files of the module docstring."""
+    for name in _NAMES:
+        np.save(out_dir / f"{name}.npy", getattr(table, name))
+
+
+def _completed(
+    connection: duckdb.DuckDBPyConnection, vocabulary: Vocabulary, items: Floats, offers: Floats
+) -> VectorTable:
+    texts = connection.execute(
+        f"SELECT category, brand FROM read_parquet({literal(vocabulary.items_path)})"
+        " ORDER BY item_row"
+    ).fetchall()
+    links = connection.execute(
+        f"""SELECT item_row, offer_row FROM read_parquet({literal(vocabulary.item_offers_path)})
+            ORDER BY offer_row, item_row"""
+    ).fetchnumpy()
+    labels = [_labels(category, brand) for category, brand in texts]
+    offer_labels: list[list[str]] = [[] for _ in range(len(offers))]
+    for item_row, offer_row in zip(links["item_row"], links["offer_row"], strict=True):
+        # An offer of several items is filed under the first.
+        offer_labels[offer_row] = offer_labels[offer_row] or labels[item_row]
+    item_vectors, item_is_learned = _filled(items, labels)
+    offer_vectors, offer_is_learned = _filled(offers, offer_labels)
+    return VectorTable(
+        item_vectors=item_vectors,
+        offer_vectors=offer_vectors,
+        item_is_learned=item_is_learned,
+        offer_is_learned=offer_is_learned,
+    )
+
+
+def _labels(category: str | None, brand: str | None) -> list[str]:
+    """What an item without a vector may borrow from, nearest first."""
+    levels = category.split(CATEGORY_SEPARATOR) if category else []
+    labels = [CATEGORY_SEPARATOR.join(levels[:depth]) for depth in range(len(levels), 0, -1)]
+    return [*(f"category {label}" for label in labels), *([f"brand {brand}"] if brand else [])]
+
+
+def _filled(vectors: Floats, labels: list[list[str]]) -> tuple[Vectors, NDArray[np.bool_]]:
+    """Normalise learned rows, and give each other row the mean of its nearest label's."""
+    is_learned = (vectors != 0.0).any(axis=1)
+    unit = _normalised(vectors)
+    members: dict[str, list[int]] = {}
+    for row in np.flatnonzero(is_learned):
+        for label in labels[row]:
+            members.setdefault(label, []).append(int(row))
+    means = {label: unit[rows].mean(axis=0) for label, rows in members.items()}
+    for row in np.flatnonzero(~is_learned):
+        nearest = next((label for label in labels[row] if label in means), None)
+        if nearest is not None:
+            unit[row] = means[nearest]
+    filled: Vectors = _normalised(unit).astype(np.float32)
+    return filled, is_learned
+
+
+def _normalised(vectors: Floats) -> Floats:
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    normalised: Floats = np.where(length > 1e-12, vectors / np.maximum(length, 1e-12), 0.0)
+    return normalised
+
+
+def zero_rows(vectors: Vectors) -> Ints:
+    """Rows that say nothing: neither pairs nor a category nor a brand."""
+    return np.flatnonzero(~(vectors != 0.0).any(axis=1))

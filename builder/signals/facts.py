@@ -1,0 +1,159 @@
+"""What counts say about offers as such, for learners that look at one customer at a time.
+
+Globals, each of shape (n_offers,), float32, finite:
+
+- `prior.npy`: see `prior`.
+- `trend.npy`: log of the share of the last days' orders (the shortest counted half-life) minus log
+  of the prior's share.
+- `long_run.npy`: log of the share of all orders minus log of the prior's share.
+- `cadence.npy`: days between two orders of the offer by the same customer.
+- `repeat.npy`: log of the share of its buyers who bought it again.
+
+and `facts.json`: `order_gap_days`, the median time between two orders of a customer, at least an
+hour and at most a year. It is the shop's unit of time: half-lives are multiples of it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from builder.duck import literal
+from builder.signals.counts import DECAY_UNIT, decayed_name
+from builder.signals.orders import DAY_US
+from builder.signals.rows import open_array
+from index.arrays import Scores
+
+_PSEUDO_GAPS: Final = 20.0
+_PSEUDO_BUYERS: Final = 5.0
+_PSEUDO_TREND_ORDERS: Final = 100.0
+_SHORTEST_GAP_DAYS: Final = 1 / 24
+_LONGEST_GAP_DAYS: Final = 365.0
+_USUAL_GAP_DAYS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferFacts:
+    """The arrays of the module docstring."""
+
+    prior: Scores
+    trend: Scores
+    long_run: Scores
+    cadence: Scores
+    repeat: Scores
+    order_gap_days: float
+
+
+def learn_facts(
+    connection: duckdb.DuckDBPyConnection, merged_dir: Path, prior: Scores, trend_days: int
+) -> OfferFacts:
+    """Facts from merged counts and the sample of customers.
+
+    Args:
+        connection: from `builder.duck.connect`.
+        merged_dir: result of `merge.MergeCounts`.
+        prior: log-odds, shape (n_offers,).
+        trend_days: which counted half-life the trend looks at.
+    """
+    totals = connection.execute(_from(merged_dir, "totals")).fetchnumpy()
+    offers = connection.execute(_from(merged_dir, "offers")).fetchnumpy()
+
+    def dense(name: str) -> NDArray[np.float64]:
+        return _dense(offers["offer_row"], offers[name], len(prior))
+
+    share = 1.0 / (1.0 + np.exp(-prior.astype(np.float64)))
+    recent = decayed_name(trend_days)
+    pseudo = _PSEUDO_TREND_ORDERS
+    trend = (dense(recent) / DECAY_UNIT + pseudo * share) / (
+        float(totals[recent][0]) / DECAY_UNIT + pseudo
+    )
+    long_run = (dense("n_orders") + 0.5) / (float(totals["n_orders"][0]) + 1.0)
+    order_gap_days = _order_gap_days(connection, merged_dir)
+    cadence, repeat = _cadence(connection, merged_dir, len(prior), order_gap_days)
+    return OfferFacts(
+        prior=prior,
+        trend=(np.log(trend) - np.log(share)).astype(np.float32),
+        long_run=(np.log(long_run) - np.log(share)).astype(np.float32),
+        cadence=cadence,
+        repeat=repeat,
+        order_gap_days=order_gap_days,
+    )
+
+
+def write_facts(facts: OfferFacts, out_dir: Path) -> None:
+    """Write the files of the module docstring."""
+    for name in ("prior", "trend", "long_run", "cadence", "repeat"):
+        np.save(out_dir / f"{name}.npy", getattr(facts, name))
+    (out_dir / "facts.json").write_text(json.dumps({"order_gap_days": facts.order_gap_days}))
+
+
+def open_facts(globals_dir: Path) -> OfferFacts:
+    """Map what `write_facts` wrote."""
+    return OfferFacts(
+        prior=open_array(globals_dir / "prior.npy"),
+        trend=open_array(globals_dir / "trend.npy"),
+        long_run=open_array(globals_dir / "long_run.npy"),
+        cadence=open_array(globals_dir / "cadence.npy"),
+        repeat=open_array(globals_dir / "repeat.npy"),
+        order_gap_days=float(
+            json.loads((globals_dir / "facts.json").read_text())["order_gap_days"]
+        ),
+    )
+
+
+def _order_gap_days(connection: duckdb.DuckDBPyConnection, merged_dir: Path) -> float:
+    [(gap_us,)] = connection.execute(
+        f"""
+        SELECT quantile_disc(ts_us - before_us, 0.5) FROM (
+            SELECT ts_us, lag(ts_us) OVER (
+                PARTITION BY customer_hi, customer_lo ORDER BY ts_us, order_key) AS before_us
+            FROM (SELECT DISTINCT customer_hi, customer_lo, order_key, ts_us
+                  {_from(merged_dir, "sample")})
+        ) WHERE before_us IS NOT NULL
+        """
+    ).fetchall()
+    if gap_us is None:
+        return _USUAL_GAP_DAYS
+    return float(np.clip(gap_us / DAY_US, _SHORTEST_GAP_DAYS, _LONGEST_GAP_DAYS))
+
+
+def _cadence(
+    connection: duckdb.DuckDBPyConnection, merged_dir: Path, n_offers: int, order_gap_days: float
+) -> tuple[Scores, Scores]:
+    """Days between repeats, drawn to the mean over offers; share of repeaters, likewise."""
+    seen = connection.execute(
+        f"""
+        SELECT offer_row, sum(span_us)::BIGINT AS span_us, sum(n - 1)::BIGINT AS gaps,
+               count_if(n > 1) AS repeaters, count(*) AS buyers
+        FROM (SELECT offer_row, count(*) AS n, max(ts_us) - min(ts_us) AS span_us
+              {_from(merged_dir, "sample")} GROUP BY customer_hi, customer_lo, offer_row)
+        GROUP BY offer_row
+        """
+    ).fetchnumpy()
+    span_days, gaps, repeaters, buyers = (
+        _dense(seen["offer_row"], seen[name], n_offers)
+        for name in ("span_us", "gaps", "repeaters", "buyers")
+    )
+    span_days /= DAY_US
+    usual = span_days.sum() / gaps.sum() if gaps.sum() else order_gap_days
+    usual = max(float(usual), _SHORTEST_GAP_DAYS)
+    cadence = (span_days + _PSEUDO_GAPS * usual) / (gaps + _PSEUDO_GAPS)
+    usual_repeat = (repeaters.sum() + 1.0) / (buyers.sum() + 100.0)
+    repeat = (repeaters + _PSEUDO_BUYERS * usual_repeat) / (buyers + _PSEUDO_BUYERS)
+    return cadence.astype(np.float32), np.log(repeat).astype(np.float32)
+
+
+def _dense(rows: NDArray[np.int64], values: NDArray[np.int64], size: int) -> NDArray[np.float64]:
+    dense = np.zeros(size)
+    dense[rows] = values
+    return dense
+
+
+def _from(merged_dir: Path, table: str) -> str:
+    return f"FROM read_parquet({literal(merged_dir / f'{table}.parquet')})"

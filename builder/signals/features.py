@@ -1,0 +1,133 @@
+"""Features of (customer, offer): how often, how lately, is it due, what do others say.
+
+All are natural logs of ratios to the prior, or close to it, so that a linear sum of them is a
+log-lift. Half-lives are multiples of the shop's usual time between two orders, or counted in
+orders, so that nothing here knows whether a shop sells bread or sofas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from builder.signals.candidates import Candidates
+from builder.signals.facts import OfferFacts
+from builder.signals.histories import Floats, Histories, range_sums
+
+HALF_LIVES_GAPS: Final = (2.0, 7.0, 21.0)
+"""Half-lives of the decayed counts, in usual times between two orders."""
+
+ORDER_DECAYS: Final = (0.5, 0.8, 0.95)
+"""What an order counts for each more recent one the customer made."""
+
+FEATURES: Final = (
+    "prior",
+    "is_new",
+    "frequency",
+    "decayed_2",
+    "decayed_7",
+    "decayed_21",
+    "ordered_50",
+    "ordered_80",
+    "ordered_95",
+    "is_once",
+    "is_twice",
+    "recency",
+    "recency_squared",
+    "recency_in_activity",
+    "due",
+    "due_squared",
+    "overdue",
+    "not_yet_due",
+    "gap",
+    "repeat_known",
+    "repeat_new",
+    "trend",
+    "long_run",
+    "neighbours_known",
+    "neighbours_new",
+)
+
+
+def make_features(
+    histories: Histories, candidates: Candidates, facts: OfferFacts
+) -> NDArray[np.float32]:
+    """The features, in the order of `FEATURES`: float32, shape (n_candidates, n_features)."""
+    columns = np.empty((len(candidates.offer), len(FEATURES)), dtype=np.float32)
+    for place, column in enumerate(_columns(histories, candidates, facts)):
+        columns[:, place] = column
+    return columns
+
+
+def _columns(
+    histories: Histories, candidates: Candidates, facts: OfferFacts
+) -> Iterator[Floats | NDArray[np.float32]]:
+    customer, offer, entry = candidates.customer, candidates.offer, candidates.entry
+    is_own = entry >= 0
+    prior = facts.prior[offer].astype(np.float64)
+    share = 1.0 / (1.0 + np.exp(-prior))
+    is_new = ~is_own
+
+    def of_entry(values: Floats) -> Floats:
+        """Values of entries for their candidates, 0 for new offers."""
+        return np.append(values, 0.0)[entry]
+
+    def lift(uses: Floats, orders: Floats, pseudo_orders: float) -> Floats:
+        """Log of the smoothed share of the customer's orders over the prior's share."""
+        seen = range_sums(uses[histories.use_order], histories.use_starts)
+        smoothed = of_entry(seen) + pseudo_orders * share
+        return np.log(smoothed / (orders[customer] + pseudo_orders)) - np.log(share)
+
+    def decayed(weight: Floats, pseudo_orders: float) -> Floats:
+        return lift(weight, range_sums(weight, histories.order_starts), pseudo_orders)
+
+    yield prior
+    yield is_new.astype(np.float64)
+    yield decayed(np.ones(len(histories.order_age_days)), 2.0)
+    for gaps in HALF_LIVES_GAPS:
+        half_life_days = gaps * facts.order_gap_days
+        yield decayed(np.exp2(-histories.order_age_days / half_life_days), 1.0)
+    rank = np.arange(len(histories.order_age_days)) - np.repeat(
+        histories.order_starts[:-1], histories.n_orders
+    )
+    for decay in ORDER_DECAYS:
+        yield decayed(decay ** rank.astype(np.float64), 0.5)
+    yield from _timing(histories, candidates, facts)
+    repeat = facts.repeat[offer]
+    yield repeat * is_own
+    yield repeat * is_new
+    yield facts.trend[offer]
+    yield facts.long_run[offer]
+    near = np.log((candidates.neighbours + 0.1 * share) / 1.1) - np.log(share)
+    yield near * is_own
+    yield near * is_new
+
+
+def _timing(histories: Histories, candidates: Candidates, facts: OfferFacts) -> Iterator[Floats]:
+    """When the customer last ordered the offer, and whether it is time again; 0 for new offers."""
+    uses = np.diff(histories.use_starts).astype(np.float64)
+    ages = histories.order_age_days[histories.use_order] / facts.order_gap_days
+    last, first = ages[histories.use_starts[:-1]], ages[histories.use_starts[1:] - 1]
+    customer = np.repeat(np.arange(len(histories)), np.diff(histories.entry_starts))
+    newest = histories.order_age_days[histories.order_starts[:-1]] / facts.order_gap_days
+    usual = facts.cadence[histories.entry_offer] / facts.order_gap_days
+    gap = np.maximum((first - last + usual) / uses, 0.1)
+    due = np.log(last / gap + 0.05)
+    recency = np.log1p(last)
+    columns = (
+        (uses == 1).astype(np.float64),
+        (uses == 2).astype(np.float64),
+        recency,
+        recency**2,
+        np.log1p(last - newest[customer]),
+        due,
+        due**2,
+        np.maximum(due - np.log(2.0), 0.0),
+        np.maximum(due + np.log(2.0), 0.0),
+        np.log(gap),
+    )
+    for column in columns:
+        yield np.append(column, 0.0)[candidates.entry]
