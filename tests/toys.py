@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from index.encode import offer_fragment
-from index.layout import NO_ROW, customer_key, item_key, row_key, secret_check
+from index.layout import NO_ROW, customer_key, item_key, row_key, secret_check, shard_of
 from index.manifest import Manifest
 from index.model import TIERS, Feature, Model, TierModel
 from index.records import (
@@ -154,6 +154,7 @@ def write_toy(
     contexts: Mapping[int, Row] | None = None,
     items: Mapping[str, ItemRecord] | None = None,
     golden: Sequence[tuple[bytes | None, Request]] = (),
+    reports: Mapping[str, bytes] | None = None,
 ) -> Manifest:
     """Write the toy snapshot.
 
@@ -165,6 +166,7 @@ def write_toy(
         contexts: lifts by context row instead of `toy_contexts`.
         items: item records by item id, besides or instead of those of `toy_items`.
         golden: golden requests.
+        reports: report files by name.
     """
     model = model or toy_model()
     vectors = toy_vectors()
@@ -185,9 +187,15 @@ def write_toy(
     )
     records = [(offers or {}).get(row, toy_offer(row)) for row in range(N_OFFERS)]
     with SnapshotWriter(out_dir, binding=model.binding) as writer:
-        writer.customers(
-            0, 1, customer_records, expected=len(customer_records), capacity_bytes=1 << 16
-        )
+        for shard in range(model.n_shards):
+            part = [
+                (key, data)
+                for key, data in customer_records
+                if shard_of(key, model.n_shards) == shard
+            ]
+            writer.customers(
+                shard, model.n_shards, part, expected=len(part), capacity_bytes=1 << 16
+            )
         writer.contexts(context_records, expected=len(context_records), capacity_bytes=1 << 16)
         writer.items(item_records, expected=len(item_records), capacity_bytes=1 << 16)
         writer.offers(
@@ -205,7 +213,7 @@ def write_toy(
             build={},
             golden_requests=golden,
         )
-        writer.publish(manifest, {})
+        writer.publish(manifest, dict(reports or {}))
     return manifest
 
 
