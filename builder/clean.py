@@ -28,12 +28,18 @@ MAX_ID_BYTES: Final = 512
 MAX_CONTEXT_BYTES: Final = 128
 # What programs write where they mean nothing. Left as they are, they would be one huge customer.
 MISSING_WORDS: Final = ("null", "none", "nan", "n/a", "undefined", "(not set)", r"\n")
-_BLANKS: Final = "e' \\t\\r\\n\u00a0'"
+_MISSING_PATTERN: Final = "|".join(map(re.escape, MISSING_WORDS))
+_BLANK_CODES: Final = "9, 10, 11, 12, 13, 32, 160"
+_BLANKS: Final = " || ".join(f"chr({code})" for code in _BLANK_CODES.split(", "))
 
+# An expression that stands twice in a statement is computed ahead for every row, also where a CASE
+# would spare it: hence no costly expression stands twice.
 MACROS: Final = f"""
 CREATE OR REPLACE TEMP MACRO said(written) AS CASE
-    WHEN lower(trim(written, {_BLANKS})) IN ('', {", ".join(map(literal, MISSING_WORDS))}) THEN NULL
-    ELSE trim(written, {_BLANKS}) END;
+    WHEN unicode(written) IN ({_BLANK_CODES}) OR unicode(written[-1]) IN ({_BLANK_CODES})
+        THEN nullif(regexp_replace(trim(written, {_BLANKS}), '^({_MISSING_PATTERN})$', '', 'i'), '')
+    WHEN lower(written) IN ('', {", ".join(map(literal, MISSING_WORDS))}) THEN NULL
+    ELSE written END;
 
 CREATE OR REPLACE TEMP MACRO float_text(number) AS CASE
     WHEN isnan(number) THEN NULL
@@ -48,9 +54,8 @@ CREATE OR REPLACE TEMP MACRO has_control(written) AS
 CREATE OR REPLACE TEMP MACRO is_nested(id) AS coalesce(CASE
     WHEN starts_with(id, '{{') OR starts_with(id, '[') THEN json_valid(id) ELSE false END, false);
 
-CREATE OR REPLACE TEMP MACRO context_value(written) AS CASE
-    WHEN strlen(said(written)) <= {MAX_CONTEXT_BYTES} AND NOT has_control(said(written))
-        THEN lower(said(written)) END;
+CREATE OR REPLACE TEMP MACRO context_value(text) AS CASE
+    WHEN strlen(text) <= {MAX_CONTEXT_BYTES} AND NOT has_control(text) THEN lower(text) END;
 """
 
 

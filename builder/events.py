@@ -15,12 +15,13 @@ from builder.sources import Rows
 from builder.timestamps import EARLIEST_US, time_columns
 
 IDENTITIES: Final = ("customer_id", "anonymous_id", "order_id", "session_id")
+_AMOUNTS: Final = ("quantity", "unit_price", "currency")
 CONTEXTS: Final = ("device", "referrer_source", "referrer_medium", "country")
 EVENTS: Final = TableColumns(
     table="events",
     required=("ts", "item_id"),
     one_of=IDENTITIES,
-    optional=(*IDENTITIES, "event_type", "quantity", "unit_price", "currency", *CONTEXTS),
+    optional=(*IDENTITIES, "event_type", *_AMOUNTS, *CONTEXTS),
     has_context=True,
 )
 
@@ -87,45 +88,50 @@ def parsed_events(
         contexts: names of all context features, without prefix.
         settings: of the brand.
     """
-    ts_type = rows.types["ts"]
-    is_text = ts_type == "VARCHAR"
-    time = time_columns("written_ts", ts_type, settings.zone)
-    said = "".join(f", said({text_of(rows, name)}) AS {name}" for name in (*IDENTITIES, "item_id"))
-    kind_of_type = " ".join(
-        f"WHEN event_type IN ({', '.join(map(literal, names.split()))}) THEN {kind}"
+    kind = rows.types["ts"]
+    ts = f"said({quoted('ts')})" if kind == "VARCHAR" else quoted("ts")
+    time = time_columns("written_ts", kind, settings.zone)
+    sources = [name for name in _context_sources(contexts) if name in rows.types]
+    said = "".join(
+        f", said({text_of(rows, name)}) AS {alias}"
+        for name, alias in (
+            *((name, name) for name in ("item_id", *IDENTITIES)),
+            *((name, f"written_{name}") for name in ("event_type", *_AMOUNTS, *sources)),
+        )
+    )
+    kinds = " ".join(
+        f"WHEN type_name IN ({', '.join(map(literal, names.split()))}) THEN {kind}"
         for kind, names in SPELLINGS
     )
-    written = f"""(
-        SELECT row, {f"said({quoted('ts')})" if is_text else quoted("ts")} AS written_ts {said},
-            regexp_replace(lower(said({text_of(rows, "event_type")})), '[ -]+', '_', 'g')
-                AS event_type,
-            said({text_of(rows, "quantity")}) AS written_quantity,
-            said({text_of(rows, "unit_price")}) AS written_price,
-            upper(said({text_of(rows, "currency")})) AS written_currency
-            {_context_columns(rows, contexts)}
-        FROM {selected})"""
+    # Step by step, since an expression that stands in several places is computed in each.
+    written = f"(SELECT row, {ts} AS written_ts {said} FROM {selected})"
+    spelled = f"""(
+        SELECT *, replace(replace(lower(written_event_type), ' ', '_'), '-', '_') AS type_name
+            {"".join(f", context_value(written_{name}) AS spelled_{name}" for name in sources)}
+        FROM {written})"""
     return f"""(
         SELECT *, {time.time_us} AS ts_us, {time.unit} AS time_unit,
             plain_number(written_quantity) AS quantity,
-            amount_minor(written_price, {minor_digits(settings.currency)}) AS price_minor,
-            coalesce(written_currency, amount_currency(written_price)) AS currency,
+            amount_minor(written_unit_price, {minor_digits(settings.currency)}) AS price_minor,
+            coalesce(upper(written_currency), amount_currency(written_unit_price)) AS currency,
             coalesce(customer_id, 'anon:' || anonymous_id) AS identity,
-            CASE WHEN event_type IS NULL THEN {PURCHASE} {kind_of_type} ELSE {OTHER} END
-                AS written_kind
-        FROM {written})"""
+            CASE WHEN type_name IS NULL THEN {PURCHASE} {kinds} ELSE {OTHER} END AS written_kind
+            {_context_columns(contexts, sources)}
+        FROM {spelled})"""
 
 
-def _context_columns(rows: Rows, contexts: Sequence[str]) -> str:
-    """Every feature, in canonical spelling, and whether a value had to be left out."""
-    columns, odd = "", []
-    for name in contexts:
-        sources = [c for c in (name, CONTEXT_PREFIX + name) if c in rows.types]
-        values = [f"context_value({text_of(rows, source)})" for source in sources]
-        columns += f", coalesce({', '.join([*values, 'NULL::VARCHAR'])}) AS ctx_{name}"
-        odd += [
-            f"(said({text_of(rows, s)}) IS NOT NULL AND {v} IS NULL)"
-            for s, v in zip(sources, values, strict=True)
-        ]
+def _context_sources(contexts: Sequence[str]) -> list[str]:
+    """Columns that a feature may come from; a file may have one with and one without prefix."""
+    return [name for feature in contexts for name in (feature, CONTEXT_PREFIX + feature)]
+
+
+def _context_columns(contexts: Sequence[str], sources: Sequence[str]) -> str:
+    """Every feature, and whether a value was left out."""
+    columns = ""
+    for feature in contexts:
+        found = [f"spelled_{name}" for name in _context_sources([feature]) if name in sources]
+        columns += f", coalesce({', '.join([*found, 'NULL::VARCHAR'])}) AS ctx_{feature}"
+    odd = [f"(written_{name} IS NOT NULL AND spelled_{name} IS NULL)" for name in sources]
     return f"{columns}, {' OR '.join(odd) or 'false'} AS has_odd_context"
 
 
@@ -208,7 +214,7 @@ def _amount_rules(settings: EventSettings) -> tuple[Rule, ...]:
     rules += [
         _bad(
             "bad_price",
-            "written_price IS NOT NULL AND price_minor IS NULL",
+            "written_unit_price IS NOT NULL AND price_minor IS NULL",
             "the price cannot be read",
         ),
         _bad(

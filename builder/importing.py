@@ -38,7 +38,7 @@ from builder.sources import Column, Rows, SourceFile, open_rows
 from builder.tally import Tally
 from index.layout import customer_key
 
-BATCH_ROWS: Final = 250_000
+BATCH_ROWS: Final = 500_000
 PARTS: Final = "events"
 _DAY_US: Final = 86_400_000_000
 

@@ -115,10 +115,7 @@ def inspections(paths: Sequence[Path], welcome: Iterable[str]) -> list[Inspect]:
 
 def inspected(result_dirs: Iterable[Path]) -> list[SourceFile]:
     """What the tasks found, in their order."""
-    return [
-        _FACTS_DECODER.decode((result_dir / _FACTS).read_bytes())
-        for result_dir in result_dirs
-    ]
+    return [_FACTS_DECODER.decode((result_dir / _FACTS).read_bytes()) for result_dir in result_dirs]
 
 
 def expand(patterns: Iterable[str | Path]) -> list[Path]:
@@ -184,8 +181,13 @@ def open_rows(
     text = _json_lines(connection, file.path, file.compression, file.n_rows, scratch_dir)
     paths = ", ".join(literal(_json_pointer(column.name)) for column in wanted.values())
     values = "".join(f", v[{i + 1}] AS {quoted(our)}" for i, our in enumerate(wanted))
-    extracted = f"SELECT row, json_extract_string(raw, [{paths}]) AS v FROM {text.rows}"
-    return Rows(rows=f"(SELECT row {values} FROM ({extracted}))", types=types, damage=text.damage)
+    extracted = scratch_dir / "extracted.parquet"
+    # Written down, since every use of a value would extract it anew.
+    connection.execute(
+        f"COPY (SELECT row {values} FROM (SELECT row, json_extract_string(raw, [{paths}]) AS v"
+        f" FROM {text.rows})) TO {literal(extracted)} (FORMAT parquet)"
+    )
+    return Rows(rows=f"read_parquet({literal(extracted)})", types=types, damage=text.damage)
 
 
 def _inspect(connection: duckdb.DuckDBPyConnection, task: Inspect, scratch_dir: Path) -> SourceFile:

@@ -17,7 +17,7 @@ from builder.scoring import read_runs, run_facts
 from builder.signals.context import ContextTable, open_context
 from builder.signals.orders import Vocabulary
 from builder.signals.rows import SparseRows, open_array, open_rows
-from index.context import category_row, price_edges
+from index.context import category_row
 from index.eligibility import normal_value, parse_rules
 from index.encode import offer_fragment
 from index.layout import NO_ROW, item_key, row_key
@@ -46,7 +46,7 @@ CUSTOMERS_PER_SHARD: Final = 2_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Learned:
+class LearnedArrays:
     """The arrays of one cut, mapped, and the vocabulary's texts.
 
     Attributes:
@@ -60,6 +60,7 @@ class Learned:
         items: columns of the items vocabulary, in row order.
         offers: columns of the offers vocabulary, in row order.
         own_offers: for each item row, its offers.
+        price_edges_cents: rising bounds between price bands, minor units.
     """
 
     prior: NDArray[np.float32]
@@ -72,6 +73,7 @@ class Learned:
     items: Mapping[str, Sequence[Any]]
     offers: Mapping[str, Sequence[Any]]
     own_offers: Sequence[Sequence[int]]
+    price_edges_cents: tuple[int, ...]
 
     @property
     def n_items(self) -> int:
@@ -88,7 +90,7 @@ class Learned:
 
 def open_learned(
     globals_dir: Path, merged_dir: Path, vocabulary: Vocabulary, memory_bytes: int, temp_dir: Path
-) -> Learned:
+) -> LearnedArrays:
     """Map what the learning tasks of one cut wrote."""
     with connect(memory_bytes, temp_dir) as connection:
 
@@ -106,7 +108,7 @@ def open_learned(
     own: list[list[int]] = [[] for _ in items["item_id"]]
     for item_row, offer_row in zip(links["item_row"], links["offer_row"], strict=True):
         own[item_row].append(offer_row)
-    return Learned(
+    return LearnedArrays(
         prior=np.asarray(open_array(globals_dir / "prior.npy"), dtype=np.float32),
         contexts=open_context(globals_dir),
         affinity=open_rows(globals_dir, "affinity"),
@@ -119,10 +121,11 @@ def open_learned(
         items=items,
         offers=offers,
         own_offers=own,
+        price_edges_cents=tuple(open_array(merged_dir / "price_edges.npy").tolist()),
     )
 
 
-def binding_of(learned: Learned, secret_check: str) -> bytes:
+def binding_of(learned: LearnedArrays, secret_check: str) -> bytes:
     """16 bytes that differ whenever row numbers of two builds could mean different things."""
     digest = blake2b(secret_check.encode(), digest_size=16)
     for texts in (
@@ -153,18 +156,14 @@ def features_of(contexts: ContextTable) -> tuple[Feature, ...]:
     )
 
 
-def edges_of(learned: Learned) -> tuple[int, ...]:
-    """Bounds between price bands of the items that were sold."""
-    prices = zip(learned.items["price_cents"], learned.item_orders.tolist(), strict=True)
-    return price_edges([price for price, orders in prices if price is not None and orders > 0])
-
-
-def placements_of(learned: Learned) -> tuple[str, ...]:
+def placements_of(learned: LearnedArrays) -> tuple[str, ...]:
     """Placements that offers are restricted to, sorted."""
     return tuple(sorted({name for names in learned.offers["placements"] for name in names or ()}))
 
 
-def write_tables(writer: SnapshotWriter, learned: Learned, runs: Sequence[Path]) -> tuple[int, int]:
+def write_tables(
+    writer: SnapshotWriter, learned: LearnedArrays, runs: Sequence[Path]
+) -> tuple[int, int]:
     """Write every table of a snapshot.
 
     Args:
@@ -208,7 +207,7 @@ def _write_customers(writer: SnapshotWriter, runs: Sequence[Path]) -> tuple[int,
     return total, n_shards
 
 
-def _context_records(learned: Learned) -> Iterator[tuple[bytes, bytes]]:
+def _context_records(learned: LearnedArrays) -> Iterator[tuple[bytes, bytes]]:
     directions = _category_directions(learned)
     nothing = np.empty(0, dtype=np.float32)
     for row, (name, value) in enumerate(learned.contexts.names):
@@ -218,7 +217,7 @@ def _context_records(learned: Learned) -> Iterator[tuple[bytes, bytes]]:
         yield row_key(row), pack_context(record)
 
 
-def _category_directions(learned: Learned) -> dict[str, NDArray[np.float32]]:
+def _category_directions(learned: LearnedArrays) -> dict[str, NDArray[np.float32]]:
     """Mean direction of the items of each category path and each of its parents."""
     if not learned.dim:
         return {}
@@ -237,7 +236,7 @@ def _category_directions(learned: Learned) -> dict[str, NDArray[np.float32]]:
     }
 
 
-def _item_records(learned: Learned) -> Iterator[tuple[bytes, bytes]]:
+def _item_records(learned: LearnedArrays) -> Iterator[tuple[bytes, bytes]]:
     categories: Mapping[str, int] = next(
         (feature.rows for feature in features_of(learned.contexts) if feature.kind == "category"),
         {},
@@ -258,7 +257,7 @@ def _item_records(learned: Learned) -> Iterator[tuple[bytes, bytes]]:
         yield item_key(item_id), pack_item(record)
 
 
-def _offer_records(learned: Learned) -> Iterator[tuple[bytes, bytes]]:
+def _offer_records(learned: LearnedArrays) -> Iterator[tuple[bytes, bytes]]:
     placements = placements_of(learned)
     only_item = _only_items(learned)
     for row in range(learned.n_offers):
@@ -307,7 +306,7 @@ def _fragment(offer: Mapping[str, Any], item: Mapping[str, Any]) -> bytes:
     )
 
 
-def _only_items(learned: Learned) -> dict[int, int]:
+def _only_items(learned: LearnedArrays) -> dict[int, int]:
     """The item of each offer that has exactly one."""
     items: dict[int, list[int]] = {}
     for item_row, own in enumerate(learned.own_offers):
@@ -317,10 +316,10 @@ def _only_items(learned: Learned) -> dict[int, int]:
 
 
 def _by_row(
-    rows: NDArray[np.uint32], values: NDArray[np.float32], counts: NDArray[np.uint16]
+    rows: NDArray[np.uint32], values: NDArray[np.float32], counts: NDArray[np.uint32]
 ) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.uint32]]:
     order = np.argsort(rows, kind="stable")
-    return rows[order], values[order], counts[order].astype(np.uint32)
+    return rows[order], values[order], counts[order]
 
 
 def _dense(rows: Sequence[int], counts: Sequence[int], n: int) -> NDArray[np.int64]:

@@ -26,6 +26,7 @@ _DAMAGE_COLUMNS: Final = ("row", "n_lines", "reason", "raw")
 NO_DAMAGE: Final = (
     "(SELECT 0::BIGINT AS row, 0::BIGINT AS n_lines, '' AS reason, '' AS raw WHERE false)"
 )
+_IS_OBJECT: Final = "coalesce(json_valid(raw) AND json_type(raw) = 'OBJECT', false)"
 
 Record: TypeAlias = tuple[int, tuple[str, ...]]
 
@@ -103,11 +104,15 @@ def json_rows(
     if lines is None:
         with open_stream(path, compression) as stream:
             lines = _careful(connection, _json_lines(stream), ("raw",), scratch_dir)
-    is_object = "coalesce(json_valid(raw) AND json_type(raw) = 'OBJECT', false)"
+    bad = scratch_dir / "not_json.parquet"
+    connection.execute(
+        f"COPY (SELECT row, 1::BIGINT AS n_lines, 'not_json' AS reason, raw[:{_RAW_CHARACTERS}] AS"
+        f" raw FROM {lines.rows} WHERE trim(raw, e' \\t\\r') <> '' AND NOT {_IS_OBJECT})"
+        f" TO {literal(bad)} (FORMAT parquet)"
+    )
     return TextRows(
-        rows=f"(SELECT row, raw FROM {lines.rows} WHERE {is_object})",
-        damage=f"(FROM {lines.damage} UNION ALL SELECT row, 1, 'not_json', raw[:{_RAW_CHARACTERS}]"
-        f" FROM {lines.rows} WHERE trim(raw, e' \\t\\r') <> '' AND NOT {is_object})",
+        rows=f"(SELECT row, raw FROM {lines.rows} WHERE {_IS_OBJECT})",
+        damage=f"(FROM {lines.damage} UNION ALL FROM read_parquet({literal(bad)}))",
     )
 
 

@@ -33,7 +33,7 @@ _WITHHELD_EVERY: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Learned:
+class LearnedWeights:
     """Weights of every tier and what they were learned from.
 
     Attributes:
@@ -74,7 +74,7 @@ class _Sheet:
 
 def learn_weights(
     generation: Generation, cases: Sequence[Case], signals: tuple[str, ...]
-) -> Learned:
+) -> LearnedWeights:
     """Find the weights of all tiers.
 
     Args:
@@ -102,7 +102,7 @@ def learn_weights(
                 slope=slope,
                 intercept=intercept,
             )
-    return Learned(
+    return LearnedWeights(
         tiers=_filled(found, signals),
         cart_power=power,
         n_cases={tier: len(sheets[tier].starts) if tier in sheets else 0 for tier in TIERS},

@@ -12,9 +12,10 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
@@ -166,8 +167,10 @@ def facts_of(generation: Generation) -> SnapshotFacts:
 
 
 def _warm_up(generation: Generation) -> None:
+    """Decide a few times before anybody waits for it: first uses are slower."""
     from index.decide import decide_for_key  # noqa: PLC0415 - see the module's first lines
+    from index.request import Request  # noqa: PLC0415
 
-    golden: Sequence[Any] = generation.manifest.golden[:_WARM_UP]
-    for one in golden:
+    decide_for_key(generation, Request(at=datetime.now(UTC)), None)
+    for one in generation.manifest.golden[:_WARM_UP]:
         decide_for_key(generation, one.request, bytes.fromhex(one.key) if one.key else None)

@@ -38,15 +38,18 @@ class AffinitySettings:
     Attributes:
         shrinkage_orders: an item with this many orders gets half of its row's full strength.
         trust: how much a chance given the item counts against the offer's overall share.
-        pair_min_orders: pairs seen in fewer orders are left out.
+        least_chance: offers in a smaller share of the item's orders are left out, which spares
+            most of the sorting: nearly all pairs were seen once.
         offers_per_item: length of a row.
+        group_offers: how many of the shop's most frequent offers the rows of item groups may name.
         links_per_item: pairs of an item that vectors are made from.
     """
 
     shrinkage_orders: float = 100.0
     trust: float = 3.0
-    pair_min_orders: int = 1
+    least_chance: float = 0.005
     offers_per_item: int = 128
+    group_offers: int = 5000
     links_per_item: int = 64
 
 

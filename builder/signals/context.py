@@ -141,31 +141,25 @@ def _expect(
         return f"read_parquet({literal(merged_dir / f'{table}.parquet')}) AS {table}"
 
     groups = ", ".join(literal(path / "group_offers.parquet") for path in affinity_dirs)
-    connection.execute(
-        f"""
-        CREATE TEMP TABLE contexts AS
-        SELECT row_number() OVER (ORDER BY feature, value) - 1 AS context_row, *
-        FROM {merged("contexts")}
-        """
-    )
+    connection.execute(f"CREATE TEMP TABLE contexts AS FROM {merged('contexts')}")
     connection.execute(
         f"""
         CREATE TEMP TABLE expected AS
         SELECT context_row, offer_row, share, seen.n_orders AS c, seen.n_half AS c_half,
                share * greatest(contexts.n_orders - coalesce(own, 0), 0) AS e,
                share * contexts.n_half AS e_half
-        FROM (SELECT feature, value, offer_row, n_orders, n_half FROM {merged("context_offers")}
+        FROM (FROM {merged("context_offers")}
               UNION ALL
-              SELECT feature, value, offer_row, sum(n_orders)::BIGINT, NULL
-              FROM read_parquet([{groups}]) GROUP BY ALL) seen
-        JOIN contexts USING (feature, value)
+              SELECT context_row, offer_row, sum(n_orders)::BIGINT, NULL
+              FROM read_parquet([{groups}]) GROUP BY context_row, offer_row) AS seen
+        JOIN contexts USING (context_row)
         JOIN (SELECT offer_row, (n_orders + 0.5) / (SELECT n_orders + 1 FROM {merged("totals")})
-                     AS share FROM {merged("offers")}) USING (offer_row)
-        LEFT JOIN (SELECT feature, value, offer_row, sum(n_orders)::BIGINT AS own
+                     AS share FROM {merged("offers")}) AS shares USING (offer_row)
+        LEFT JOIN (SELECT context_row, offer_row, sum(n_orders)::BIGINT AS own
                    FROM {merged("item_groups")} JOIN {merged("items")} USING (item_row)
-                   JOIN read_parquet({literal(vocabulary.item_offers_path)}) AS own_offers USING (item_row)
-                   GROUP BY ALL)
-            USING (feature, value, offer_row)
+                   JOIN read_parquet({literal(vocabulary.item_offers_path)}) AS links
+                   USING (item_row) GROUP BY context_row, offer_row) AS owned
+            USING (context_row, offer_row)
         """
     )
 

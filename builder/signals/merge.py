@@ -4,13 +4,14 @@ Files written by `MergeCounts`, with the columns described in `counts`: `totals.
 `items.parquet`, `offers.parquet`, `contexts.parquet`, `context_offers.parquet`, `sample.parquet`;
 and what a cart's items say beyond themselves:
 
-- `item_groups.parquet`: `item_row`, `feature` (`category` or `price_band`), `value`: an item stands
-  once per level of its category path and once for its price band.
+- `item_groups.parquet`: `item_row`, `context_row`: an item stands once per level of its category path
+  and once for its price band.
 - `price_edges.npy`: int64, rising bounds between price bands in minor units
   (`index.context.price_edges`).
 
-`contexts.parquet` has these groups too; their `n_orders` adds up the orders of their items and
-their `n_half` is NULL. Values
+`contexts.parquet` has these groups too, as features `category` and `price_band`; their `n_orders`
+adds up the orders of their items and their `n_half` is NULL. It numbers all values as `context_row`,
+by feature and value, and `context_offers.parquet` has that number in their place. Values
 are spelled as requests will be read (`index.eligibility.normal_value`), and a feature keeps only
 its most frequent values.
 """
@@ -126,28 +127,31 @@ class MergeCounts:
     def _write_contexts(self, connection: duckdb.DuckDBPyConnection, out_dir: Path) -> None:
         connection.execute(
             f"""
-            CREATE TEMP TABLE kept AS FROM seen WHERE n_orders >= {self.value_min_orders}
-            QUALIFY row_number() OVER (PARTITION BY feature ORDER BY n_orders DESC, value)
-                <= {self.values_per_feature}
+            CREATE TEMP TABLE kept AS
+            SELECT (row_number() OVER (ORDER BY feature, value) - 1)::UINTEGER AS context_row, *
+            FROM (FROM seen WHERE n_orders >= {self.value_min_orders}
+                  QUALIFY row_number() OVER (PARTITION BY feature ORDER BY n_orders DESC, value)
+                      <= {self.values_per_feature})
             """
         )
-        keys = ["feature", "value"]
-        write_sorted(connection, "SELECT * FROM kept", keys, out_dir / "contexts.parquet")
+        write_sorted(
+            connection, "SELECT * FROM kept", ["context_row"], out_dir / "contexts.parquet"
+        )
         write_sorted(
             connection,
-            "SELECT * FROM groups SEMI JOIN kept USING (feature, value)",
-            ["item_row", *keys],
+            "SELECT item_row, context_row FROM groups JOIN kept USING (feature, value)",
+            ["item_row", "context_row"],
             out_dir / "item_groups.parquet",
         )
         write_sorted(
             connection,
-            f"""SELECT c.feature, s.value, offer_row, sum(c.n_orders)::BIGINT AS n_orders,
+            f"""SELECT context_row, offer_row, sum(c.n_orders)::BIGINT AS n_orders,
                        sum(c.n_half)::BIGINT AS n_half
                 FROM {_all(self.count_dirs, "context_offers")} c
                 JOIN spelled s ON c.feature = s.feature AND c.value = s.raw
-                SEMI JOIN kept ON kept.feature = s.feature AND kept.value = s.value
-                GROUP BY ALL""",
-            [*keys, "offer_row"],
+                JOIN kept ON kept.feature = s.feature AND kept.value = s.value
+                GROUP BY context_row, offer_row""",
+            ["context_row", "offer_row"],
             out_dir / "context_offers.parquet",
         )
 

@@ -6,8 +6,8 @@ Files written by `LearnAffinity` (Parquet, sorted by their leading columns):
   offers of each item (see `affinity` for the value).
 - `links.parquet`: `item_row`, `offer_row`, `n_orders`: the pairs that are the least likely to be
   chance, from which vectors are made.
-- `group_offers.parquet`: `feature`, `value`, `offer_row`, `n_orders`: the range's pairs added up
-  over the items of each group (`merge.item_groups`).
+- `group_offers.parquet`: `context_row`, `offer_row`, `n_orders`: the range's pairs added up over the
+  items of each group (`merge`: `item_groups.parquet`), for the shop's most frequent offers.
 """
 
 from __future__ import annotations
@@ -53,9 +53,13 @@ class LearnAffinity:
             self._write_rows(connection, out_dir)
             write_sorted(
                 connection,
-                f"""SELECT feature, value, offer_row, sum(n_orders)::BIGINT AS n_orders
-                    FROM pairs JOIN {self._merged("item_groups")} USING (item_row) GROUP BY ALL""",
-                ["feature", "value", "offer_row"],
+                f"""SELECT context_row, offer_row, sum(n_orders)::BIGINT AS n_orders
+                    FROM pairs JOIN {self._merged("item_groups")} USING (item_row)
+                    WHERE offer_row IN (
+                        SELECT offer_row FROM {self._merged("offers")}
+                        ORDER BY n_orders DESC, offer_row LIMIT {self.settings.group_offers})
+                    GROUP BY context_row, offer_row""",
+                ["context_row", "offer_row"],
                 out_dir / "group_offers.parquet",
             )
 
@@ -84,6 +88,7 @@ class LearnAffinity:
                   FROM pairs JOIN {self._merged("items")} AS i USING (item_row)
                   JOIN {self._merged("offers")} AS o USING (offer_row)
                   CROSS JOIN {self._merged("totals")} AS t)
+            WHERE c >= {s.least_chance} * n
             """
         )
         rank = "row_number() OVER (PARTITION BY item_row ORDER BY"
@@ -91,7 +96,6 @@ class LearnAffinity:
         write_sorted(
             connection,
             f"""SELECT item_row, offer_row, ln(1 + together / share) AS value, n_orders FROM judged
-                WHERE n_orders >= {s.pair_min_orders}
                 QUALIFY {rank} share + together DESC, offer_row) <= {s.offers_per_item}""",
             keys,
             out_dir / "affinity.parquet",
