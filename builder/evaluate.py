@@ -122,7 +122,7 @@ def measure(
             [_example(case, tuning_past) for case in tuning_cases if case.question == question],
             K,
         )
-        settings |= tuned.settings
+        settings |= {f"{question}/{name}": text for name, text in tuned.settings.items()}
         ranked = {OURS: answers.ranked} | {
             name: rank_all(fit(past.history), examples, K) for name, fit in tuned.fits.items()
         }

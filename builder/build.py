@@ -1,0 +1,412 @@
+"""The night on one page: from imported orders to a published snapshot with its report.
+
+Weights are learned on orders later than the tables they weigh, and figures come from orders later
+still (`split`). When such orders exist after the moment the tables stand for, the shipped tables
+themselves are measured; otherwise a rehearsal of them is, and what ships is made again from all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from builder import gate
+from builder.assemble import Facts, Policy, assemble, golden_requests, untrained
+from builder.cases import NEXT_ORDER, POST_PURCHASE, Case, load_sample, make_case
+from builder.config import Config
+from builder.engine import Engine
+from builder.errors import DataGate
+from builder.evaluate import K, Measured, measure
+from builder.history import Past, load_past
+from builder.intake import Imported
+from builder.learning import learn_cut
+from builder.profile import orders_between, shop_profile
+from builder.report import Report
+from builder.report_files import report_json
+from builder.report_html import render
+from builder.scoring import RUN_NAME, ScorePartition
+from builder.signals.context import ContextSettings
+from builder.signals.counts import CountSettings
+from builder.signals.learn import SignalSettings
+from builder.signals.orders import PURCHASE, Partition, Vocabulary
+from builder.signals.personal import PersonalModel, PersonalSettings, fit_personal
+from builder.split import Cut, Plan, make_plan
+from builder.tables import LearnedArrays, binding_of, open_learned
+from builder.telling import Origins, make_report
+from builder.weights import LearnedWeights, learn_weights
+from index.layout import secret_check
+from index.manifest import Manifest
+from index.model import ANY_PLACEMENT, TIERS
+from index.snapshot import open_snapshot
+from index.writer import SnapshotWriter
+
+TARGET_KINDS: Final[Mapping[str, int]] = {"purchase": PURCHASE, "view": 1, "add_to_cart": 2}
+WEIGHT_CUSTOMERS: Final = 4000
+MEASURED_CUSTOMERS: Final = 6000
+STRANGER_EVERY: Final = 3
+"""Every third customer is asked for as a stranger: weights for strangers need many of them."""
+
+CONTEXT_OFFERS: Final = 64
+"""Offers per context value: each one more costs every decision time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Night:
+    """What every stage of one build works with.
+
+    Attributes:
+        engine: runs tasks, and tells of stages.
+        config: the brand's choices.
+        imported: canonical events and vocabulary.
+        plan: the cuts.
+        secret: of the brand.
+        memory_bytes: for work in this process.
+    """
+
+    engine: Engine
+    config: Config
+    imported: Imported
+    plan: Plan
+    secret: bytes
+    memory_bytes: int
+
+    @property
+    def target_kind(self) -> int:
+        """Kind of event that offers are meant to bring about."""
+        return TARGET_KINDS[self.config.input.target]
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Rows of items and offers."""
+        return Vocabulary.in_dir(self.imported.vocabulary_dir)
+
+    @cached_property
+    def partitions(self) -> tuple[Partition, ...]:
+        """The canonical events, in customer order."""
+        return tuple(
+            Partition(number=number, event_paths=(path,))
+            for number, path in enumerate(self.imported.events)
+        )
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Names of the signals that get a weight."""
+        features = sorted({*self.imported.contexts, "hour_of_week", "category", "price_band"})
+        return (
+            "personal",
+            "cart",
+            "viewed",
+            "similar",
+            *(f"context:{name}" for name in features),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What a build ends with: the shipped snapshot's manifest and its report."""
+
+    manifest: Manifest
+    report: Report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lessons:
+    """What was learned on the weight slice, and the cases it was learned from."""
+
+    personal: PersonalModel
+    weights: LearnedWeights
+    cases: list[Case]
+
+
+@dataclass(frozen=True, slots=True)
+class _Findings:
+    """What the report has to tell about quality."""
+
+    measured: Measured
+    verdict: gate.Verdict
+    weights: LearnedWeights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ready:
+    """An assembled snapshot that has no name yet."""
+
+    writer: SnapshotWriter
+    manifest: Manifest
+
+
+def plan_for(
+    imported: Imported, config: Config, as_of_us: int | None, memory_bytes: int, temp_dir: Path
+) -> Plan:
+    """Choose the cuts of a build."""
+    test_start = config.evaluation.test_start
+    orders_after = 0
+    if as_of_us is not None:
+        orders_after = orders_between(
+            imported.events,
+            TARGET_KINDS[config.input.target],
+            as_of_us,
+            imported.last_us + 1,
+            memory_bytes=memory_bytes,
+            temp_dir=temp_dir,
+        )
+    return make_plan(
+        first_us=imported.first_us,
+        last_us=imported.last_us,
+        as_of_us=as_of_us,
+        orders_after=orders_after,
+        slice_days=config.evaluation.slice_days,
+        holdout_share=config.evaluation.holdout,
+        test_start_us=None if test_start is None else round(test_start.timestamp() * 1e6),
+    )
+
+
+def build(night: Night, out_dir: Path, *, command: str, force: bool) -> Built:
+    """Learn, write, measure and publish.
+
+    Args:
+        night: what to work with.
+        out_dir: the snapshot to make; nothing is there yet.
+        command: for the report: what repeats this build.
+        force: publish even tables that are worse than plain popularity.
+
+    Raises:
+        DataGate: the tables are worse than plain popularity; nothing is at `out_dir` then.
+    """
+    started_at = datetime.now(UTC)
+    lessons = _learn_weights(night)
+    plan = night.plan
+    # A rehearsal is assembled in the work folder and forgotten, what ships beside its place.
+    path = night.engine.work_dir / "rehearsal" if plan.is_rehearsal else out_dir
+    with _assembled(night, lessons, "measured", plan.measured, path) as ready:
+        measured = _measure(night, ready.writer.aside, lessons.cases)
+        verdict = gate.judge(measured.slices)
+        if not verdict.passed and not force:
+            raise DataGate(
+                "; ".join(verdict.reasons),
+                hint="find out why before this ships, or ship all the same with --force",
+            )
+        origins = Origins(command=command, started_at=started_at)
+        if not plan.is_rehearsal:
+            return _publish(night, ready, _Findings(measured, verdict, lessons.weights), origins)
+    with _assembled(night, lessons, "shipped", plan.shipped, out_dir) as ready:
+        return _publish(night, ready, _Findings(measured, verdict, lessons.weights), origins)
+
+
+def _learn_weights(night: Night) -> _Lessons:
+    """The personal model and all weights, from the slice after the first cut."""
+    plan = night.plan
+    arrays_dir, learned = _learn(night, "weights", plan.weights)
+    with night.engine.listener.stage("personal"):
+        personal = fit_personal(
+            night.partitions,
+            night.vocabulary,
+            plan.weights,
+            plan.weights_until_us,
+            arrays_dir,
+            settings=PersonalSettings(target_kind=night.target_kind),
+            memory_bytes=night.memory_bytes,
+            temp_dir=night.engine.work_dir,
+        )
+    runs = _score(night, "weights", plan.weights, personal, arrays_dir)
+    cases = _cases(night, plan.weights, plan.weights_until_us, WEIGHT_CUSTOMERS, learning=True)
+    ones = _Lessons(personal=personal, weights=untrained(night.signals, TIERS), cases=[])
+    path = night.engine.work_dir / "weighing"
+    with (
+        _writing(night, ones, learned, runs, plan.weights, path=path) as ready,
+        night.engine.listener.stage("weights"),
+        open_snapshot(ready.writer.aside) as opened,
+    ):
+        weights = learn_weights(opened, cases, night.signals)
+    return _Lessons(personal=personal, weights=weights, cases=cases)
+
+
+def _learn(night: Night, label: str, cut: Cut) -> tuple[Path, LearnedArrays]:
+    n_items = int(night.imported.report["vocabulary"]["n_items"])
+    learned = learn_cut(
+        night.engine,
+        label,
+        night.partitions,
+        night.vocabulary,
+        cut,
+        n_items=n_items,
+        counts=CountSettings(target_kind=night.target_kind),
+        signals=SignalSettings(context=ContextSettings(offers_per_value=CONTEXT_OFFERS)),
+    )
+    arrays = open_learned(
+        learned.globals_dir,
+        learned.merged_dir,
+        night.vocabulary,
+        night.memory_bytes,
+        night.engine.work_dir,
+    )
+    return learned.globals_dir, arrays
+
+
+def _score(
+    night: Night, label: str, cut: Cut, personal: PersonalModel, globals_dir: Path
+) -> list[Path]:
+    tasks = [
+        ScorePartition(
+            partition=partition,
+            vocabulary=night.vocabulary,
+            cut=cut,
+            model=personal,
+            globals_dir=globals_dir,
+        )
+        for partition in night.partitions
+    ]
+    return [result / RUN_NAME for result in night.engine.run(f"score-{label}", tasks)]
+
+
+@contextmanager
+def _assembled(
+    night: Night, lessons: _Lessons, label: str, cut: Cut, path: Path
+) -> Iterator[_Ready]:
+    """A snapshot of one cut; it is gone afterwards unless it was published."""
+    globals_dir, learned = _learn(night, label, cut)
+    runs = _score(night, label, cut, lessons.personal, globals_dir)
+    with _writing(night, lessons, learned, runs, cut, path=path) as ready:
+        yield ready
+
+
+@contextmanager
+def _writing(
+    night: Night,
+    lessons: _Lessons,
+    learned: LearnedArrays,
+    runs: list[Path],
+    cut: Cut,
+    *,
+    path: Path,
+) -> Iterator[_Ready]:
+    config, check = night.config, secret_check(night.secret)
+    binding = binding_of(learned, check)
+    n_orders = orders_between(
+        night.imported.events,
+        night.target_kind,
+        night.imported.first_us,
+        cut.until_us,
+        memory_bytes=night.memory_bytes,
+        temp_dir=night.engine.work_dir,
+    )
+    with SnapshotWriter(path, binding=binding) as writer:
+        with night.engine.listener.stage(f"write {path.name}"):
+            manifest = assemble(
+                writer,
+                learned,
+                runs=runs,
+                weights=lessons.weights,
+                policy=Policy(
+                    brand=config.brand.name,
+                    timezone=config.brand.timezone,
+                    currency=config.brand.currency,
+                    repeat={ANY_PLACEMENT: "allow", **config.serve.repeat},
+                    reserve={ANY_PLACEMENT: config.serve.reserve} if config.serve.reserve else {},
+                    exploration=config.serve.exploration,
+                ),
+                facts=Facts(
+                    as_of_us=cut.until_us,
+                    data={"first_us": night.imported.first_us, "until_us": cut.until_us},
+                    n_orders=n_orders,
+                    build={"seed": config.learn.seed, "input": asdict(config.input)},
+                ),
+                secret=night.secret,
+                binding=binding,
+                golden=golden_requests(lessons.cases),
+            )
+        yield _Ready(writer=writer, manifest=manifest)
+
+
+def _cases(
+    night: Night, cut: Cut, until_us: int, max_customers: int, *, learning: bool
+) -> list[Case]:
+    """Both questions about each sampled customer's first order after a cut.
+
+    When learning, held-out customers are left out and every third customer poses as a stranger.
+    """
+    orders = load_sample(
+        night.partitions,
+        night.vocabulary,
+        cut,
+        until_us,
+        target_kind=night.target_kind,
+        max_customers=max_customers,
+        memory_bytes=night.memory_bytes,
+        temp_dir=night.engine.work_dir,
+    )
+    found = []
+    for place, order in enumerate(orders):
+        if learning and order.is_held_out:
+            continue
+        as_stranger = learning and place % STRANGER_EVERY == 0
+        for question in (NEXT_ORDER, POST_PURCHASE):
+            case = make_case(order, question, as_stranger=as_stranger, k=K)
+            if case is not None:
+                found.append(case)
+    return found
+
+
+def _measure(night: Night, path: Path, tuning: list[Case]) -> Measured:
+    plan = night.plan
+    with night.engine.listener.stage("measure"), open_snapshot(path) as generation:
+        n_items, n_offers = generation.model.n_items, generation.model.n_offers
+
+        def past(cut: Cut) -> Past:
+            return load_past(
+                night.partitions,
+                night.vocabulary,
+                cut,
+                n_items=n_items,
+                n_offers=n_offers,
+                target_kind=night.target_kind,
+                max_customers=MEASURED_CUSTOMERS,
+                memory_bytes=night.memory_bytes,
+                temp_dir=night.engine.work_dir,
+            )
+
+        cases = _cases(
+            night, plan.measured, plan.measured_until_us, MEASURED_CUSTOMERS, learning=False
+        )
+        return measure(
+            generation,
+            cases,
+            past(plan.measured),
+            tuning_cases=tuning,
+            tuning_past=past(plan.weights),
+            seed=night.config.learn.seed,
+        )
+
+
+def _publish(night: Night, ready: _Ready, findings: _Findings, origins: Origins) -> Built:
+    imported = night.imported
+    shop = shop_profile(
+        imported.events,
+        target_kind=night.target_kind,
+        n_items=ready.manifest.counts["items"],
+        n_offers=ready.manifest.counts["offers"],
+        span_us=imported.last_us - imported.first_us,
+        memory_bytes=night.memory_bytes,
+        temp_dir=night.engine.work_dir,
+    )
+    report = make_report(
+        manifest=ready.manifest,
+        imported=imported,
+        plan=night.plan,
+        shop=shop,
+        measured=findings.measured,
+        verdict=findings.verdict,
+        weights=findings.weights,
+        stages=night.engine.listener.costs,
+        origins=origins,
+        seed=night.config.learn.seed,
+        memory_bytes=night.memory_bytes,
+    )
+    reports = {"report.json": report_json(report), "report.html": render(report).encode()}
+    ready.writer.publish(ready.manifest, reports)
+    return Built(manifest=ready.manifest, report=report)

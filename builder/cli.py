@@ -1,0 +1,202 @@
+"""The verb `almanac build`: parse, call, print, exit code."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final, Literal
+from zoneinfo import ZoneInfo
+
+import orjson
+from cyclopts import Parameter
+
+from builder.build import Built, Night, plan_for
+from builder.build import build as run_build
+from builder.config import Config, load
+from builder.engine import Engine
+from builder.errors import UsageError
+from builder.intake import Inputs, import_inputs
+from builder.progress import on_stderr
+from builder.report_text import closing, evaluation_table
+from index.secret import brand_secret
+
+_UNITS: Final = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_LEAST_MEMORY_BYTES: Final = 512 * 2**20
+
+
+def build(
+    *,
+    events: Annotated[list[str], Parameter(consume_multiple=True)],
+    out: Path,
+    items: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    offers: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    config: Path | None = None,
+    as_of: str | None = None,
+    seed: int | None = None,
+    rename: Annotated[list[str] | None, Parameter(name="--map", consume_multiple=True)] = None,
+    target: Literal["purchase", "view", "add_to_cart"] | None = None,
+    max_bad: float | None = None,
+    secret_file: Path | None = None,
+    memory: str = "4GiB",
+    workers: int | None = None,
+    work: Path | None = None,
+    keep_work: bool = False,
+    force: bool = False,
+    json: bool = False,
+) -> None:
+    """Learn from order lines and write a snapshot, with a report on its quality.
+
+    When it fails half way nothing is at --out; run the same command again and it goes on after the
+    last finished task.
+
+    Example: almanac build --events 'orders/*.csv.gz' --items catalogue.csv --out snapshots/today
+
+    Parameters
+    ----------
+    events
+        Files or patterns of order lines and other events: CSV, JSON lines or Parquet.
+    out
+        Directory to make.
+    items
+        Files of the catalogue.
+    offers
+        Files of offers; without them every item is an offer.
+    config
+        An almanac.toml; flags override it.
+    as_of
+        The moment the tables stand for (a time, or a date in the brand's time zone). Later events
+        enter no table and no weight; the figures of the report come from them.
+    seed
+        Draws the samples; the same input and seed give the same snapshot.
+    rename
+        SOURCE=OURS, renames a column.
+    target
+        The event that offers are meant to bring about.
+    max_bad
+        Share of bad rows above which the build stops with exit code 5.
+    secret_file
+        File with the brand's secret, which keys customer ids.
+    memory
+        Memory for the whole build, such as 4GiB.
+    workers
+        Processes at a time; by default one per core.
+    work
+        Folder for intermediate results; by default beside --out, and removed at the end.
+    keep_work
+        Leave the work folder.
+    force
+        Ship tables even when they are worse than plain popularity.
+    json
+        Print the result as JSON.
+    """
+    overrides = {
+        "learn.seed": seed,
+        "input.max_bad": max_bad,
+        "input.target": target,
+        "input.map": _renames(rename) if rename else None,
+    }
+    chosen = load(config, overrides)
+    if out.exists():
+        raise UsageError(
+            f"{out}: something is there already",
+            hint="snapshots are never changed: give another --out",
+            path=out,
+        )
+    memory_bytes = memory_from(memory)
+    work_dir = work or out.parent / f".{out.name}.work"
+    secret = brand_secret(chosen.brand.name, secret_file=secret_file or _named(chosen))
+    with Engine(
+        work_dir,
+        workers=workers or os.cpu_count() or 1,
+        memory_bytes=memory_bytes,
+        listener=on_stderr(),
+    ) as engine:
+        inputs = Inputs(events=tuple(events), items=tuple(items or ()), offers=tuple(offers or ()))
+        imported = import_inputs(engine, inputs, chosen, secret)
+        plan = plan_for(imported, chosen, moment_us(as_of, chosen), memory_bytes, work_dir)
+        night = Night(
+            engine=engine,
+            config=chosen,
+            imported=imported,
+            plan=plan,
+            secret=secret,
+            memory_bytes=memory_bytes // 2,
+        )
+        built = run_build(night, out, command=shlex.join(["almanac", *sys.argv[1:]]), force=force)
+    if not keep_work:
+        shutil.rmtree(work_dir, ignore_errors=True)
+    print(_as_json(built, out) if json else _as_text(built, out))
+
+
+def memory_from(text: str) -> int:
+    """Bytes of a size such as 4GiB, 4096M or 4294967296.
+
+    Raises:
+        UsageError: no such size, or too little to work with.
+
+    >>> memory_from("4GiB") == memory_from("4096m") == 2**32
+    True
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", text.strip().lower())
+    if found is None:
+        raise UsageError(f"--memory {text!r} is no size", hint="say it as 4GiB or 4096M")
+    size = int(float(found[1]) * _UNITS[found[2]])
+    if size < _LEAST_MEMORY_BYTES:
+        raise UsageError(f"--memory {text} is too little", hint="give at least 512MiB")
+    return size
+
+
+def moment_us(text: str | None, config: Config) -> int | None:
+    """UTC microseconds of a time, or of a date's first moment, in the brand's time zone.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"--as-of {text!r} is no time", hint="say it as 2026-11-23 or 2026-11-23T06:00:00Z"
+        ) from None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=ZoneInfo(config.brand.timezone))
+    return round(at.timestamp() * 1e6)
+
+
+def _renames(pairs: list[str]) -> dict[str, str]:
+    split = [pair.partition("=") for pair in pairs]
+    if wrong := [source for source, equals, ours in split if not (source and equals and ours)]:
+        raise UsageError(
+            f"--map {wrong[0]!r} is no rename", hint="say it as --map basket_id=order_id"
+        )
+    return {source: ours for source, _, ours in split}
+
+
+def _named(config: Config) -> Path | None:
+    return Path(config.brand.secret_file) if config.brand.secret_file else None
+
+
+def _as_text(built: Built, out: Path) -> str:
+    table = evaluation_table(built.report, is_terminal=sys.stdout.isatty())
+    lines = [table, "", closing(built.report), f"snapshot: {out}", f"report: {out / 'report.html'}"]
+    return "\n".join(lines)
+
+
+def _as_json(built: Built, out: Path) -> str:
+    return orjson.dumps(
+        {
+            "snapshot": str(out),
+            "snapshot_id": built.manifest.snapshot_id,
+            "model_id": built.manifest.model_id,
+            "counts": built.manifest.counts,
+            "report": built.report,
+        },
+        option=orjson.OPT_NON_STR_KEYS,
+    ).decode()

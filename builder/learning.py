@@ -1,0 +1,96 @@
+"""Everything learned under one cut: counts, then arrays that every later task maps into memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.engine import Engine
+from builder.signals.counts import CountPartition, CountSettings
+from builder.signals.learn import LearnSignals, SignalSettings
+from builder.signals.merge import MergeCounts
+from builder.signals.orders import Partition, Vocabulary
+from builder.signals.pairs import LearnAffinity, item_ranges
+from builder.split import Cut
+
+_ITEMS_PER_RANGE = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """Where the results of one cut lie.
+
+    Attributes:
+        globals_dir: prior, context, affinity, vectors and the neighbour sample.
+        merged_dir: counts of the whole shop.
+    """
+
+    globals_dir: Path
+    merged_dir: Path
+
+
+def learn_cut(
+    engine: Engine,
+    label: str,
+    partitions: tuple[Partition, ...],
+    vocabulary: Vocabulary,
+    cut: Cut,
+    *,
+    n_items: int,
+    counts: CountSettings,
+    signals: SignalSettings,
+) -> Learned:
+    """Run the learning stages of one cut.
+
+    Args:
+        engine: runs the tasks and skips finished ones.
+        label: tells the cuts of one build apart: `weights`, `measured` or `shipped`.
+        partitions: the canonical events.
+        vocabulary: rows of items and offers.
+        cut: what may be seen.
+        n_items: items of the vocabulary.
+        counts: what is counted.
+        signals: how counts become signals.
+    """
+    count_dirs = tuple(
+        engine.run(
+            f"count-{label}",
+            [
+                CountPartition(partition=part, vocabulary=vocabulary, cut=cut, settings=counts)
+                for part in partitions
+            ],
+        )
+    )
+    (merged_dir,) = engine.run(
+        f"merge-{label}",
+        [MergeCounts(label=label, count_dirs=count_dirs, vocabulary=vocabulary)],
+    )
+    n_ranges = -(-max(n_items, 1) // _ITEMS_PER_RANGE)
+    affinity_dirs = tuple(
+        engine.run(
+            f"affinity-{label}",
+            [
+                LearnAffinity(
+                    label=label,
+                    first_item=first,
+                    stop_item=stop,
+                    count_dirs=count_dirs,
+                    merged_dir=merged_dir,
+                )
+                for first, stop in item_ranges(n_items, n_ranges)
+            ],
+        )
+    )
+    (globals_dir,) = engine.run(
+        f"signals-{label}",
+        [
+            LearnSignals(
+                label=label,
+                merged_dir=merged_dir,
+                affinity_dirs=affinity_dirs,
+                vocabulary=vocabulary,
+                settings=signals,
+            )
+        ],
+    )
+    return Learned(globals_dir=globals_dir, merged_dir=merged_dir)
