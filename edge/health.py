@@ -25,7 +25,7 @@ class Health(Struct, frozen=True, omit_defaults=True):
     """
 
     status: Literal["alive", "ready"]
-    checks: Sequence[Check] = ()
+    checks: Sequence[Check] = []
 
 
 async def livez(scope: Scope, _receive: Receive, send: Send) -> None:

@@ -59,8 +59,8 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: int
     detail: str = ""
     instance: str = ""
-    errors: Sequence[FieldError] = ()
-    checks: Sequence[Check] = ()
+    errors: Sequence[FieldError] = []
+    checks: Sequence[Check] = []
 
 
 class Refusal(Exception):

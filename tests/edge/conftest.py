@@ -1,0 +1,70 @@
+"""The toy shop behind HTTP: in process for what is said, as a real edge for how it lives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from edge.app import create_app
+from edge.counters import Counters, blank_rows
+from edge.settings import settings_from
+from edge.state import State
+from index.generation import Generation
+from index.snapshot import open_snapshot
+from tests.edge.running import Edge
+from tests.toys import SECRET, write_toy
+
+
+@pytest.fixture(scope="session")
+def toy_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("toy") / "snapshot"
+    write_toy(directory)
+    return directory
+
+
+@pytest.fixture
+def generation(toy_dir: Path) -> Iterator[Generation]:
+    with open_snapshot(toy_dir, SECRET) as opened:
+        yield opened
+
+
+@pytest.fixture
+def state(generation: Generation) -> State:
+    state = State(Counters(blank_rows()))
+    state.adopt(generation)
+    return state
+
+
+@pytest.fixture
+def client_of(toy_dir: Path) -> Callable[..., TestClient]:
+    """A client of an app over a state, with any settings."""
+
+    def make(state: State, **flags: object) -> TestClient:
+        settings = settings_from({"snapshot": toy_dir, **flags}, {})
+        return TestClient(create_app(state, settings))
+
+    return make
+
+
+@pytest.fixture
+def client(client_of: Callable[..., TestClient], state: State) -> TestClient:
+    return client_of(state)
+
+
+@pytest.fixture
+def start_edge(toy_dir: Path, tmp_path: Path) -> Iterator[Callable[..., Edge]]:
+    """Starts real edges on free ports of the loopback; none outlives the test."""
+    secret_file = tmp_path / "secret"
+    secret_file.write_bytes(SECRET)
+    started: list[Edge] = []
+
+    def start(**flags: object) -> Edge:
+        started.append(Edge(**{"snapshot": toy_dir, "secret_file": secret_file} | flags))
+        return started[-1]
+
+    yield start
+    for edge in started:
+        edge.kill()

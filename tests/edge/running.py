@@ -1,0 +1,95 @@
+"""A real `almanac serve` in a process of its own, as tests see it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 60
+
+
+class Edge:
+    """One supervisor with two workers on free ports, unless flags say otherwise."""
+
+    def __init__(self, **flags: object) -> None:
+        flags = {"port": 0, "admin_port": 0, "workers": 2, "log_format": "json"} | flags
+        words = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "almanac", "serve", *words],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._said = threading.Condition()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._said:
+                self.lines.append(line)
+                self._said.notify_all()
+
+    def event(self, name: str) -> dict[str, Any]:
+        """The first log event of this name, waited for."""
+        with self._said:
+            assert self._said.wait_for(lambda: self._find(name), PATIENCE_S), self.lines
+            found = self._find(name)
+        assert found is not None
+        return found
+
+    def _find(self, name: str) -> dict[str, Any] | None:
+        events = (json.loads(line) for line in self.lines if line.startswith("{"))
+        return next((event for event in events if event["event"] == name), None)
+
+    @property
+    def url(self) -> str:
+        return str(self.event("serving")["url"])
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def console(self) -> str:
+        return str(self.event("serving")["console"])
+
+    def status(self) -> dict[str, Any]:
+        """What the console shows."""
+        found: dict[str, Any] = httpx2.get(f"{self.console}/status.json").json()
+        return found
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def ended(self) -> tuple[int, str]:
+        """Exit code and everything that was logged, waited for."""
+        code = self.process.wait(PATIENCE_S)
+        self._reader.join(PATIENCE_S)
+        return code, "".join(self.lines)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.ended()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to hold"
+        time.sleep(0.02)

@@ -1,0 +1,201 @@
+"""How a real edge lives: over sockets, with two workers, through signals and deaths."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from tests.edge.running import PATIENCE_S, Edge, eventually
+
+StartEdge = Callable[..., Edge]
+BODY = b'{"customer_id": "ann", "k": 3}'
+HEAD = (
+    b"POST /v1/offers HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\n\r\n" % len(BODY)
+)
+
+
+def ask(edge: Edge, **body: Any) -> httpx2.Response:
+    return httpx2.post(f"{edge.url}/v1/offers", json=body)
+
+
+def pids(edge: Edge) -> list[int]:
+    return [worker["pid"] for worker in edge.status()["workers"]]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def half_asked(edge: Edge) -> socket.socket:
+    caller = socket.create_connection(("127.0.0.1", edge.port), PATIENCE_S)
+    caller.sendall(HEAD + BODY[:10])
+    return caller
+
+
+def read_all(caller: socket.socket) -> bytes:
+    received = b""
+    while piece := caller.recv(65536):
+        received += piece
+    return received
+
+
+def metric(edge: Edge, line: str) -> float:
+    text = httpx2.get(f"{edge.console}/metrics").text
+    return sum(float(one.split()[-1]) for one in text.splitlines() if one.startswith(line))
+
+
+def test_metrics_count_what_both_workers_answered(start_edge: StartEdge) -> None:
+    """Counts over all workers equal what was sent, by status, placement and tier."""
+    edge = start_edge()
+    sent = 0
+
+    def both_answered() -> bool:
+        nonlocal sent
+        assert ask(edge, customer_id="ann").status_code == 200
+        assert ask(edge, placement="made up").status_code == 200
+        assert ask(edge, k=0).status_code == 422
+        sent += 1
+        return all(worker["requests"] for worker in edge.status()["workers"])
+
+    eventually(both_answered)
+
+    assert metric(edge, 'almanac_requests_total{code="200"}') == 2 * sent
+    assert metric(edge, 'almanac_requests_total{code="422"}') == sent
+    ann = 'almanac_decisions_total{placement="default",tier="individual"}'
+    assert metric(edge, ann) == sent
+    assert metric(edge, 'almanac_decisions_total{placement="other"') == sent
+    assert metric(edge, "almanac_decision_duration_seconds_count") == 2 * sent
+    assert metric(edge, "almanac_requests_in_flight") == 0
+    assert metric(edge, "almanac_worker_ready") == 2
+
+
+def test_termination_loses_no_request_in_flight(start_edge: StartEdge) -> None:
+    """Requests half sent when SIGTERM comes are read to their end and answered; then exit 0."""
+    edge = start_edge()
+    callers = [half_asked(edge) for _ in range(8)]
+    eventually(lambda: edge.status()["in_flight"] == len(callers))
+
+    edge.terminate()
+    edge.event("draining")
+    for caller in callers:
+        caller.sendall(BODY[10:])
+    answers = [read_all(caller) for caller in callers]
+    for caller in callers:
+        caller.close()
+
+    assert [answer.split(b" ")[1] for answer in answers] == [b"200"] * len(callers)
+    assert all(b'"tier":"individual"' in answer for answer in answers)
+    assert edge.ended()[0] == 0
+
+
+def test_a_draining_edge_is_unready_and_still_answers(start_edge: StartEdge) -> None:
+    """Load balancers get time to notice; a second signal cuts it short."""
+    edge = start_edge(drain_delay_s=600)
+    assert httpx2.get(f"{edge.url}/readyz").status_code == 200
+
+    edge.terminate()
+    edge.event("draining")
+    refused = httpx2.get(f"{edge.url}/readyz?verbose")
+
+    assert refused.status_code == 503
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert [check["ok"] for check in refused.json()["checks"]] == [True, False]
+    assert httpx2.get(f"{edge.console}/readyz").status_code == 503
+    assert ask(edge, customer_id="ann").status_code == 200
+    edge.terminate()
+    assert edge.ended()[0] == 0
+
+
+def test_a_killed_worker_is_replaced(start_edge: StartEdge) -> None:
+    """Kill -9 of one worker: the other goes on answering, a new one comes, counts stay."""
+    edge = start_edge()
+    before = pids(edge)
+    assert all(ask(edge).status_code == 200 for _ in range(10))
+
+    os.kill(before[0], signal.SIGKILL)
+    edge.event("worker died")
+    assert all(ask(edge).status_code == 200 for _ in range(10))
+    eventually(lambda: all(worker["ready"] for worker in edge.status()["workers"]))
+
+    after = edge.status()
+    assert after["workers"][0]["pid"] not in {0, before[0]}
+    assert after["workers"][1]["pid"] == before[1]
+    assert [worker["restarts"] for worker in after["workers"]] == [1, 0]
+    assert after["requests"]["total"] == 20
+    edge.terminate()
+    code, said = edge.ended()
+    assert code == 0
+    assert "SIGKILL" in said
+
+
+def test_workers_do_not_outlive_a_killed_supervisor(start_edge: StartEdge) -> None:
+    """Orphans would hold the port."""
+    edge = start_edge()
+    workers = pids(edge)
+
+    edge.process.kill()
+
+    eventually(lambda: not any(is_alive(pid) for pid in workers))
+
+
+def test_a_body_without_length_is_limited_too(start_edge: StartEdge) -> None:
+    """A chunked body that grows past the limit gets a problem document a page can read."""
+    edge = start_edge(max_body_bytes=2048)
+    chunks = (b" " * 1000 for _ in range(20))
+    headers = {"origin": "https://shop.example", "content-type": "application/json"}
+
+    refused = httpx2.post(f"{edge.url}/v1/offers", content=chunks, headers=headers)
+
+    assert refused.status_code == 413
+    assert refused.json()["status"] == 413
+    assert refused.headers["access-control-allow-origin"] == "*"
+
+
+def test_a_taken_port_is_wrong_use(start_edge: StartEdge) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, said = start_edge(port=port).ended()
+
+    assert code == 2
+    assert f"127.0.0.1:{port} can't be listened on" in said
+
+
+def test_a_missing_snapshot_is_not_found(start_edge: StartEdge, tmp_path: Path) -> None:
+    code, said = start_edge(snapshot=tmp_path / "missing").ended()
+
+    assert code == 4
+    assert "nothing is there" in said
+
+
+def test_an_incomplete_snapshot_is_not_served(
+    start_edge: StartEdge, toy_dir: Path, tmp_path: Path
+) -> None:
+    """The exit code is the one `almanac verify` would end with."""
+    copy = tmp_path / "copy"
+    shutil.copytree(toy_dir, copy)
+    (copy / "model.msgpack").unlink()
+
+    code, said = start_edge(snapshot=copy).ended()
+
+    assert code == 3
+    assert "model.msgpack" in said
+
+
+def test_another_brand_s_secret_is_refused(start_edge: StartEdge, tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"another secret entirely")
+
+    code, said = start_edge(secret_file=tmp_path / "other").ended()
+
+    assert code == 3
+    assert "hint: give the brand's secret" in said
