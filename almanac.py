@@ -160,7 +160,7 @@ def _about(stranger: str) -> tuple[str, str]:
 
 
 def _app(chosen: str) -> App:
-    from cyclopts import App  # noqa: PLC0415 - workers import this file, not its parser
+    from cyclopts import App, Parameter  # noqa: PLC0415 - workers import this file, not its parser
 
     codes = ", ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())
     app = App(
@@ -168,6 +168,8 @@ def _app(chosen: str) -> App:
         help="Learn overnight, ship tables, look up in microseconds.",
         help_epilogue=f"Exit codes: {codes}.",
         version=f"almanac {__version__}",
+        # No --no-json and --empty-items beside each flag: one turns a flag off with --flag=false.
+        default_parameter=Parameter(negative=()),
         suppress_keyboard_interrupt=False,
     )
     rooms = {"": app}

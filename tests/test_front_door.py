@@ -31,7 +31,7 @@ def works(n: int = 1, *, loud: bool = False) -> None:
     A paragraph that only the verb's own help shows.
     """
     for i in range(n):
-        print(i)
+        print(i, "!" if loud else "")
 
 def returns() -> int:
     return 7
@@ -179,7 +179,16 @@ def test_wrong_options_are_wrong_use_and_name_the_help(
 def test_a_verb_that_works_ends_with_0(front_door: list[str]) -> None:
     done = run(*front_door, "works", "3")
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n1\n2\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0 \n1 \n2 \n", "")
+
+
+@pytest.mark.parametrize(
+    ("flags", "printed"), [([], "0 \n"), (["--loud"], "0 !\n"), (["--loud=false"], "0 \n")]
+)
+def test_a_flag_is_on_when_named_and_off_when_said(
+    front_door: list[str], flags: list[str], printed: str
+) -> None:
+    assert run(*front_door, "works", *flags).stdout == printed
 
 
 def test_a_verb_is_told_by_its_own_docstring(front_door: list[str]) -> None:
@@ -187,6 +196,7 @@ def test_a_verb_is_told_by_its_own_docstring(front_door: list[str]) -> None:
 
     assert done.returncode == 0
     assert "A paragraph that only the verb's own help shows." in done.stdout
+    assert "--no-loud" not in done.stdout
 
 
 def test_an_int_that_a_verb_returns_is_its_exit_code(front_door: list[str]) -> None:
