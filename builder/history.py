@@ -155,7 +155,7 @@ class _Loaded:
 
 
 def _lines(vocabulary: Vocabulary, columns: Sequence[str], limit: int) -> str:
-    """Lines of the sampled customers; a line whose item is in several offers comes once for each."""
+    """Lines of sampled customers; one whose item is in several offers comes once for each."""
     extra = "".join(f", {quoted(column)}" for column in columns)
     return f"""
         SELECT o.order_row, customer_hi, customer_lo, ts_us, hour_of_week, b.item_row,

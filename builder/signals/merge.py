@@ -4,14 +4,14 @@ Files written by `MergeCounts`, with the columns described in `counts`: `totals.
 `items.parquet`, `offers.parquet`, `contexts.parquet`, `context_offers.parquet`, `sample.parquet`;
 and what a cart's items say beyond themselves:
 
-- `item_groups.parquet`: `item_row`, `context_row`: an item stands once per level of its category path
-  and once for its price band.
+- `item_groups.parquet`: `item_row`, `context_row`: an item stands once per level of its category
+  path and once for its price band.
 - `price_edges.npy`: int64, rising bounds between price bands in minor units
   (`index.context.price_edges`).
 
 `contexts.parquet` has these groups too, as features `category` and `price_band`; their `n_orders`
-adds up the orders of their items and their `n_half` is NULL. It numbers all values as `context_row`,
-by feature and value, and `context_offers.parquet` has that number in their place. Values
+adds up the orders of their items and their `n_half` is NULL. It numbers all values as
+`context_row`, by feature and value, and `context_offers.parquet` has that number in their place. Values
 are spelled as requests will be read (`index.eligibility.normal_value`), and a feature keeps only
 its most frequent values.
 """

@@ -6,8 +6,8 @@ Files written by `LearnAffinity` (Parquet, sorted by their leading columns):
   offers of each item (see `affinity` for the value).
 - `links.parquet`: `item_row`, `offer_row`, `n_orders`: the pairs that are the least likely to be
   chance, from which vectors are made.
-- `group_offers.parquet`: `context_row`, `offer_row`, `n_orders`: the range's pairs added up over the
-  items of each group (`merge`: `item_groups.parquet`), for the shop's most frequent offers.
+- `group_offers.parquet`: `context_row`, `offer_row`, `n_orders`: the range's pairs added up over
+  the items of each group (`merge`: `item_groups.parquet`), for the shop's most frequent offers.
 """
 
 from __future__ import annotations
