@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from index.arrays import Rows
 from index.context import ContextLookup
+from index.errors import Corrupt
 from index.kept import Kept
 from index.layout import NO_ROW, customer_key, item_key, row_key, shard_of
 from index.manifest import Manifest
@@ -32,8 +33,8 @@ _SAFE_OFFERS: Final = 128
 _KEPT_RECORDS: Final = 4096
 _KEPT_SUMS: Final = 1024
 
-DAMAGE: Final = (TableError, IndexError, ValueError, struct.error)
-"""What reading a damaged page or record raises."""
+DAMAGE: Final = (TableError, Corrupt, LookupError, TypeError, ValueError, struct.error)
+"""What reading a damaged page, record or packed rule raises."""
 
 
 class Generation:

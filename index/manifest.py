@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import stat
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Struct, field
@@ -59,7 +59,7 @@ class Golden(Struct, frozen=True, kw_only=True):
         scores: their scores.
     """
 
-    key: str | None
+    key: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")] | None
     request: Request
     tier: Tier
     offer_rows: list[int]

@@ -74,7 +74,7 @@ def check_golden(generation: Generation) -> list[str]:
 
 
 def _agree(golden: Golden, rows: list[int], scores: list[float]) -> bool:
-    if len(rows) != len(golden.offer_rows):
+    if not len(rows) == len(golden.offer_rows) == len(golden.scores):
         return False
     expected = dict(zip(golden.offer_rows, golden.scores, strict=True))
     for row, wanted, score in zip(rows, golden.offer_rows, scores, strict=True):

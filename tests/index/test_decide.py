@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from index.eligibility import parse_rules
 from index.encode import decision_json
 from index.explain import signal_matrix
 from index.generation import Generation
-from index.layout import NO_ROW
+from index.layout import NO_ROW, row_key
 from index.records import (
     NO_PRICE,
     OFFER_AVAILABLE,
@@ -25,10 +26,14 @@ from index.records import (
     OFFER_HAS_WINDOW,
     ItemRecord,
     OfferRecord,
+    pack_offer,
 )
 from index.request import CartLine, ChosenOffer, ContextValue, Decision, Request
+from index.snapshot import open_snapshot
+from index.writer import SnapshotWriter
 from tests.toys import (
     AS_OF_US,
+    BINDING,
     DIM,
     N_OFFERS,
     item_id,
@@ -470,6 +475,50 @@ def test_a_placement_without_best_offers_still_answers(shop: Shop) -> None:
 
     assert rows_of(decide(generation, request)) == [1, 2, 3]
     assert generation.damaged == 0
+
+
+def write_shelf(out_dir: Path, n_offers: int, available: set[int]) -> None:
+    """A shop of nothing but offers, most of them out of stock."""
+    prior = np.linspace(-2.0, -9.0, n_offers, dtype=np.float32)
+    model = toy_model(
+        n_items=0, n_offers=n_offers, n_contexts=0, n_customers=0, dim=0, features=(), prior=prior
+    )
+    with SnapshotWriter(out_dir, binding=BINDING) as writer:
+        writer.customers(0, 1, [], expected=0, capacity_bytes=0)
+        writer.contexts([], expected=0, capacity_bytes=0)
+        writer.items([], expected=0, capacity_bytes=0)
+        shelf = (
+            toy_offer(row)._replace(flags=int(row in available), n_orders=1)
+            for row in range(n_offers)
+        )
+        writer.offers(
+            ((row_key(record.offer_row), pack_offer(record)) for record in shelf),
+            expected=n_offers,
+            capacity_bytes=n_offers * 200,
+        )
+        manifest = writer.finish(
+            model,
+            as_of_us=AS_OF_US,
+            data={},
+            counts={"orders": 1},
+            invariants={},
+            build={},
+            golden_requests=[],
+        )
+        writer.publish(manifest, {})
+
+
+def test_an_empty_list_is_given_only_after_all_offers_were_tried(tmp_path: Path) -> None:
+    """A short list is settled for after some thousand offers, but not an empty one."""
+    write_shelf(tmp_path / "late", 5000, {4990, 4999})
+    write_shelf(tmp_path / "early", 5000, {100, 4990})
+    write_shelf(tmp_path / "none", 5000, set())
+    found = []
+    for name in ("late", "early", "none"):
+        with open_snapshot(tmp_path / name) as generation:
+            found.append(rows_of(decide(generation, Request(k=2))))
+
+    assert found == [[4990, 4999], [100], []]
 
 
 # Exploration --------------------------------------------------------------------------------------
