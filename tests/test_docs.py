@@ -28,6 +28,14 @@ def test_every_relative_link_leads_somewhere(path: Path) -> None:
     assert [target for target in local if not (path.parent / target).exists()] == []
 
 
+@pytest.mark.parametrize("path", DOCS, ids=named)
+def test_every_file_of_the_code_that_is_named_exists(path: Path) -> None:
+    rooms = "|".join(sorted({*almanac.ROOMS, "docs", "tests"}))
+    places = re.findall(rf"`((?:{rooms})/[\w/.-]*)`", path.read_text())
+
+    assert [place for place in places if not (ROOT / place).exists()] == []
+
+
 @pytest.mark.parametrize("path", RECORDS, ids=named)
 def test_a_decision_record_has_every_part_of_the_template(path: Path) -> None:
     parts = re.findall(r"^## .*$", RECORDS[0].read_text(), re.MULTILINE)
