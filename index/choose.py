@@ -168,7 +168,8 @@ class Chooser:
         return bounds.get(self._request.placement, bounds.get(ANY_PLACEMENT)) if bounds else None
 
     def _worth_of(self, offer: OfferRecord, probability: float) -> float:
-        return probability if self._generation.model.values is None else probability * offer.value
+        values = self._generation.model.values
+        return probability if values is None else probability * float(values[offer.offer_row])
 
     def _explore(
         self, shown: list[ChosenOffer], wanted: int, decision_id: bytes

@@ -452,6 +452,18 @@ def test_below_the_reserve_nothing_is_shown(shop: Shop) -> None:
     assert rows_of(decide(generation, Request(placement="strict"))) == []
 
 
+def test_the_reserve_is_of_the_worth_that_ranks(shop: Shop) -> None:
+    """The model's worth counts, also for an offer whose own file gave none."""
+    values = np.full(N_OFFERS, 2.0, dtype=np.float32)
+    values[1] = 0.5
+    probability = 1 / (1 + np.exp(-PRIOR.astype(float)))
+    reserve = {"*": float(probability[2] * 2.0 * 0.999)}
+    generation = shop(model=toy_model(values=values, reserve=reserve))
+
+    assert np.isnan(toy_offer(0).value)
+    assert rows_of(decide(generation, Request())) == [0, 2]
+
+
 def test_a_reserve_may_be_for_one_placement(shop: Shop) -> None:
     generation = shop(model=toy_model(reserve={"strict": 0.99}))
 
