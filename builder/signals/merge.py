@@ -11,9 +11,9 @@ and what a cart's items say beyond themselves:
 
 `contexts.parquet` has these groups too, as features `category` and `price_band`; their `n_orders`
 adds up the orders of their items and their `n_half` is NULL. It numbers all values as
-`context_row`, by feature and value, and `context_offers.parquet` has that number in their place. Values
-are spelled as requests will be read (`index.eligibility.normal_value`), and a feature keeps only
-its most frequent values.
+`context_row`, by feature and value, and `context_offers.parquet` has that number in their place.
+Values are spelled as requests will be read (`index.eligibility.normal_value`), and a feature keeps
+only its most frequent values.
 """
 
 from __future__ import annotations
