@@ -224,7 +224,7 @@ def _format(path: Path, head: bytes) -> Format:
         raise InputUnreadable(f"{path}: is empty", path=path)
     if head.startswith(b"PAR1"):
         return "parquet"
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in head[:100]:
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or head[:100].count(0) > 25:
         raise InputUnreadable(
             f"{path}: is not text in UTF-8 and not Parquet",
             hint="export it as CSV or JSONL in UTF-8, or as Parquet",

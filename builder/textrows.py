@@ -26,7 +26,8 @@ _DAMAGE_COLUMNS: Final = ("row", "n_lines", "reason", "raw")
 NO_DAMAGE: Final = (
     "(SELECT 0::BIGINT AS row, 0::BIGINT AS n_lines, '' AS reason, '' AS raw WHERE false)"
 )
-_IS_OBJECT: Final = "coalesce(json_valid(raw) AND json_type(raw) = 'OBJECT', false)"
+# AND may be evaluated in any order, and the type of what is no JSON is an error.
+_IS_OBJECT: Final = "(CASE WHEN json_valid(raw) THEN json_type(raw) = 'OBJECT' ELSE false END)"
 
 Record: TypeAlias = tuple[int, tuple[str, ...]]
 
@@ -107,7 +108,7 @@ def json_rows(
     bad = scratch_dir / "not_json.parquet"
     connection.execute(
         f"COPY (SELECT row, 1::BIGINT AS n_lines, 'not_json' AS reason, raw[:{_RAW_CHARACTERS}] AS"
-        f" raw FROM {lines.rows} WHERE trim(raw, e' \\t\\r') <> '' AND NOT {_IS_OBJECT})"
+        f" raw FROM {lines.rows} WHERE trim(raw, e' \\t\\r\\n') <> '' AND NOT {_IS_OBJECT})"
         f" TO {literal(bad)} (FORMAT parquet)"
     )
     return TextRows(
