@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,8 +55,10 @@ def make_candidates(
     customers = np.arange(n)
     own = np.repeat(customers, np.diff(histories.entry_starts)) * n_offers + histories.entry_offer
     near = np.repeat(customers, np.diff(starts)) * n_offers + offers
-    is_new = ~np.isin(near, own, assume_unique=True)
-    best = near[_best(near[is_new] // n_offers, values[is_new], new_per_customer, is_new)]
+    near_place = _find(near, own)
+    unseen = values.copy()
+    unseen[near_place[near_place >= 0]] = -1.0
+    best = near[_best(unseen, starts, new_per_customer)]
     shared = (customers[:, None] * n_offers + popular[None, :]).ravel()
     keys = np.unique(np.concatenate([own, best, shared]))
     return Candidates(
@@ -66,13 +69,15 @@ def make_candidates(
     )
 
 
-def _best(customer: Ints, values: Floats, top: int, is_new: NDArray[np.bool_]) -> Ints:
-    """Places of each customer's highest values; ties go to the lower offer row."""
-    places = np.flatnonzero(is_new)
-    order = np.lexsort((places, -values, customer))
-    ranked = customer[order]
-    first = np.searchsorted(ranked, ranked)
-    return places[order[np.arange(len(order)) - first < top]]
+def _best(values: Floats, starts: Ints, top: int) -> Ints:
+    """Places of the highest values that are not negative, in each range; ties to the first."""
+    places = []
+    for start, stop in pairwise(starts.tolist()):
+        part = values[start:stop]
+        least = np.partition(part, -top)[-top] if 0 < top < len(part) else 0.0
+        high = np.flatnonzero(part >= max(least, 0.0))
+        places.append(start + high[np.argsort(-part[high], kind="stable")[:top]])
+    return np.concatenate(places) if places else np.empty(0, dtype=np.int64)
 
 
 def _find(known: Ints, keys: Ints) -> Ints:
@@ -85,4 +90,7 @@ def _find(known: Ints, keys: Ints) -> Ints:
 
 def _valued(known: Ints, values: Floats, keys: Ints) -> Floats:
     place = _find(known, keys)
-    return np.where(place >= 0, np.append(values, 0.0)[place], 0.0)
+    found = place >= 0
+    valued = np.zeros(len(keys))
+    valued[found] = values[place[found]]
+    return valued
