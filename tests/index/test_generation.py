@@ -13,6 +13,7 @@ import pytest
 from index.decide import decide
 from index.eligibility import parse_rules
 from index.generation import Generation
+from index.kept import Kept
 from index.records import OFFER_AVAILABLE, OFFER_HAS_RULES, OFFER_HAS_WINDOW
 from index.request import CartLine, Decision, Request
 from index.snapshot import open_snapshot
@@ -222,3 +223,11 @@ def test_a_garbled_row_number_gives_the_safe_answer(toy_copy: Path) -> None:
 
         assert decision.tier == "safe"
         assert generation.damaged == 1
+
+
+def test_what_is_kept_is_bounded_and_the_oldest_goes_first() -> None:
+    kept: Kept[str, int] = Kept(2)
+    for place, name in enumerate("abc"):
+        assert kept.keep(name, place) == place
+
+    assert kept == {"b": 1, "c": 2}
