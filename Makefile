@@ -41,12 +41,11 @@ lock: $(READY) ## write requirements.lock anew from pyproject.toml (ARGS=--upgra
 		--group dev --generate-hashes --custom-compile-command 'make lock' \
 		--output-file requirements.lock $(ARGS)
 
-bench: $(READY) ## measure decisions, then HTTP (ARGS='decision --help' for one of them)
+bench: $(READY) ## measure decisions (ARGS='decision --help' shows how)
 ifdef ARGS
 	@$(BIN)/almanac bench $(ARGS)
 else
 	@$(BIN)/almanac bench decision
-	@$(BIN)/almanac bench http
 endif
 
 clean: ## remove the environment, the caches and what was packed; never data or snapshots

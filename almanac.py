@@ -79,11 +79,6 @@ VERBS = {
         help="Measure decisions in process, beside a bare table lookup.",
         extra="bench",
     ),
-    "bench http": Verb(
-        target="bench.cli:http",
-        help="Measure the HTTP answer beside what else could be deployed.",
-        extra="bench",
-    ),
 }
 GROUPS = {"bench": "Measure on this machine."}
 

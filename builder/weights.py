@@ -94,7 +94,9 @@ def learn_weights(
     for tier in TIERS:
         if tier in sheets:
             values = sheets[tier].damped(names, power)
-            fitted, _ = fit_conditional_logit(values, sheets[tier].is_bought, sheets[tier].starts)
+            fitted, _ = fit_conditional_logit(
+                values, sheets[tier].is_bought, sheets[tier].starts, _expected(names)
+            )
             weights = fitted / fitted[0]
             slope, intercept = _calibrate(values @ weights, sheets[tier])
             found[tier] = TierModel(
@@ -110,7 +112,10 @@ def learn_weights(
 
 
 def fit_conditional_logit(
-    values: Floats, is_bought: NDArray[np.bool_], starts: NDArray[np.int64]
+    values: Floats,
+    is_bought: NDArray[np.bool_],
+    starts: NDArray[np.int64],
+    expected_weights: Floats,
 ) -> tuple[Floats, float]:
     """Non-negative weights that make bought candidates likeliest within their case.
 
@@ -118,6 +123,7 @@ def fit_conditional_logit(
         values: float64, shape (n, m).
         is_bought: bool, shape (n,); every case has at least one.
         starts: int64, shape (n_cases,), rising from 0.
+        expected_weights: float64, shape (m,): what few cases are drawn to.
 
     Returns:
         Weights (float64, shape (m,)) and the mean loss per case (nats). The first weight, the
@@ -130,6 +136,7 @@ def fit_conditional_logit(
     scale = np.maximum(np.abs(values).max(axis=0), 1e-9)
 
     def loss(weights: Floats) -> tuple[float, Floats]:
+        off = weights / scale - expected_weights
         scores = values @ (weights / scale)
         scores -= np.maximum.reduceat(scores, starts)[case]
         expected = np.exp(scores)
@@ -139,11 +146,11 @@ def fit_conditional_logit(
         gradient = (expected @ values - target) / scale
         n = len(starts)
         return (
-            float(value / n + _RIDGE * (weights @ weights)),
-            gradient / n + 2 * _RIDGE * weights,
+            float(value / n + _RIDGE * (off @ off)),
+            gradient / n + 2 * _RIDGE * off / scale,
         )
 
-    start = np.where(np.arange(values.shape[1]) == 0, scale, 0.1 * scale)
+    start = np.maximum(expected_weights, 0.1) * scale
     bounds = [(_MIN_PRIOR_WEIGHT * scale[0], None), *[(0.0, None)] * (values.shape[1] - 1)]
     result = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
     return np.asarray(result.x / scale), float(result.fun)
@@ -173,6 +180,11 @@ def fit_platt(scores: Floats, is_bought: NDArray[np.bool_]) -> tuple[float, floa
         bounds=[(1e-3, None), (None, None)],
     )
     return float(result.x[0]), float(result.x[1])
+
+
+def _expected(names: Sequence[str]) -> Floats:
+    """A signal is a log-lift already, so one is its natural weight; contexts overlap each other."""
+    return np.array([0.0 if name.startswith("context:") else 1.0 for name in names])
 
 
 def _sheets(
@@ -208,7 +220,9 @@ def _best_power(sheets: Mapping[Tier, _Sheet], names: Sequence[str]) -> float:
     if sheet is None:
         return 0.5
     losses = [
-        fit_conditional_logit(sheet.damped(names, power), sheet.is_bought, sheet.starts)[1]
+        fit_conditional_logit(
+            sheet.damped(names, power), sheet.is_bought, sheet.starts, _expected(names)
+        )[1]
         for power in CART_POWERS
     ]
     return CART_POWERS[int(np.argmin(losses))]

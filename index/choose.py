@@ -104,7 +104,7 @@ class Chooser:
         assert values is not None
         with np.errstate(over="ignore"):
             odds = np.exp(-(self._tier.slope * scores + self._tier.intercept))
-        worth: Scores = values.take(rows) / (1.0 + odds)
+        worth: Scores = (values.take(rows) / (1.0 + odds)).astype(np.float32)
         return worth
 
     def _last_resort(

@@ -149,7 +149,7 @@ def test_importing_the_front_door_leaves_the_parser_alone() -> None:
     ("words", "stranger", "hint"),
     [
         (["biuld"], "biuld", "did you mean `almanac build`?"),
-        (["bench", "htpp"], "bench htpp", "did you mean `almanac bench http`?"),
+        (["bench", "decison"], "bench decison", "did you mean `almanac bench decision`?"),
         (["zzz"], "zzz", "`almanac --help` lists the verbs"),
         (["--nope"], "--nope", "`almanac --help` lists the verbs"),
     ],
