@@ -95,14 +95,13 @@ def test_unknown_members_are_left_alone(tmp_path: Path) -> None:
     assert read_manifest(put(tmp_path, more)) == manifest()
 
 
-def test_any_flipped_bit_is_refused(tmp_path: Path) -> None:
+def test_a_flipped_bit_in_any_byte_is_refused(tmp_path: Path) -> None:
     data = encode_manifest(manifest())
     for place in range(len(data)):
-        for bit in range(8):
-            flipped = data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :]
-            put(tmp_path, flipped)
-            with pytest.raises((Corrupt, NotASnapshot, WrongVersion)):
-                read_manifest(tmp_path)
+        flipped = data[:place] + bytes([data[place] ^ 1 << place % 8]) + data[place + 1 :]
+        put(tmp_path, flipped)
+        with pytest.raises((Corrupt, NotASnapshot, WrongVersion)):
+            read_manifest(tmp_path)
 
 
 @pytest.mark.parametrize("cut", range(0, 900, 37))

@@ -26,7 +26,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_flipped_bit_anywhere_is_found(toy_copy: Path, name: str) -> None:
-    """A hundred places of each file, its bits in turn; all of the manifest are in its own test."""
+    """A hundred places of each file, its bits in turn; the manifest has its own test."""
     path = toy_copy / name
     data = path.read_bytes()
     step = max(1, len(data) // 100)
