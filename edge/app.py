@@ -77,9 +77,7 @@ def _checks(state: State, *, draining: bool) -> list[Check]:
         Check(
             name="snapshot",
             ok=snapshot is not None,
-            detail=f"snapshot {snapshot.snapshot_id} is open"
-            if snapshot
-            else "no snapshot is open",
+            detail=f"{snapshot.snapshot_id} is open" if snapshot else "no snapshot is open",
         ),
         Check(name="staying", ok=not draining, detail="draining" if draining else "not draining"),
     ]

@@ -50,7 +50,7 @@ class Readyz:
                 checks=checks if verbose else failed,
                 headers={b"retry-after": b"1"},
             )
-        await send_json(scope, send, Health("ready", checks if verbose else ()))
+        await send_json(scope, send, Health("ready", checks if verbose else []))
 
 
 async def send_json(scope: Scope, send: Send, content: object) -> None:

@@ -1,4 +1,9 @@
-"""Listening sockets: bound by the supervisor, inherited by every worker."""
+"""Listening sockets: one address, and a socket on it for every worker.
+
+The kernel spreads connections evenly over sockets that share an address (SO_REUSEPORT); with one
+socket for all, whoever wakes first takes most of them and keeps them alive. When a worker dies its
+socket dies with it, so callers go to the others at once instead of waiting for a replacement.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,9 @@ from edge.errors import AddressTaken
 
 
 def bound(host: str, port: int, *, flag: str) -> socket.socket:
-    """A TCP socket at an address, not listening yet.
+    """A TCP socket that holds an address for this process and its children.
+
+    It can't be had where somebody listens, another edge included.
 
     Raises:
         AddressTaken: it can't be had.
@@ -29,6 +36,15 @@ def bound(host: str, port: int, *, flag: str) -> socket.socket:
             f"{host}:{port} can't be listened on: {problem.strerror}",
             hint=f"give another address with {flag} (0 takes a free port)",
         ) from problem
+    return listener
+
+
+def listener_at(held: socket.socket) -> socket.socket:
+    """One more socket at the address of a held one, ready to listen."""
+    listener = socket.socket(held.family, held.type, held.proto)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind(held.getsockname())
     return listener
 
 

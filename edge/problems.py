@@ -118,8 +118,8 @@ async def send_refusal(scope: Scope, send: Send, refusal: Refusal) -> None:
             status=refusal.status,
             detail=refusal.detail,
             instance=f"urn:almanac:request:{header_value(request_id).decode()}",
-            errors=refusal.errors,
-            checks=refusal.checks,
+            errors=[*refusal.errors],
+            checks=[*refusal.checks],
         )
     )
     headers = [

@@ -23,7 +23,7 @@ from edge.admin import admin_app
 from edge.counters import ROW_CELLS
 from edge.errors import EdgeError, SnapshotRefused, WorkersDied
 from edge.fleet import Fleet
-from edge.listeners import bound, url_of
+from edge.listeners import bound, listener_at, url_of
 from edge.logs import configure_logs
 from edge.settings import Settings
 from edge.worker import Refused, Server, SnapshotFacts, server_config, shared_cells, work
@@ -53,10 +53,10 @@ def serve(settings: Settings) -> int:
     # Before any worker imports FAISS: its threads would fight over the cores that answer.
     os.environ["OMP_NUM_THREADS"] = "1"
     with (
-        bound(settings.host, settings.port, flag="--port") as listener,
+        bound(settings.host, settings.port, flag="--port") as address,
         bound(settings.admin_host, settings.admin_port_wanted, flag="--admin-port") as admin,
     ):
-        return asyncio.run(Supervisor(settings, listener, admin).run())
+        return asyncio.run(Supervisor(settings, address, admin).run())
 
 
 @dataclass(slots=True)
@@ -82,17 +82,17 @@ class _Ending:
 
 
 class Supervisor:
-    """Runs workers over one shared listening socket, so that a dead worker loses no caller.
+    """Runs workers, each with a listening socket of its own at one address.
 
     Args:
         settings: what to run.
-        listener: where requests are answered.
-        admin: where metrics and console are.
+        address: holds the address where requests are answered.
+        admin: holds the address of metrics and console.
     """
 
-    def __init__(self, settings: Settings, listener: socket.socket, admin: socket.socket) -> None:
+    def __init__(self, settings: Settings, address: socket.socket, admin: socket.socket) -> None:
         self._settings = settings
-        self._listener = listener
+        self._address = address
         self._admin = admin
         self._context = get_context("spawn")
         self._cells = self._context.RawArray("Q", ROW_CELLS * settings.workers + 1)
@@ -107,7 +107,7 @@ class Supervisor:
         Raises:
             SnapshotRefused, WorkersDied: see `serve`.
         """
-        self._fleet.url = url_of(self._listener)
+        self._fleet.url = url_of(self._address)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
@@ -140,14 +140,14 @@ class Supervisor:
         if self._ending.asked.is_set():
             return
         report, theirs = self._context.Pipe(duplex=False)
-        process = self._context.Process(
-            target=work,
-            args=(self._settings, slot.number, self._cells, self._listener, theirs),
-            name=f"almanac-worker-{slot.number}",
-            daemon=True,
-        )
-        process.start()
-        theirs.close()
+        with listener_at(self._address) as listener, theirs:
+            process = self._context.Process(
+                target=work,
+                args=(self._settings, slot.number, self._cells, listener, theirs),
+                name=f"almanac-worker-{slot.number}",
+                daemon=True,
+            )
+            process.start()
         slot.process, slot.report, slot.refused = process, report, None
         slot.started_at = time.monotonic()
         loop = asyncio.get_running_loop()

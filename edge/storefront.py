@@ -39,6 +39,7 @@ class Product(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something that can be put into the cart."""
 
     item_id: str
+    item_row: int
     title: str
     category: str | None = None
     price: float | None = None
@@ -131,12 +132,17 @@ def _products(generation: Generation) -> list[tuple[str, Product]]:
     try:
         for offer_row in generation.prior_order[:_KNOWN_TITLES].tolist():
             offer = reader.offer(offer_row)
-            if offer is None:
+            item = None if offer is None else reader.item(offer.offer_id)
+            if offer is None or item is None:
                 continue
             told = msgspec.json.decode(b"{%b}" % offer.fragment, type=_Fragment)
             title = told.title or offer.offer_id
             product = Product(
-                item_id=offer.offer_id, title=title, category=told.category, price=told.price
+                item_id=offer.offer_id,
+                item_row=item.item_row,
+                title=title,
+                category=told.category,
+                price=told.price,
             )
             found.append((f"{title} {offer.offer_id} {told.category or ''}".casefold(), product))
     finally:

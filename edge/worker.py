@@ -104,7 +104,7 @@ def work(
         settings: as the supervisor has them.
         slot: which row of cells to fill.
         cells: cells shared with the supervisor.
-        listener: the socket that all workers share.
+        listener: a socket of this worker's own; the kernel spreads callers over them.
         report: where `SnapshotFacts`, or `Refused`, go.
     """
     from edge.app import create_app  # noqa: PLC0415 - see the module's first lines
@@ -169,8 +169,14 @@ def facts_of(generation: Generation) -> SnapshotFacts:
 def _warm_up(generation: Generation) -> None:
     """Decide a few times before anybody waits for it: first uses are slower."""
     from index.decide import decide_for_key  # noqa: PLC0415 - see the module's first lines
-    from index.request import Request  # noqa: PLC0415
+    from index.request import CartLine, ContextValue, Request  # noqa: PLC0415
 
-    decide_for_key(generation, Request(at=datetime.now(UTC)), None)
+    cart = [CartLine(item_id=offer.offer_id) for offer in generation.safe_offers[:3]]
+    context: dict[str, ContextValue] = {
+        feature.name: next(iter(feature.rows), None) for feature in generation.model.features
+    }
+    for explain in (False, True):
+        request = Request(at=datetime.now(UTC), cart=cart, context=context, explain=explain)
+        decide_for_key(generation, request, bytes(16))
     for one in generation.manifest.golden[:_WARM_UP]:
         decide_for_key(generation, one.request, bytes.fromhex(one.key) if one.key else None)
