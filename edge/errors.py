@@ -3,7 +3,7 @@
 EdgeError
 ├── SettingsRefused   settings that are wrong or contradict each other → correct them    (exit 2)
 ├── AddressTaken      somebody else listens there                      → another port    (exit 2)
-├── SnapshotRefused   a worker could not open the snapshot             → see the cause   (exit 3, 4)
+├── WorkerRefused     a worker could not begin, with the snapshot say  → see the cause   (exit 2-4)
 └── WorkersDied       workers die again and again                      → see their logs  (exit 1)
 
 What can be wrong with a request is no error of the edge; see `edge.problems`.
@@ -39,8 +39,8 @@ class AddressTaken(EdgeError):
     exit_code = 2
 
 
-class SnapshotRefused(EdgeError):
-    """A worker could not open the snapshot; ends the process as opening it here would have."""
+class WorkerRefused(EdgeError):
+    """A worker met an error before it answered; ends the process as meeting it here would have."""
 
     def __init__(self, what: str, *, hint: str | None, exit_code: int) -> None:
         super().__init__(what, hint=hint)

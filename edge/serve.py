@@ -21,7 +21,7 @@ import structlog
 
 from edge.admin import admin_app
 from edge.counters import ROW_CELLS
-from edge.errors import EdgeError, SnapshotRefused, WorkersDied
+from edge.errors import EdgeError, WorkerRefused, WorkersDied
 from edge.fleet import Fleet
 from edge.listeners import bound, listener_at, url_of
 from edge.logs import configure_logs
@@ -45,7 +45,7 @@ def serve(settings: Settings) -> int:
 
     Raises:
         AddressTaken: an address can't be had.
-        SnapshotRefused: the snapshot can't be opened.
+        WorkerRefused: the snapshot, or a file of the settings, can't be used.
         WorkersDied: no worker stays alive.
     """
     configure_logs(settings.log_format, process="supervisor")
@@ -105,7 +105,7 @@ class Supervisor:
         """Start, stay, drain.
 
         Raises:
-            SnapshotRefused, WorkersDied: see `serve`.
+            WorkerRefused, WorkersDied: see `serve`.
         """
         self._fleet.url = url_of(self._address)
         loop = asyncio.get_running_loop()
@@ -218,7 +218,7 @@ class Supervisor:
             return None
         if slot.refused is not None:
             told = slot.refused
-            return SnapshotRefused(told.what, hint=told.hint, exit_code=told.exit_code)
+            return WorkerRefused(told.what, hint=told.hint, exit_code=told.exit_code)
         if slot.quick_deaths >= _QUICK_DEATHS:
             return WorkersDied(
                 f"no worker stays alive; the last one died of {died_of}",

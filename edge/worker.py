@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from edge.counters import IN_FLIGHT, PID, READY, STARTED_S, Cells, Counters, row_of
+from edge.errors import EdgeError
 from edge.logs import configure_logs
 from edge.settings import Settings
 
@@ -52,7 +53,7 @@ class SnapshotFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """Why a worker could not open the snapshot, as the error it met says it."""
+    """Why a worker could not begin, as the error it met says it."""
 
     what: str
     hint: str | None
@@ -118,11 +119,11 @@ def work(
     state = State(Counters(row))
     try:
         generation = opened(settings)
-    except SnapshotError as error:
+        state.adopt(generation)
+        app = create_app(state, settings, draining=lambda: bool(shared[DRAINING]))
+    except (EdgeError, SnapshotError) as error:
         report.send(Refused(what=str(error), hint=error.hint, exit_code=error.exit_code))
         raise SystemExit(error.exit_code) from error
-    state.adopt(generation)
-    app = create_app(state, settings, draining=lambda: bool(shared[DRAINING]))
     _warm_up(generation)
 
     def ready() -> None:

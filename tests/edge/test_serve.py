@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from tests.edge.running import PATIENCE_S, Edge, eventually
 
@@ -78,6 +79,16 @@ def test_metrics_count_what_both_workers_answered(start_edge: StartEdge) -> None
     assert metric(edge, "almanac_decision_duration_seconds_count") == 2 * sent
     assert metric(edge, "almanac_requests_in_flight") == 0
     assert metric(edge, "almanac_worker_ready") == 2
+
+
+def test_a_worker_s_own_memory_is_small(start_edge: StartEdge) -> None:
+    """Tables are shared; what a worker has for itself is its interpreter and libraries."""
+    edge = start_edge()
+    assert ask(edge, customer_id="ann").status_code == 200
+
+    for worker in edge.status()["workers"]:
+        assert worker["private_bytes"] < 120e6
+        assert worker["private_bytes"] + worker["shared_bytes"] == worker["resident_bytes"]
 
 
 def test_termination_loses_no_request_in_flight(start_edge: StartEdge) -> None:
@@ -190,6 +201,33 @@ def test_an_incomplete_snapshot_is_not_served(
 
     assert code == 3
     assert "model.msgpack" in said
+
+
+def test_a_file_of_the_settings_that_is_none_is_wrong_use(
+    start_edge: StartEdge, tmp_path: Path
+) -> None:
+    (tmp_path / "people.json").write_text("{")
+
+    code, said = start_edge(storefront="yes", personas=tmp_path / "people.json").ended()
+
+    assert code == 2
+    assert "people.json" in said
+
+
+@pytest.mark.slow
+def test_workers_that_never_live_end_the_edge(
+    start_edge: StartEdge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After some deaths in a row the edge gives up and says so, instead of restarting for ever."""
+    (tmp_path / "lmdb.py").write_text("raise RuntimeError('no such engine')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    code, said = start_edge().ended()
+
+    assert code == 1
+    assert "no worker stays alive" in said
+    assert "no such engine" in said
+    assert said.count('"event":"worker died"') >= 4
 
 
 def test_another_brand_s_secret_is_refused(start_edge: StartEdge, tmp_path: Path) -> None:
