@@ -81,7 +81,8 @@ class MergeEvents:
 
     @property
     def name(self) -> str:
-        return f"p={self.partition:04d}"
+        # Not `p=0000`: readers would take that for a column of the data.
+        return f"part-{self.partition:04d}"
 
     def run(self, out_dir: Path, memory_bytes: int) -> None:
         paths = [path for part in self.parts for path in sorted((part / PARTS).iterdir())]

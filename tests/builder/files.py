@@ -62,8 +62,9 @@ def json_text(rows: Sequence[Row]) -> str:
 
 
 def settings(**overrides: object) -> Config:
-    """Defaults, with `section__name=value`."""
-    return load(None, {name.replace("__", "."): value for name, value in overrides.items()})
+    """Defaults but for one partition, with `section__name=value`."""
+    given = {name.replace("__", "."): value for name, value in overrides.items()}
+    return load(None, {"input.partitions": 1, **given})
 
 
 def import_files(
