@@ -34,12 +34,12 @@ PART: Final = "offers.parquet"
 
 # A list is JSON, or values between bars, or, where there is no bar, between commas.
 MACROS: Final = """
-CREATE OR REPLACE TEMP MACRO listed(written) AS list_distinct(list_filter(list_transform(
+CREATE OR REPLACE TEMP MACRO listed(written) AS list_sort(list_distinct(list_filter(list_transform(
     CASE WHEN written IS NULL THEN []
         WHEN is_list(written) THEN from_json(written, '["VARCHAR"]')
         WHEN contains(written, '|') THEN string_split(written, '|')
         ELSE string_split(written, ',') END,
-    lambda value: said(value)), lambda value: value IS NOT NULL));
+    lambda value: said(value)), lambda value: value IS NOT NULL)));
 
 CREATE OR REPLACE TEMP MACRO is_object(written) AS
     CASE WHEN json_valid(written) THEN json_type(written) = 'OBJECT' ELSE false END;

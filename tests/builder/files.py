@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import duckdb
 import numpy as np
@@ -87,20 +87,20 @@ def import_files(
         return import_inputs(engine, inputs, config or settings(), SECRET, now_us=now_us)
 
 
-def query(sql: str) -> list[tuple[object, ...]]:
+def query(sql: str) -> list[tuple[Any, ...]]:
     """Rows of a query over files."""
     with duckdb.connect() as connection:
-        rows: list[tuple[object, ...]] = connection.execute(sql).fetchall()
+        rows: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
     return rows
 
 
-def events_of(imported: Imported, columns: str = "*") -> list[tuple[object, ...]]:
+def events_of(imported: Imported, columns: str = "*") -> list[tuple[Any, ...]]:
     """The canonical events, in the order of their lines."""
     paths = [str(path) for path in imported.events]
     return query(f"SELECT {columns} FROM read_parquet({paths}) ORDER BY line")
 
 
-def vocabulary_of(imported: Imported, table: str, columns: str = "*") -> list[tuple[object, ...]]:
+def vocabulary_of(imported: Imported, table: str, columns: str = "*") -> list[tuple[Any, ...]]:
     """A table of the vocabulary, in the order of its file."""
     return query(f"SELECT {columns} FROM '{imported.vocabulary_dir / table}.parquet'")
 
