@@ -13,7 +13,7 @@ that are highest in that mixture, not those of highest lift: the latter are rare
 The item's own offers are not in its row. Rows of several items may be added (damped by the square
 root of their number), or better: mixed, ln(1 + mean(exp(value) − 1)), which is the same mixture
 over all items. Measured on Complete Journey, carts of 1 to 4 items of unseen households, recall@10
-in multiples of popularity: added 1.43 to 1.53, mixed 1.52 to 1.54. Alternatives measured there:
+in multiples of popularity: added 1.18 to 1.44, mixed 1.35 to 1.58. Alternatives measured there:
 added lifts shrunk in expected counts 1.15, mixed cosines 1.21, RP3beta 1.26, EASE 1.26 to 1.43.
 
 Globals: the sparse rows `affinity_*.npy` (see `rows`); row i is item row i.
@@ -38,18 +38,18 @@ class AffinitySettings:
     Attributes:
         shrinkage_orders: an item with this many orders gets half of its row's full strength.
         trust: how much a chance given the item counts against the offer's overall share.
-        least_chance: offers in a smaller share of the item's orders are left out, which spares
-            most of the sorting: nearly all pairs were seen once.
+        single_below_orders: a pair seen once counts only for items with fewer orders than this;
+            nearly all pairs were seen once, and to leave them out spares most of the sorting.
         offers_per_item: length of a row.
         group_offers: how many of the shop's most frequent offers the rows of item groups may name.
         links_per_item: pairs of an item that vectors are made from.
     """
 
     shrinkage_orders: float = 100.0
-    trust: float = 3.0
-    least_chance: float = 0.005
+    trust: float = 5.0
+    single_below_orders: int = 100
     offers_per_item: int = 128
-    group_offers: int = 5000
+    group_offers: int = 2000
     links_per_item: int = 64
 
 

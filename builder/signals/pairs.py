@@ -88,7 +88,7 @@ class LearnAffinity:
                   FROM pairs JOIN {self._merged("items")} AS i USING (item_row)
                   JOIN {self._merged("offers")} AS o USING (offer_row)
                   CROSS JOIN {self._merged("totals")} AS t)
-            WHERE c >= {s.least_chance} * n
+            WHERE c > 1 OR n < {s.single_below_orders}
             """
         )
         rank = "row_number() OVER (PARTITION BY item_row ORDER BY"

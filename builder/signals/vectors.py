@@ -31,7 +31,7 @@ from builder.signals.orders import Vocabulary
 from index.arrays import Vectors
 from index.context import CATEGORY_SEPARATOR
 
-_OVERSAMPLE: Final = 16
+_OVERSAMPLE: Final = 8
 _NAMES: Final = ("item_vectors", "offer_vectors", "item_is_learned", "offer_is_learned")
 
 
@@ -49,7 +49,7 @@ class VectorSettings:
     dim: int = 32
     strength: float = 5.0
     seed: int = 1
-    rounds: int = 4
+    rounds: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,10 @@ def learn_vectors(
         for path in (vocabulary.items_path, vocabulary.offers_path)
     )
     matrix = sparse.csr_matrix(
-        (pairs["pmi"], (pairs["item_row"].astype(np.int64), pairs["offer_row"].astype(np.int64))),
+        (
+            pairs["pmi"].astype(np.float32),
+            (pairs["item_row"].astype(np.int64), pairs["offer_row"].astype(np.int64)),
+        ),
         shape=(n_items, n_offers),
     )
     items, offers = factors(matrix, settings)
@@ -116,13 +119,14 @@ def factors(matrix: Any, settings: VectorSettings) -> tuple[Floats, Floats]:
     if not width or not matrix.nnz:
         return left, right
     transposed = matrix.T.tocsr()
-    basis = matrix @ np.random.default_rng(settings.seed).standard_normal((m, width))
+    start = np.random.default_rng(settings.seed).standard_normal((m, width), dtype=np.float32)
+    basis = matrix @ start
     for _ in range(settings.rounds):
-        basis = matrix @ np.linalg.qr(transposed @ np.linalg.qr(basis)[0])[0]
+        basis = matrix @ (transposed @ np.linalg.qr(basis)[0])
     basis = np.linalg.qr(basis)[0]
     small = (transposed @ basis).T
     u, s, vt = np.linalg.svd(small, full_matrices=False)
-    kept = int(min(settings.dim, (s > s[0] * 1e-7).sum()))
+    kept = int(min(settings.dim, (s > s[0] * 1e-5).sum()))
     u, s, v = basis @ u[:, :kept], s[:kept], vt[:kept].T
     sign = np.sign(u[np.abs(u).argmax(axis=0), np.arange(kept)])
     left[:, :kept], right[:, :kept] = u * sign * np.sqrt(s), v * sign * np.sqrt(s)
