@@ -1,0 +1,238 @@
+"""Small shops as canonical events and vocabularies, and what is learned from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+
+from builder.engine import Task
+from builder.signals.counts import CountPartition, CountSettings
+from builder.signals.learn import LearnSignals, SignalSettings
+from builder.signals.merge import MergeCounts
+from builder.signals.orders import DAY_US, Partition, Vocabulary
+from builder.signals.pairs import LearnAffinity, item_ranges
+from builder.split import Cut
+
+MEMORY_BYTES = 512 * 2**20
+LATE = Cut(until_us=10_000 * DAY_US, holdout_share=0.0)
+"""A cut after everything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One event; `customer` 0 is a guest."""
+
+    customer: int
+    order: int
+    item: int
+    day: float = 0.0
+    kind: int = 0
+    hour_of_week: int = 0
+    context: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shop:
+    """Files of one shop."""
+
+    partitions: tuple[Partition, ...]
+    vocabulary: Vocabulary
+    n_items: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """Result folders of one cut."""
+
+    merged_dir: Path
+    affinity_dirs: tuple[Path, ...]
+    globals_dir: Path
+
+
+def key_lo(customer: int) -> int:
+    """Low key half of a customer: spread, so that halves and samples are mixed."""
+    return customer * 0x9E3779B97F4A7C15 % 2**64
+
+
+def write_shop(
+    folder: Path,
+    lines: Sequence[Line],
+    *,
+    n_items: int,
+    contexts: Sequence[str] = (),
+    partition_of: Sequence[int] | None = None,
+    categories: Sequence[str | None] | None = None,
+    prices: Sequence[int | None] | None = None,
+    item_offers: Sequence[tuple[int, int]] | None = None,
+) -> Shop:
+    """Write events and vocabulary; item i has the id `i<i>`, and is offer i unless told otherwise.
+
+    Args:
+        folder: an empty one.
+        lines: in source order.
+        n_items: items of the vocabulary.
+        contexts: names of the context features.
+        partition_of: partition of each line; all in one by default.
+        categories: path of each item.
+        prices: in minor units.
+        item_offers: (item row, offer row) pairs.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    placed = partition_of if partition_of is not None else [0] * len(lines)
+    partitions = []
+    for number in range(max(placed, default=0) + 1):
+        path = folder / f"part-{number}.parquet"
+        own = [(n, line) for n, line in enumerate(lines) if placed[n] == number]
+        _write(path, _events(own, contexts))
+        partitions.append(Partition(number=number, event_paths=(path,)))
+    links = item_offers if item_offers is not None else [(row, row) for row in range(n_items)]
+    n_offers = max((offer for _, offer in links), default=-1) + 1
+    rows = range(n_items)
+    _write(
+        folder / "items.parquet",
+        {
+            "item_row": list(rows),
+            "item_id": [f"i{row}" for row in rows],
+            "category": [categories[row] if categories else None for row in rows],
+            "brand": [None for row in rows],
+            "price_cents": [prices[row] if prices else None for row in rows],
+        },
+    )
+    _write(folder / "offers.parquet", {"offer_row": list(range(n_offers))})
+    _write(
+        folder / "item_offers.parquet",
+        {
+            "item_row": [item for item, _ in links],
+            "offer_row": [offer for _, offer in links],
+        },
+    )
+    return Shop(partitions=tuple(partitions), vocabulary=Vocabulary.in_dir(folder), n_items=n_items)
+
+
+def learn(
+    shop: Shop,
+    folder: Path,
+    cut: Cut = LATE,
+    *,
+    counts: CountSettings | None = None,
+    signals: SignalSettings | None = None,
+    value_min_orders: int = 1,
+) -> Learned:
+    """Run the learning tasks of one cut, one after the other."""
+    count_dirs = tuple(
+        run(
+            CountPartition(
+                partition=partition,
+                vocabulary=shop.vocabulary,
+                cut=cut,
+                settings=counts or CountSettings(),
+            ),
+            folder,
+        )
+        for partition in shop.partitions
+    )
+    merged_dir = run(
+        MergeCounts(
+            label="x",
+            count_dirs=count_dirs,
+            vocabulary=shop.vocabulary,
+            value_min_orders=value_min_orders,
+        ),
+        folder,
+    )
+    affinity_dirs = tuple(
+        run(
+            LearnAffinity(
+                label="x",
+                first_item=first,
+                stop_item=stop,
+                count_dirs=count_dirs,
+                merged_dir=merged_dir,
+            ),
+            folder,
+        )
+        for first, stop in item_ranges(shop.n_items, 2)
+    )
+    globals_dir = run(
+        LearnSignals(
+            label="x",
+            merged_dir=merged_dir,
+            affinity_dirs=affinity_dirs,
+            vocabulary=shop.vocabulary,
+            settings=signals or SignalSettings(),
+        ),
+        folder,
+    )
+    return Learned(merged_dir=merged_dir, affinity_dirs=affinity_dirs, globals_dir=globals_dir)
+
+
+def run(task: Task, folder: Path) -> Path:
+    """Run a task in a folder of its name."""
+    out_dir = folder / task.name
+    out_dir.mkdir(parents=True)
+    task.run(out_dir, MEMORY_BYTES)
+    return out_dir
+
+
+def read(path: Path) -> list[tuple[Any, ...]]:
+    """Rows of a Parquet file, in their order."""
+    with duckdb.connect() as connection:
+        return connection.execute(f"SELECT * FROM read_parquet('{path}')").fetchall()
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """What a result folder holds, so that two can be compared: bytes by file name."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _events(lines: Sequence[tuple[int, Line]], contexts: Sequence[str]) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {
+        "customer_hi": [line.customer for _, line in lines],
+        "customer_lo": [key_lo(line.customer) for _, line in lines],
+        "order_key": [line.order for _, line in lines],
+        "session_key": [0 for _ in lines],
+        "ts_us": [round(line.day * DAY_US) for _, line in lines],
+        "hour_of_week": [line.hour_of_week for _, line in lines],
+        "kind": [line.kind for _, line in lines],
+        "item_id": [f"i{line.item}" for _, line in lines],
+        "quantity": [1 for _ in lines],
+        "price_cents": [None for _ in lines],
+        "line": [number for number, _ in lines],
+    }
+    columns |= {f"ctx_{name}": [line.context.get(name) for _, line in lines] for name in contexts}
+    return columns
+
+
+_TYPES = {
+    "customer_hi": "UBIGINT",
+    "customer_lo": "UBIGINT",
+    "order_key": "UBIGINT",
+    "session_key": "UBIGINT",
+    "ts_us": "BIGINT",
+    "hour_of_week": "UTINYINT",
+    "kind": "UTINYINT",
+    "quantity": "INTEGER",
+    "price_cents": "BIGINT",
+    "line": "UBIGINT",
+    "item_row": "UINTEGER",
+    "offer_row": "UINTEGER",
+}
+
+
+def _write(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
+    with duckdb.connect() as connection:
+        connection.register(
+            "given",
+            {name: np.array([*cells, None], dtype=object)[:-1] for name, cells in columns.items()},
+        )
+        cast = ", ".join(f"{name}::{_TYPES.get(name, 'VARCHAR')} AS {name}" for name in columns)
+        connection.execute(f"COPY (SELECT {cast} FROM given) TO '{path}' (FORMAT parquet)")
