@@ -113,10 +113,10 @@ class LearnAffinity:
 
 
 def item_ranges(n_items: int, n_ranges: int) -> list[tuple[int, int]]:
-    """Split item rows into at most `n_ranges` ranges (first, stop) of similar length.
+    """Split item rows into 1 to `n_ranges` ranges (first, stop) of similar length.
 
     >>> item_ranges(5, 2)
     [(0, 2), (2, 5)]
     """
     bounds = [n_items * i // n_ranges for i in range(n_ranges + 1)]
-    return [(first, stop) for first, stop in pairwise(bounds) if first < stop]
+    return [(first, stop) for first, stop in pairwise(bounds) if first < stop] or [(0, 0)]

@@ -186,9 +186,11 @@ def read(path: Path) -> list[tuple[Any, ...]]:
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """What a result folder holds, so that two can be compared: bytes by file name."""
+    """What a result folder holds, by file name: rows of Parquet files, bytes of others."""
     return {
-        str(path.relative_to(folder)): path.read_bytes()
+        str(path.relative_to(folder)): read(path)
+        if path.suffix == ".parquet"
+        else path.read_bytes()
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
