@@ -19,8 +19,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    as_completed,
+)
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
@@ -127,23 +132,31 @@ class Engine:
         assert len(set(results)) == len(results), f"two tasks of {stage} are the same"
         todo = {i for i, result in enumerate(results) if not (result / DONE).exists()}
         self.listener.stage_started(stage, len(tasks), len(tasks) - len(todo))
+        try:
+            self._finish(stage, tasks, results, todo)
+        except BaseException:
+            self._drop_executor()
+            self.listener.stage_failed(stage)
+            raise
+        self.listener.stage_finished(stage)
+        return results
+
+    def _finish(
+        self, stage: str, tasks: Sequence[Task], results: list[Path], todo: set[int]
+    ) -> None:
+        """Run what is still to do, again and again while the executor breaks."""
         losses = 0
         while todo:
             try:
                 for i, cost in self._attempt(stage, {i: tasks[i] for i in sorted(todo)}, results):
                     todo.discard(i)
                     self.listener.task_finished(stage, cost)
-            except BrokenProcessPool as error:
+            except BrokenExecutor as error:
                 self._drop_executor()
                 losses += 1
                 if losses > self._retries:
                     raise _lost(stage, losses, [tasks[i].name for i in sorted(todo)]) from error
                 self.listener.say(f"{stage}: a worker died; trying again ({len(todo)} to do)")
-            except BaseException:
-                self._drop_executor()
-                raise
-        self.listener.stage_finished(stage)
-        return results
 
     def _attempt(
         self, stage: str, tasks: dict[int, Task], results: list[Path]

@@ -53,6 +53,7 @@ class Display(Protocol):
     def started(self, stage: str, n_tasks: int, n_skipped: int) -> None: ...
     def advanced(self) -> None: ...
     def finished(self, cost: StageCost) -> None: ...
+    def failed(self) -> None: ...
     def said(self, message: str) -> None: ...
 
 
@@ -66,6 +67,9 @@ class Silent:
         """Nothing."""
 
     def finished(self, cost: StageCost) -> None:
+        """Nothing."""
+
+    def failed(self) -> None:
         """Nothing."""
 
     def said(self, message: str) -> None:
@@ -87,6 +91,9 @@ class Lines:
     def finished(self, cost: StageCost) -> None:
         """Print the stage with its duration and counts."""
         self.said(sentence(cost))
+
+    def failed(self) -> None:
+        """Nothing: whoever catches the error prints it."""
 
     def said(self, message: str) -> None:
         """Print one line."""
@@ -121,10 +128,14 @@ class Bar:
 
     def finished(self, cost: StageCost) -> None:
         """Replace the bar with the stage's line."""
+        self.failed()
+        self.said(sentence(cost))
+
+    def failed(self) -> None:
+        """Take the bar away and give the terminal back."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
-        self.said(sentence(cost))
 
     def said(self, message: str) -> None:
         """Print one line, above the bar when there is one."""
@@ -189,12 +200,23 @@ class Listener:
         self._display.finished(cost)
         return cost
 
+    def stage_failed(self, stage: str) -> None:
+        """The running stage ends with an error; it has no cost."""
+        assert self._running is not None
+        assert self._running.stage == stage
+        self._running = None
+        self._display.failed()
+
     @contextmanager
     def stage(self, stage: str) -> Iterator[None]:
         """Measure a stage that runs in this process, without tasks."""
         self.stage_started(stage, 1)
         started_s, started_cpu_s = time.perf_counter(), time.process_time()
-        yield
+        try:
+            yield
+        except BaseException:
+            self.stage_failed(stage)
+            raise
         cost = TaskCost(
             seconds=time.perf_counter() - started_s,
             cpu_seconds=time.process_time() - started_cpu_s,

@@ -172,7 +172,11 @@ class _Chunks:
         """SQL to select the rows from."""
         if self._rows or not self._n_files:
             self._write()
-        return f"read_parquet({literal(self._folder / '*.parquet')})"
+        paths = ", ".join(literal(self._path(number)) for number in range(self._n_files))
+        return f"read_parquet([{paths}])"
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:06d}.parquet"
 
     def _write(self) -> None:
         columns = list(zip(*self._rows, strict=True)) or [()] * len(self._names)
@@ -183,7 +187,7 @@ class _Chunks:
             typed.append(
                 f"{quoted(name)}::{'BIGINT' if is_number else 'VARCHAR'} AS {quoted(name)}"
             )
-        path = self._folder / f"{self._n_files:06d}.parquet"
+        path = self._path(self._n_files)
         self._connection.register("chunk", table)
         self._connection.execute(
             f"COPY (SELECT {', '.join(typed)} FROM chunk) TO {literal(path)} (FORMAT parquet)"

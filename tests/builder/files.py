@@ -16,6 +16,7 @@ import numpy as np
 import zstandard
 
 from builder.config import Config, load
+from builder.duck import literal
 from builder.engine import Engine
 from builder.intake import Imported, Inputs, import_inputs
 from builder.progress import Listener
@@ -33,7 +34,9 @@ def write_rows(path: Path, rows: Sequence[Row]) -> Path:
             table = {name: np.array([r[name] for r in rows], dtype=object) for name in rows[0]}
             connection.register("rows", table)
             columns = ", ".join(f'"{name}"::VARCHAR AS "{name}"' for name in rows[0])
-            connection.execute(f"COPY (SELECT {columns} FROM rows) TO '{path}' (FORMAT parquet)")
+            connection.execute(
+                f"COPY (SELECT {columns} FROM rows) TO {literal(path)} (FORMAT parquet)"
+            )
         return path
     text = csv_text(rows) if ".csv" in path.name else json_text(rows)
     path.write_bytes(packed(path, text.encode()))

@@ -39,3 +39,14 @@ def test_every_stage_and_notice_leaves_a_line(display: type[Lines | Bar]) -> Non
     text = stream.getvalue()
     for words in ("import ", "3 tasks (1 from an earlier run)", "read as UTC", "seal "):
         assert words in text
+
+
+@pytest.mark.parametrize("display", [Lines, Bar])
+def test_failed_stage_costs_nothing_and_gives_the_terminal_back(
+    display: type[Lines | Bar],
+) -> None:
+    listener = Listener(display(io.StringIO()))
+    with pytest.raises(ValueError, match="odd"), listener.stage("import"):
+        raise ValueError("odd")
+    run_two_stages(listener)
+    assert [cost.stage for cost in listener.costs] == ["import", "seal"]

@@ -125,6 +125,16 @@ def test_unreadable_files_are_refused_by_name(tmp_path: Path, content: bytes, pr
     assert caught.value.exit_code == 5
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("note", ["b", "b\nb"])
+def test_names_that_look_like_patterns_are_names(tmp_path: Path, kind: str, note: str) -> None:
+    folder = tmp_path / "it's a [1]*?"
+    folder.mkdir()
+    path = write_rows(folder / f"e[1]*?.{kind}", [{"note": note, "ts": "1"}])
+    rows, damage = read(path, folder)
+    assert (sorted(map(str, rows[0])), damage) == (sorted(["1", "1", note]), [])
+
+
 def test_frames_of_a_compressed_file_are_all_read(tmp_path: Path) -> None:
     path = tmp_path / "file.csv.zst"
     path.write_bytes(zstandard.compress(b"ts,item_id\n1,a\n") + zstandard.compress(b"2,b\n"))
