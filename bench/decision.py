@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import perf_counter_ns, process_time_ns
 from typing import Any, Final
@@ -19,21 +18,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.synthetic import (
-    COUNTRIES,
-    DEVICES,
-    SECRET,
-    SOURCES,
-    Shape,
-    customer_id,
-    is_thin,
-    item_id,
-    write_synthetic,
-)
+from bench.shoppers import busy_request, known_customer
+from bench.synthetic import SECRET, Shape, customer_id, write_synthetic
 from index.decide import decide
 from index.generation import Generation
 from index.layout import customer_key
-from index.request import CartLine, Request
+from index.request import Request
 from index.snapshot import open_snapshot
 
 RAW: Final = "raw LMDB get"
@@ -41,7 +31,6 @@ CARTS: Final = (0, 3, 10)
 _TURN: Final = 250
 _REQUESTS: Final = 4000
 _WARM_UP: Final = 500
-_MONDAY: Final = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,64 +117,26 @@ def _contenders(generation: Generation, shape: Shape) -> Iterator[Contender]:
     yield Contender(name=RAW, call=lambda i: transaction.get(keys[i % _REQUESTS]))
     for n_cart in CARTS:
         individual = [
-            _request(rng, shape, _known(number, thin=False, shape=shape), n_cart)
+            busy_request(rng, shape, known_customer(number, thin=False, shape=shape), n_cart)
             for number in numbers
         ]
         yield _deciding(f"individual, {n_cart} cart items", generation, individual)
-    thin = [_request(rng, shape, _known(number, thin=True, shape=shape), 3) for number in numbers]
+    thin = [
+        busy_request(rng, shape, known_customer(number, thin=True, shape=shape), 3)
+        for number in numbers
+    ]
     yield _deciding("thin, 3 cart items", generation, thin)
     for n_cart in CARTS:
-        strangers = [_request(rng, shape, None, n_cart) for _ in numbers]
+        strangers = [busy_request(rng, shape, None, n_cart) for _ in numbers]
         yield _deciding(f"context, {n_cart} cart items", generation, strangers)
     yield _deciding("prior", generation, [Request(k=10)])
-    new_items = [_request(rng, shape, None, 1, new_item=True) for _ in numbers]
+    new_items = [busy_request(rng, shape, None, 1, new_item=True) for _ in numbers]
     yield _deciding("context, 1 new item (vector search)", generation, new_items)
 
 
 def _deciding(name: str, generation: Generation, requests: list[Request]) -> Contender:
     n = len(requests)
     return Contender(name=name, call=lambda i: decide(generation, requests[i % n]))
-
-
-def _known(number: int, *, thin: bool, shape: Shape) -> str:
-    number -= number % 10
-    number = number if thin else number + 1
-    number %= shape.n_customers
-    assert is_thin(number) == thin
-    return customer_id(number)
-
-
-def _request(
-    rng: np.random.Generator,
-    shape: Shape,
-    customer: str | None,
-    n_cart: int,
-    *,
-    new_item: bool = False,
-) -> Request:
-    """A request of a busy hour: one moment, many shoppers.
-
-    Context values follow a shop's habits (most on the phone, most from two sources), so nearly all
-    requests share a few combinations, as they do in any one hour of a real shop.
-    """
-    old = shape.n_offers * 99 // 100
-    cart = (
-        (old + rng.integers(0, shape.n_offers - old, n_cart))
-        if new_item
-        else (old * rng.random(n_cart) ** 2).astype(int)
-    )
-    return Request(
-        placement="checkout",
-        customer_id=customer,
-        k=10,
-        at=_MONDAY + timedelta(hours=20, seconds=float(rng.integers(0, 3600))),
-        context={
-            "device": DEVICES[min(int(rng.exponential(0.6)), 2)],
-            "referrer_source": SOURCES[min(int(rng.exponential(1.0)), 4)],
-            "country": COUNTRIES[min(int(rng.exponential(1.5)), 19)],
-        },
-        cart=[CartLine(item_id=item_id(int(number))) for number in cart],
-    )
 
 
 def _alternate(contenders: list[Contender], n_calls: int) -> list[Samples]:
