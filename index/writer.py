@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from glob import escape
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -52,8 +54,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class SnapshotWriter:
     """Writes one snapshot next to where it will be; the directory appears whole or not at all.
 
-    Call `table` and `vectors` in any order, then `finish`. Leaving the context without `finish`
-    removes everything.
+    Call `table` and `vectors` in any order, then `finish` and `publish`. Leaving the context
+    without `publish` removes everything; what a killed writer left, the next one removes.
 
     Args:
         out_dir: the directory to make; it must not exist.
@@ -74,15 +76,18 @@ class SnapshotWriter:
         self.aside = out_dir.parent / f".{out_dir.name}.writing-{os.getpid()}"
         self._binding = binding
         self._entries: list[FileEntry] = []
+        self._lock = -1
 
     def __enter__(self) -> Self:
-        shutil.rmtree(self.aside, ignore_errors=True)
+        _remove_abandoned(self.out_dir)
         try:
             self.aside.mkdir(parents=True)
+            self._lock = os.open(self.aside, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as problem:
             raise WriteFailed(
                 f"no directory can be made there ({problem.strerror})", path=self.out_dir
             ) from problem
+        _is_locked_by_us(self._lock)
         return self
 
     def __exit__(
@@ -92,6 +97,7 @@ class SnapshotWriter:
         trace: TracebackType | None,
     ) -> None:
         shutil.rmtree(self.aside, ignore_errors=True)
+        os.close(self._lock)
 
     def customers(
         self, shard: int, n_shards: int, records: Records, *, expected: int, capacity_bytes: int
@@ -227,6 +233,34 @@ class SnapshotWriter:
         # A manifest is what makes a directory a snapshot: never a half-written one, even aside.
         _write_synced(path.with_suffix(".part"), encode_manifest(manifest))
         path.with_suffix(".part").replace(path)
+
+
+def _remove_abandoned(out_dir: Path) -> None:
+    """Remove what killed writers of the same snapshot left aside.
+
+    A living writer holds a lock on its directory and a dead one cannot. Numbers of processes would
+    not tell: other containers have their own, and a number is used again.
+    """
+    for path in out_dir.parent.glob(f".{escape(out_dir.name)}.writing-*"):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            continue  # gone by now, or not ours
+        try:
+            if _is_locked_by_us(descriptor):
+                shutil.rmtree(path, ignore_errors=True)
+        finally:
+            os.close(descriptor)
+
+
+def _is_locked_by_us(descriptor: int) -> bool:
+    """Take the lock of a directory until the descriptor is closed, if nobody else holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        # Held by a living writer; or a file system without such locks, where nothing is certain.
+        return False
+    return True
 
 
 def _entry(

@@ -100,6 +100,28 @@ def test_of_two_writers_the_first_to_end_wins(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [out]
 
 
+def test_what_a_killed_writer_left_is_removed_and_a_living_one_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    dead, other = tmp_path / ".out.writing-1", tmp_path / ".out-2.writing-1"
+    dead.mkdir()
+    (dead / "items.lmdb").write_bytes(b"half a table")
+    other.mkdir()
+    file = tmp_path / ".out.writing-notes"
+    file.touch()
+
+    with SnapshotWriter(tmp_path / "out", binding=BINDING) as living:
+        assert not dead.exists()
+        # Another container may know the living writer by another number.
+        elsewhere = living.aside.rename(tmp_path / ".out.writing-4194305")
+        write_toy(tmp_path / "out")
+        assert elsewhere.exists()
+
+    write_toy(tmp_path / "out-2")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"out", "out-2", file.name, elsewhere.name}
+
+
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
