@@ -7,11 +7,14 @@ import re
 import shlex
 import shutil
 import sys
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo
 
+import duckdb
 import orjson
 from cyclopts import Parameter
 
@@ -19,14 +22,16 @@ from builder.build import Built, Night, plan_for
 from builder.build import build as run_build
 from builder.config import Config, load
 from builder.engine import Engine
-from builder.errors import UsageError
+from builder.errors import NotWritable, UsageError, out_of_space
 from builder.intake import Inputs, import_inputs
 from builder.progress import on_stderr
-from builder.report_text import closing, evaluation_table
+from builder.report_text import evaluation_table
+from index.errors import WriteFailed
 from index.secret import brand_secret
 
 _UNITS: Final = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _LEAST_MEMORY_BYTES: Final = 512 * 2**20
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def build(
@@ -101,24 +106,22 @@ def build(
         "input.map": _renames(rename) if rename else None,
     }
     chosen = load(config, overrides)
-    if out.exists():
-        raise UsageError(
-            f"{out}: something is there already",
-            hint="snapshots are never changed: give another --out",
-            path=out,
-        )
-    memory_bytes = memory_from(memory)
+    as_of_us, memory_bytes = moment_us(as_of, chosen), memory_from(memory)
+    n_workers = (os.cpu_count() or 1) if workers is None else workers
+    if n_workers < 1:
+        raise UsageError(f"--workers {n_workers} is none", hint="give at least 1")
+    _check_place(out)
     work_dir = work or out.parent / f".{out.name}.work"
     secret = brand_secret(chosen.brand.name, secret_file=secret_file or _named(chosen))
-    with Engine(
-        work_dir,
-        workers=workers or os.cpu_count() or 1,
-        memory_bytes=memory_bytes,
-        listener=on_stderr(),
-    ) as engine:
+    with (
+        _full_disk_told(work_dir),
+        Engine(
+            work_dir, workers=n_workers, memory_bytes=memory_bytes, listener=on_stderr()
+        ) as engine,
+    ):
         inputs = Inputs(events=tuple(events), items=tuple(items or ()), offers=tuple(offers or ()))
         imported = import_inputs(engine, inputs, chosen, secret)
-        plan = plan_for(imported, chosen, moment_us(as_of, chosen), memory_bytes, work_dir)
+        plan = plan_for(imported, chosen, as_of_us, memory_bytes, work_dir)
         night = Night(
             engine=engine,
             config=chosen,
@@ -161,13 +164,46 @@ def moment_us(text: str | None, config: Config) -> int | None:
         return None
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=ZoneInfo(config.brand.timezone))
+        return (at.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)
+    except (ValueError, OverflowError):
         raise UsageError(
             f"--as-of {text!r} is no time", hint="say it as 2026-11-23 or 2026-11-23T06:00:00Z"
         ) from None
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=ZoneInfo(config.brand.timezone))
-    return round(at.timestamp() * 1e6)
+
+
+def _check_place(out: Path) -> None:
+    """Refuse now what the writer would refuse when everything is learned."""
+    if out.exists():
+        raise UsageError(
+            f"{out}: something is there already",
+            hint="snapshots are never changed: give another --out",
+            path=out,
+        )
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise NotWritable(
+            f"{out}: no folder can be made there ({problem.strerror})",
+            hint="give another --out",
+            path=out,
+        ) from problem
+    if not os.access(out.parent, os.W_OK | os.X_OK):
+        raise NotWritable(
+            f"{out.parent}: may not be written to", hint="give another --out", path=out.parent
+        )
+
+
+@contextmanager
+def _full_disk_told(work_dir: Path) -> Iterator[None]:
+    """What happens in this process, outside of tasks, needs room as well."""
+    try:
+        yield
+    except (OSError, duckdb.Error, WriteFailed) as problem:
+        if full := out_of_space(problem, str(getattr(problem, "path", None) or work_dir)):
+            raise full from problem
+        raise
 
 
 def _renames(pairs: list[str]) -> dict[str, str]:
@@ -185,8 +221,7 @@ def _named(config: Config) -> Path | None:
 
 def _as_text(built: Built, out: Path) -> str:
     table = evaluation_table(built.report, is_terminal=sys.stdout.isatty())
-    lines = [table, "", closing(built.report), f"snapshot: {out}", f"report: {out / 'report.html'}"]
-    return "\n".join(lines)
+    return f"{table}\nsnapshot: {out}\nreport: {out / 'report.html'}"
 
 
 def _as_json(built: Built, out: Path) -> str:

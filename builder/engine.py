@@ -36,7 +36,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol, Self
 
-from builder.errors import BuildError, TaskFailed, WorkDirBusy, WorkerLost
+from builder.errors import (
+    BuildError,
+    NotWritable,
+    TaskFailed,
+    WorkDirBusy,
+    WorkerLost,
+    out_of_space,
+)
 from builder.progress import Listener, TaskCost, peak_rss_bytes, reset_peak_rss
 
 DONE = "done.json"
@@ -71,6 +78,7 @@ class Engine:
         retries: how often in one stage a broken executor is replaced.
 
     Raises:
+        NotWritable: the folder cannot be made or written.
         WorkDirBusy: another build is using the folder.
     """
 
@@ -259,8 +267,11 @@ def _sync(path: Path) -> None:
 
 def _named(error: Exception, stage: str, task: Task) -> BuildError:
     """The error as one of ours that says where it happened."""
+    named: BuildError
     if isinstance(error, BuildError):
         named = error
+    elif full := out_of_space(error, f"{stage}/{task.name}"):
+        named = full
     else:
         kind = type(error).__name__
         short_of_memory = isinstance(error, MemoryError) or kind == "OutOfMemoryException"
@@ -285,8 +296,17 @@ def _lost(stage: str, losses: int, unfinished: list[str]) -> WorkerLost:
 
 
 def _lock(work_dir: Path) -> IO[str]:
-    work_dir.mkdir(parents=True, exist_ok=True)
-    lock = (work_dir / ".lock").open("w")
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+        lock = (work_dir / ".lock").open("w")
+    except OSError as problem:
+        if full := out_of_space(problem, str(work_dir)):
+            raise full from problem
+        raise NotWritable(
+            f"{work_dir}: no work folder can be made there ({problem.strerror})",
+            hint="give another --work; by default it is beside --out",
+            path=work_dir,
+        ) from problem
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -2,12 +2,14 @@
 
     BuildError                  1
     ├── UsageError              2   a flag, a setting or a column name is wrong
+    │   ├── NotWritable             a folder cannot be made or written
     │   ├── ConfigError             almanac.toml: every problem at once
     │   └── MissingColumns          a file lacks a required column
     ├── InputNotFound           4   a named file or pattern matches nothing
     ├── InputUnreadable         5   a file is not what its name says, or is damaged
     ├── DataGate                5   the data is readable, but too bad to learn from
     ├── WorkDirBusy             6   another build is using the work folder
+    ├── OutOfSpace             75   a disk is full; finished tasks are kept
     └── EngineFailed            1
         ├── TaskFailed          1   a task raised
         └── WorkerLost         75   a worker process died more often than the engine retries
@@ -18,9 +20,14 @@ class must be constructible from its message alone; further fields are keyword-o
 
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
+
+# In the words of the system and DuckDB, and of numpy.
+_NO_SPACE: Final = re.compile(r"No space left on device|\d+ requested and \d+ written")
 
 
 class BuildError(Exception):
@@ -47,6 +54,10 @@ class UsageError(BuildError):
     """The command was asked for something it cannot do."""
 
     exit_code = 2
+
+
+class NotWritable(UsageError):
+    """A folder that the build was told to write to cannot be made or written."""
 
 
 class ConfigError(UsageError):
@@ -123,6 +134,12 @@ class WorkDirBusy(BuildError):
     exit_code = 6
 
 
+class OutOfSpace(BuildError):
+    """A disk is full; a new run goes on after the last finished task."""
+
+    exit_code = 75
+
+
 class EngineFailed(BuildError):
     """The machinery that runs tasks gave up."""
 
@@ -150,3 +167,23 @@ class WorkerLost(EngineFailed):
     """Worker processes kept dying; the finished tasks are kept and a new run resumes."""
 
     exit_code = 75
+
+
+def out_of_space(problem: Exception, where: str) -> OutOfSpace | None:
+    """The error to raise instead when this one only says that a disk is full; None otherwise.
+
+    Args:
+        problem: an error of the system, or of a library that tells the system's in its own words.
+        where: what could not be written.
+
+    >>> print(out_of_space(OSError(errno.ENOSPC, "No space left on device"), "import/events-00000"))
+    import/events-00000: no space left on the disk
+    """
+    full = (errno.ENOSPC, errno.EDQUOT)
+    if getattr(problem, "errno", None) not in full and not _NO_SPACE.search(str(problem)):
+        return None
+    return OutOfSpace(
+        f"{where}: no space left on the disk",
+        hint="free some and run the same command again: it goes on after the last finished task;"
+        " --work puts intermediate results on another disk",
+    )

@@ -141,7 +141,12 @@ class TableWriter:
             self._txn.commit()
             self._env.sync(True)
         except lmdb.Error as problem:
-            raise WriteFailed(f"could not be committed ({problem})", path=self._path) from problem
+            # LMDB calls a page that was written in part an input/output error.
+            raise WriteFailed(
+                f"could not be committed ({problem})",
+                path=self._path,
+                hint="usually the disk is full",
+            ) from problem
 
 
 class Table:
