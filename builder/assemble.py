@@ -17,7 +17,7 @@ from index.layout import secret_check
 from index.manifest import Manifest
 from index.model import ANY_PLACEMENT, Model, TierModel
 from index.platform import library_versions
-from index.request import RepeatPolicy, Request, Tier
+from index.request import RepeatPolicy, Request
 from index.writer import SnapshotWriter
 
 GOLDEN: Final = 256
@@ -63,7 +63,7 @@ class Facts:
     build: Mapping[str, Any]
 
 
-def untrained(signals: Sequence[str], tiers: Sequence[Tier]) -> LearnedWeights:
+def untrained(signals: Sequence[str], tiers: Sequence[str]) -> LearnedWeights:
     """All signals with weight one and carts undamped: what weights are learned under."""
     model = TierModel(weights=dict.fromkeys(signals, 1.0))
     return LearnedWeights(

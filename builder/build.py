@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from builder import gate
 from builder.assemble import Facts, Policy, assemble, golden_requests, untrained
@@ -48,9 +48,6 @@ from index.writer import SnapshotWriter
 TARGET_KINDS: Final[Mapping[str, int]] = {"purchase": PURCHASE, "view": 1, "add_to_cart": 2}
 WEIGHT_CUSTOMERS: Final = 4000
 MEASURED_CUSTOMERS: Final = 6000
-STRANGER_EVERY: Final = 3
-"""Every third customer is asked for as a stranger: weights for strangers need many of them."""
-
 CONTEXT_OFFERS: Final = 64
 """Offers per context value: each one more costs every decision time."""
 
@@ -144,26 +141,36 @@ def plan_for(
     imported: Imported, config: Config, as_of_us: int | None, memory_bytes: int, temp_dir: Path
 ) -> Plan:
     """Choose the cuts of a build."""
-    test_start = config.evaluation.test_start
-    orders_after = 0
-    if as_of_us is not None:
-        orders_after = orders_between(
+    target = config.input.target
+
+    def n_orders(from_us: int, until_us: int) -> int:
+        return orders_between(
             imported.events,
-            TARGET_KINDS[config.input.target],
-            as_of_us,
-            imported.last_us + 1,
+            TARGET_KINDS[target],
+            from_us,
+            until_us,
             memory_bytes=memory_bytes,
             temp_dir=temp_dir,
         )
-    return make_plan(
+
+    end_us = imported.last_us + 1
+    plan = make_plan(
         first_us=imported.first_us,
         last_us=imported.last_us,
         as_of_us=as_of_us,
-        orders_after=orders_after,
+        orders_after=0 if as_of_us is None else n_orders(as_of_us, end_us),
         slice_days=config.evaluation.slice_days,
         holdout_share=config.evaluation.holdout,
-        test_start_us=None if test_start is None else round(test_start.timestamp() * 1e6),
+        test_start_us=config.test_start_us,
     )
+    if n_orders(imported.first_us, plan.shipped.until_us) == 0:
+        raise DataGate(
+            f"none of the events is a {target} before the moment the tables stand for",
+            hint="say which events the offers are meant to bring about: --target view"
+            if target == "purchase"
+            else f"is {target} what event_type says in the files?",
+        )
+    return plan
 
 
 def build(night: Night, out_dir: Path, *, command: str, force: bool) -> Built:
@@ -292,6 +299,7 @@ def _writing(
         night.target_kind,
         night.imported.first_us,
         cut.until_us,
+        holdout_share=cut.holdout_share,
         memory_bytes=night.memory_bytes,
         temp_dir=night.engine.work_dir,
     )
@@ -314,7 +322,7 @@ def _writing(
                     as_of_us=cut.until_us,
                     data={"first_us": night.imported.first_us, "until_us": cut.until_us},
                     n_orders=n_orders,
-                    build={"seed": config.learn.seed, "input": asdict(config.input)},
+                    build={"seed": config.learn.seed, "input": _told(config)},
                 ),
                 secret=night.secret,
                 binding=binding,
@@ -323,12 +331,22 @@ def _writing(
         yield _Ready(writer=writer, manifest=manifest)
 
 
+def _told(config: Config) -> dict[str, Any]:
+    """How the input was read; the brand's own test customers and orders stay with the brand."""
+    return {
+        name: value
+        for name, value in asdict(config.input).items()
+        if name not in ("test_customers", "test_orders")
+    }
+
+
 def _cases(
     night: Night, cut: Cut, until_us: int, max_customers: int, *, learning: bool
 ) -> list[Case]:
     """Both questions about each sampled customer's first order after a cut.
 
-    When learning, held-out customers are left out and every third customer poses as a stranger.
+    When learning, customers that are held out for good are left out; those that only this cut's
+    tables do not know are the strangers to learn from.
     """
     orders = load_sample(
         night.partitions,
@@ -341,12 +359,11 @@ def _cases(
         temp_dir=night.engine.work_dir,
     )
     found = []
-    for place, order in enumerate(orders):
-        if learning and order.is_held_out:
+    for order in orders:
+        if learning and order.is_held_out(night.plan.measured):
             continue
-        as_stranger = learning and place % STRANGER_EVERY == 0
         for question in (NEXT_ORDER, POST_PURCHASE):
-            case = make_case(order, question, as_stranger=as_stranger, k=K)
+            case = make_case(order, question, k=K)
             if case is not None:
                 found.append(case)
     return found
@@ -357,7 +374,7 @@ def _measure(night: Night, path: Path, tuning: list[Case]) -> Measured:
     with night.engine.listener.stage("measure"), open_snapshot(path) as generation:
         n_items, n_offers = generation.model.n_items, generation.model.n_offers
 
-        def past(cut: Cut) -> Past:
+        def past(cut: Cut, asked: list[Case]) -> Past:
             return load_past(
                 night.partitions,
                 night.vocabulary,
@@ -365,7 +382,8 @@ def _measure(night: Night, path: Path, tuning: list[Case]) -> Measured:
                 n_items=n_items,
                 n_offers=n_offers,
                 target_kind=night.target_kind,
-                max_customers=MEASURED_CUSTOMERS,
+                asked={case.key for case in asked if case.key is not None},
+                max_others=MEASURED_CUSTOMERS,
                 memory_bytes=night.memory_bytes,
                 temp_dir=night.engine.work_dir,
             )
@@ -376,9 +394,9 @@ def _measure(night: Night, path: Path, tuning: list[Case]) -> Measured:
         return measure(
             generation,
             cases,
-            past(plan.measured),
+            past(plan.measured, cases),
             tuning_cases=tuning,
-            tuning_past=past(plan.weights),
+            tuning_past=past(plan.weights, tuning),
             seed=night.config.learn.seed,
         )
 

@@ -24,6 +24,7 @@ from index.request import CartLine, Request
 NEXT_ORDER: Final = "next_order"
 POST_PURCHASE: Final = "post_purchase"
 MAX_CART: Final = 4
+STRANGER_ORDERS: Final = 16
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -35,7 +36,7 @@ class Order:
     Attributes:
         key: the customer's table key, None for a guest.
         order_key: the order's own key.
-        is_held_out: the customer was kept out of learning.
+        bucket: which of the `HELD_OUT_UNITS` the customer (for a guest: the order) falls into.
         at: when, UTC.
         hour_of_week: in the brand's time zone, 0 = Monday 00h.
         context: what is known of the moment, by feature.
@@ -46,13 +47,17 @@ class Order:
 
     key: bytes | None
     order_key: int
-    is_held_out: bool
+    bucket: int
     at: datetime
     hour_of_week: int
     context: Mapping[str, str]
     item_ids: tuple[str, ...]
     item_rows: tuple[int, ...]
     own_offers: tuple[tuple[int, ...], ...]
+
+    def is_held_out(self, cut: Cut) -> bool:
+        """Whether tables of this cut know nothing of the customer."""
+        return self.bucket < cut.n_held_out
 
     def n_cart(self) -> int:
         """How many first lines a post-purchase question gives: 1 to 4, by the order's key."""
@@ -66,7 +71,7 @@ class Case:
     Attributes:
         question: `next_order` or `post_purchase`.
         order: where it comes from.
-        key: the customer key asked with; None asks for a stranger.
+        key: the customer key asked with; None for a guest.
         request: the question.
         truth: int64, offer rows to be found; not empty.
         cart_rows: int64, item rows in the cart.
@@ -80,13 +85,12 @@ class Case:
     cart_rows: Ints
 
 
-def make_case(order: Order, question: str, *, as_stranger: bool, k: int) -> Case | None:
+def make_case(order: Order, question: str, *, k: int) -> Case | None:
     """Ask a question about an order.
 
     Args:
         order: the order.
         question: `next_order` or `post_purchase`.
-        as_stranger: leave out who the customer is.
         k: how many offers to ask for.
 
     Returns:
@@ -102,7 +106,7 @@ def make_case(order: Order, question: str, *, as_stranger: bool, k: int) -> Case
     return Case(
         question=question,
         order=order,
-        key=None if as_stranger else order.key,
+        key=order.key,
         request=Request(
             placement=question,
             k=k,
@@ -127,12 +131,14 @@ def load_sample(
     memory_bytes: int,
     temp_dir: Path,
 ) -> list[Order]:
-    """Each sampled customer's first order in [cut, until), guests' orders too.
+    """Each sampled customer's first order in [cut, until), and the first few of held-out customers.
+
+    These stay strangers however often they order, so each order asks anew.
 
     Args:
         partitions: all customer partitions.
         vocabulary: rows of items and offers.
-        cut: start of the slice; its held-out customers are in, and marked.
+        cut: start of the slice; its held-out customers are in.
         until_us: end of the slice, exclusive.
         target_kind: kind of event that makes an order.
         max_customers: at most this many over all partitions, those with the smallest low key half.
@@ -144,7 +150,6 @@ def load_sample(
     """
     per_partition = -(-max_customers // max(len(partitions), 1))
     everyone = Cut(until_us=cut.until_us, holdout_share=0.0)
-    held_out_below = round(cut.holdout_share * HELD_OUT_UNITS)
     orders: list[Order] = []
     for partition in partitions:
         with connect(memory_bytes, temp_dir) as connection:
@@ -156,11 +161,13 @@ def load_sample(
                 target_kind=target_kind,
                 slice_until_us=until_us,
             )
-            orders += _first_orders(connection, vocabulary, columns, per_partition, held_out_below)
+            orders += _sampled_orders(
+                connection, vocabulary, columns, per_partition, cut.n_held_out
+            )
     return orders
 
 
-def _first_orders(
+def _sampled_orders(
     connection: duckdb.DuckDBPyConnection,
     vocabulary: Vocabulary,
     columns: list[str],
@@ -174,8 +181,9 @@ def _first_orders(
             SELECT *, CASE WHEN customer_hi = 0 AND customer_lo = 0 THEN order_key
                            ELSE customer_lo END AS owner
             FROM orders)
-        QUALIFY row_number() OVER (PARTITION BY customer_hi, owner ORDER BY ts_us, order_key) = 1
-        ORDER BY owner, customer_hi LIMIT {limit}
+        QUALIFY dense_rank() OVER (ORDER BY owner, customer_hi) <= {limit}
+            AND row_number() OVER (PARTITION BY customer_hi, owner ORDER BY ts_us, order_key)
+                <= if(owner % {HELD_OUT_UNITS} < {held_out_below}, {STRANGER_ORDERS}, 1)
         """
     )
     lines = connection.execute(
@@ -202,18 +210,16 @@ def _first_orders(
     ).fetchall()
     for row, *head in heads:
         if row in baskets:
-            yield _order(head, columns, baskets[row], held_out_below)
+            yield _order(head, columns, baskets[row])
 
 
-def _order(
-    head: list[Any], columns: list[str], basket: tuple[Any, ...], held_out_below: int
-) -> Order:
+def _order(head: list[Any], columns: list[str], basket: tuple[Any, ...]) -> Order:
     high, low, order_key, ts_us, hour, owner, *context = head
     item_ids, item_rows, offers = basket
     return Order(
         key=None if high == low == 0 else high.to_bytes(8, "big") + low.to_bytes(8, "big"),
         order_key=order_key,
-        is_held_out=owner % HELD_OUT_UNITS < held_out_below,
+        bucket=owner % HELD_OUT_UNITS,
         at=_EPOCH + timedelta(microseconds=ts_us),
         hour_of_week=hour,
         context={

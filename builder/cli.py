@@ -9,10 +9,9 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal
-from zoneinfo import ZoneInfo
 
 import duckdb
 import orjson
@@ -31,7 +30,6 @@ from index.secret import brand_secret
 
 _UNITS: Final = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _LEAST_MEMORY_BYTES: Final = 512 * 2**20
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def build(
@@ -163,10 +161,7 @@ def moment_us(text: str | None, config: Config) -> int | None:
     if text is None:
         return None
     try:
-        at = datetime.fromisoformat(text)
-        if at.tzinfo is None:
-            at = at.replace(tzinfo=ZoneInfo(config.brand.timezone))
-        return (at.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)
+        return config.moment_us(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         raise UsageError(
             f"--as-of {text!r} is no time", hint="say it as 2026-11-23 or 2026-11-23T06:00:00Z"

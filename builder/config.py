@@ -11,9 +11,9 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_type_hints
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -25,6 +25,7 @@ Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 Count: TypeAlias = Annotated[int, Meta(ge=1)]
 RepeatPolicy: TypeAlias = Literal["allow", "exclude"]
 Patterns: TypeAlias = tuple[str, ...]
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +145,22 @@ class Config:
     learn: Learn = field(default_factory=Learn)
     evaluation: Evaluation = field(default_factory=Evaluation)
     serve: Serve = field(default_factory=Serve)
+
+    def moment_us(self, at: datetime) -> int:
+        """UTC microseconds of a moment; one without an offset is in the brand's time zone.
+
+        Raises:
+            OverflowError: it lies outside of the years 1 to 9999, UTC.
+        """
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=ZoneInfo(self.brand.timezone))
+        return (at.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)
+
+    @property
+    def test_start_us(self) -> int | None:
+        """First moment of the final slice, where the brand names one."""
+        start = self.evaluation.test_start
+        return None if start is None else self.moment_us(start)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

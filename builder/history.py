@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -43,11 +43,12 @@ def load_past(
     n_items: int,
     n_offers: int,
     target_kind: int,
-    max_customers: int,
+    asked: Collection[bytes],
+    max_others: int,
     memory_bytes: int,
     temp_dir: Path,
 ) -> Past:
-    """Load the past of the customers with the smallest low key halves, and everybody's popularity.
+    """Load the past of those who are asked for, of a sample of others, and all popularity.
 
     Args:
         partitions: all customer partitions.
@@ -56,11 +57,14 @@ def load_past(
         n_items: items of the vocabulary.
         n_offers: offers of the vocabulary.
         target_kind: kind of event that makes an order.
-        max_customers: at most about this many; counts come from all of them.
+        asked: keys of customers whose past must be in: a method that knows less of them than the
+            tables do would lose for that alone.
+        max_others: at most about this many, those with the smallest low key halves.
         memory_bytes: for DuckDB.
         temp_dir: where it may spill.
     """
-    limit = -(-max_customers // max(len(partitions), 1))
+    limit = -(-max_others // max(len(partitions), 1))
+    keys = _key_table(asked)
     loaded = _Loaded()
     popularity = np.zeros(n_offers, dtype=np.int64)
     recent = np.zeros(n_offers, dtype=np.int64)
@@ -75,6 +79,7 @@ def load_past(
             rows = np.asarray(counts["offer_row"], dtype=np.int64)
             popularity[rows] += np.asarray(counts["n"], dtype=np.int64)
             recent[rows] += np.asarray(counts["late"], dtype=np.int64)
+            connection.register("asked", keys)
             loaded.add(connection.execute(_lines(vocabulary, columns, limit)).fetchnumpy(), columns)
     with connect(memory_bytes, temp_dir) as connection:
         categories = connection.execute(
@@ -155,21 +160,24 @@ class _Loaded:
 
 
 def _lines(vocabulary: Vocabulary, columns: Sequence[str], limit: int) -> str:
-    """Lines of sampled customers; one whose item is in several offers comes once for each."""
+    """Lines of chosen customers; one whose item is in several offers comes once for each."""
     extra = "".join(f", {quoted(column)}" for column in columns)
     return f"""
+        WITH owned AS (
+            SELECT *, CASE WHEN customer_hi = 0 AND customer_lo = 0 THEN order_key
+                           ELSE customer_lo END AS owner FROM orders)
         SELECT o.order_row, customer_hi, customer_lo, ts_us, hour_of_week, b.item_row,
                coalesce(i.offer_row::BIGINT, {UNKNOWN}) AS offer_row {extra}
-        FROM orders o JOIN basket_items b USING (order_row)
+        FROM owned o JOIN basket_items b USING (order_row)
         LEFT JOIN read_parquet({literal(vocabulary.item_offers_path)}) i USING (item_row)
-        SEMI JOIN (
-            SELECT DISTINCT owner FROM (
-                SELECT CASE WHEN customer_hi = 0 AND customer_lo = 0 THEN order_key
-                            ELSE customer_lo END AS owner FROM orders)
-            ORDER BY owner LIMIT {limit}
-        ) s ON s.owner = CASE WHEN customer_hi = 0 AND customer_lo = 0 THEN order_key
-                              ELSE customer_lo END
+        WHERE owner IN (SELECT DISTINCT owner FROM owned ORDER BY owner LIMIT {limit})
+            OR (customer_hi, customer_lo) IN (SELECT (high, low) FROM asked)
         ORDER BY o.order_row, b.line, b.item_row, i.offer_row"""
+
+
+def _key_table(keys: Collection[bytes]) -> dict[str, Any]:
+    halves = np.frombuffer(b"".join(sorted(keys)), dtype=">u8").reshape(-1, 2).astype(np.uint64)
+    return {"high": halves[:, 0].copy(), "low": halves[:, 1].copy()}
 
 
 def _codes(texts: Sequence[str]) -> Ints:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from builder.duck import connect, literal
 from builder.report import ShopProfile
-from builder.signals.orders import DAY_US
+from builder.signals.orders import DAY_US, kept
+from builder.split import Cut
 
 _OWNER = "customer_hi, customer_lo"
 
@@ -70,17 +71,19 @@ def orders_between(
     from_us: int,
     until_us: int,
     *,
+    holdout_share: float = 0.0,
     memory_bytes: int,
     temp_dir: Path,
 ) -> int:
-    """How many orders lie in [from, until)."""
+    """How many orders lie in [from, until), without those of held-out customers."""
+    cut = Cut(until_us=until_us, holdout_share=holdout_share)
     n_orders = 0
     for path in events:
         with connect(memory_bytes, temp_dir) as connection:
             [(n,)] = connection.execute(
                 f"""SELECT count(*) FROM (SELECT DISTINCT {_OWNER}, order_key
                     FROM read_parquet({literal(path)}) WHERE kind = {target_kind}
-                    AND ts_us >= {from_us} AND ts_us < {until_us})"""
+                    AND ts_us >= {from_us} AND ts_us < {until_us} AND {kept(cut)})"""
             ).fetchall()
             n_orders += n
     return n_orders

@@ -9,12 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from builder.errors import DataGate
+from builder.errors import DataGate, UsageError
 
 DAY_US: Final = 86_400_000_000
 HELD_OUT_UNITS: Final = 10_000
 MIN_FINAL_ORDERS: Final = 200
 """With fewer orders after the tables' end a rehearsal tells more than the shipped tables could."""
+
+STRANGER_SHARE: Final = 0.2
+"""Customers, besides the held-out ones, that the tables of the weight cut do not know.
+
+Weights for strangers need customers of whom nothing is in any table: someone whose own orders are
+in the rows of their store or of what they bought together looks more predictable than a stranger.
+"""
 
 _MIN_HISTORY_SHARE: Final = 0.5
 
@@ -32,13 +39,19 @@ class Cut:
     until_us: int
     holdout_share: float
 
+    @property
+    def n_held_out(self) -> int:
+        """Buckets, of `HELD_OUT_UNITS`, that are kept out."""
+        return round(self.holdout_share * HELD_OUT_UNITS)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The cuts of one build.
 
     Attributes:
-        weights: tables that weights are learned on see this; weights come from the slice after it.
+        weights: tables that weights are learned on see this; weights come from the slice after it,
+            from the customers it knows and from strangers to it that are not held out for good.
         weights_until_us: end of that slice.
         measured: tables that the final numbers are about see this.
         measured_until_us: end of the final slice.
@@ -81,6 +94,7 @@ def make_plan(
 
     Raises:
         DataGate: nothing happened before `as_of_us`.
+        UsageError: `test_start_us` leaves nothing to learn from or to measure.
     """
     end_us = last_us + 1 if as_of_us is None else as_of_us
     if first_us >= end_us:
@@ -92,22 +106,30 @@ def make_plan(
         cut = Cut(until_us=end_us, holdout_share=holdout_share)
         weights_us = _slice_start(first_us, end_us, slice_days, n_slices=1)
         return Plan(
-            weights=Cut(until_us=weights_us, holdout_share=holdout_share),
+            weights=Cut(until_us=weights_us, holdout_share=holdout_share + STRANGER_SHARE),
             weights_until_us=end_us,
             measured=cut,
             measured_until_us=last_us + 1,
             shipped=cut,
             is_rehearsal=False,
         )
+    # Tables may stand for a moment long after the last event; nothing can be measured there.
+    seen_us = min(end_us, last_us + 1)
     final_us = test_start_us
-    if final_us is None or not first_us < final_us < end_us:
-        final_us = _slice_start(first_us, end_us, slice_days, n_slices=2)
+    if final_us is None:
+        final_us = _slice_start(first_us, seen_us, slice_days, n_slices=2)
+    elif not first_us < final_us < seen_us:
+        raise UsageError(
+            "evaluation.test_start does not lie between the first event and the end of what may be"
+            " seen",
+            hint="give another one, or none: then it is the last slice_days",
+        )
     weights_us = _slice_start(first_us, final_us, slice_days, n_slices=1)
     return Plan(
-        weights=Cut(until_us=weights_us, holdout_share=holdout_share),
+        weights=Cut(until_us=weights_us, holdout_share=holdout_share + STRANGER_SHARE),
         weights_until_us=final_us,
         measured=Cut(until_us=final_us, holdout_share=holdout_share),
-        measured_until_us=end_us,
+        measured_until_us=seen_us,
         shipped=Cut(until_us=end_us, holdout_share=0.0),
         is_rehearsal=True,
     )

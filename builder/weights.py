@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -20,16 +21,22 @@ from builder.cases import POST_PURCHASE, Case
 from builder.metrics import Floats
 from index.explain import signal_matrix
 from index.generation import Generation
-from index.model import TIERS, TierModel
+from index.model import TIERS, WITH_CART, TierModel
 from index.request import Tier
 
+CONTENDERS: Final = 30
+"""Weights decide among a case's best candidates: what is far down must not outvote them.
+
+Over all candidates the likelihood is mostly about offers that no list of ten will ever hold.
+"""
+
+ROUNDS: Final = 3
 CART_POWERS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 MIN_CASES: Final = 50
 _CART_DERIVED: Final = ("cart", "context:category", "context:price_band")
 _RIDGE: Final = 1e-3
 _MIN_PRIOR_WEIGHT: Final = 0.05
 _CALIBRATED_PLACES: Final = 20
-_WITHHELD_EVERY: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +44,14 @@ class LearnedWeights:
     """Weights of every tier and what they were learned from.
 
     Attributes:
-        tiers: weights and calibration.
+        tiers: weights and calibration, by names as in `index.model.Model.tiers`.
         cart_power: how strongly a long cart is damped.
         n_cases: cases each tier's weights come from; 0 where another tier's were taken.
     """
 
-    tiers: Mapping[Tier, TierModel]
+    tiers: Mapping[str, TierModel]
     cart_power: float
-    n_cases: Mapping[Tier, int]
+    n_cases: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,31 +90,24 @@ def learn_weights(
         signals: signal names besides `prior`.
 
     Returns:
-        Weights that are never negative. A tier with fewer than 50 cases takes those of the nearest
-        tier that has enough (thin ← individual, context ← individual's without `personal`), and
-        all-ones when none has.
+        Weights that are never negative. Requests with a cart get their own where there are 50
+        cases. A tier with fewer takes the weights of the nearest tier that has enough (thin ←
+        individual, context ← individual's without `personal`), and all-ones when none has.
     """
     names = ("prior", *signals)
     sheets = _sheets(generation, cases, signals)
     power = _best_power(sheets, names)
-    found: dict[Tier, TierModel] = {}
-    for tier in TIERS:
-        if tier in sheets:
-            values = sheets[tier].damped(names, power)
-            fitted, _ = fit_conditional_logit(
-                values, sheets[tier].is_bought, sheets[tier].starts, _expected(names)
-            )
-            weights = fitted / fitted[0]
-            slope, intercept = _calibrate(values @ weights, sheets[tier])
-            found[tier] = TierModel(
-                weights=dict(zip(signals, map(float, weights[1:]), strict=True)),
-                slope=slope,
-                intercept=intercept,
-            )
+    found = {name: _fit(sheet, names, power) for name, sheet in sorted(sheets.items())}
+    # The vector search speaks only for items without an affinity row: pretend that none has one.
+    carts = [case for case in cases if case.question == POST_PURCHASE]
+    for name, sheet in _sheets(generation, carts, signals, withhold_affinity=True).items():
+        if name in found:
+            found[name] = _with_similar(found[name], sheet, names, power)
+    tiers = _filled(found, signals)
     return LearnedWeights(
-        tiers=_filled(found, signals),
+        tiers=tiers,
         cart_power=power,
-        n_cases={tier: len(sheets[tier].starts) if tier in sheets else 0 for tier in TIERS},
+        n_cases={name: len(sheets[name].starts) if name in sheets else 0 for name in tiers},
     )
 
 
@@ -187,21 +187,73 @@ def _expected(names: Sequence[str]) -> Floats:
     return np.array([0.0 if name.startswith("context:") else 1.0 for name in names])
 
 
+def _fit(sheet: _Sheet, names: Sequence[str], power: float) -> TierModel:
+    values = sheet.damped(names, power)
+    relative, _ = _fit_contenders(values, sheet, _expected(names))
+    slope, intercept = _calibrate(values @ relative, sheet)
+    weights = dict(zip(names[1:], map(float, relative[1:]), strict=True))
+    if not values[:, names.index("viewed")].any():
+        # Nothing was learned of views, so an item looked at counts like one in the cart.
+        weights["viewed"] = weights["cart"]
+    return TierModel(weights=weights, slope=slope, intercept=intercept)
+
+
+def _with_similar(model: TierModel, sheet: _Sheet, names: Sequence[str], power: float) -> TierModel:
+    """The weight of the vector search, with all others as they are."""
+    values = sheet.damped(names, power)
+    weights = np.array([1.0, *(model.weights[name] for name in names[1:])])
+    place = names.index("similar")
+    weights[place] = 0.0
+    columns = np.column_stack([values @ weights, values[:, place]])
+    relative, _ = _fit_contenders(columns, sheet, np.ones(2))
+    return replace(model, weights={**model.weights, "similar": float(relative[1])})
+
+
+def _fit_contenders(
+    values: Floats, sheet: _Sheet, expected_weights: Floats
+) -> tuple[Floats, float]:
+    """Weights relative to the first, and the loss: fitted on all, then on whom these put first."""
+    fitted, loss = fit_conditional_logit(values, sheet.is_bought, sheet.starts, expected_weights)
+    for _ in range(ROUNDS):
+        rows, starts = _contenders(values @ fitted, sheet)
+        if not len(starts):
+            break
+        fitted, loss = fit_conditional_logit(
+            values[rows], sheet.is_bought[rows], starts, expected_weights
+        )
+    return fitted / fitted[0], loss
+
+
+def _contenders(scores: Floats, sheet: _Sheet) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of each case's best candidates and where its part begins; only cases with a hit."""
+    rows, starts, n = [], [], 0
+    for start, stop in pairwise([*sheet.starts.tolist(), len(scores)]):
+        best = start + np.argsort(-scores[start:stop], kind="stable")[:CONTENDERS]
+        bought = sheet.is_bought[best]
+        if bought.any() and not bought.all():
+            rows.append(best)
+            starts.append(n)
+            n += len(best)
+    return np.concatenate(rows or [np.empty(0, np.int64)]), np.array(starts, dtype=np.int64)
+
+
 def _sheets(
-    generation: Generation, cases: Sequence[Case], signals: tuple[str, ...]
-) -> dict[Tier, _Sheet]:
-    parts: dict[Tier, list[tuple[Floats, NDArray[np.bool_], int]]] = {}
-    for place, case in enumerate(cases):
-        # The vector search speaks only for items without an affinity row, so some must do without.
-        withhold = case.question == POST_PURCHASE and place % _WITHHELD_EVERY == 0
+    generation: Generation,
+    cases: Sequence[Case],
+    signals: tuple[str, ...],
+    *,
+    withhold_affinity: bool = False,
+) -> dict[str, _Sheet]:
+    parts: dict[str, list[tuple[Floats, NDArray[np.bool_], int]]] = {}
+    for case in cases:
         matrix = signal_matrix(
-            generation, case.request, case.key, signals, withhold_affinity=withhold
+            generation, case.request, case.key, signals, withhold_affinity=withhold_affinity
         )
         is_bought = np.isin(matrix.rows, case.truth)
         if is_bought.any() and not is_bought.all():
             n_cart = max(len(case.request.cart), 1)
-            parts.setdefault(matrix.tier, []).append((matrix.values, is_bought, n_cart))
-    return {tier: _stack(rows) for tier, rows in parts.items() if len(rows) >= MIN_CASES}
+            parts.setdefault(matrix.tier_name, []).append((matrix.values, is_bought, n_cart))
+    return {name: _stack(rows) for name, rows in parts.items() if len(rows) >= MIN_CASES}
 
 
 def _stack(parts: list[tuple[Floats, NDArray[np.bool_], int]]) -> _Sheet:
@@ -214,9 +266,9 @@ def _stack(parts: list[tuple[Floats, NDArray[np.bool_], int]]) -> _Sheet:
     )
 
 
-def _best_power(sheets: Mapping[Tier, _Sheet], names: Sequence[str]) -> float:
+def _best_power(sheets: Mapping[str, _Sheet], names: Sequence[str]) -> float:
     """The cart power with the least loss where carts count most: for customers nobody knows."""
-    sheet = sheets.get("context") or sheets.get("individual")
+    sheet = sheets.get("context+cart") or sheets.get("individual+cart")
     if sheet is None:
         return 0.5
     losses = [
@@ -239,7 +291,7 @@ def _calibrate(scores: Floats, sheet: _Sheet) -> tuple[float, float]:
     return fit_platt(scores[rows], sheet.is_bought[rows])
 
 
-def _filled(found: dict[Tier, TierModel], names: Sequence[str]) -> dict[Tier, TierModel]:
+def _filled(found: Mapping[str, TierModel], names: Sequence[str]) -> dict[str, TierModel]:
     """Every tier with weights, the missing ones borrowed."""
     ones = TierModel(weights=dict.fromkeys(names, 1.0))
     lenders: dict[Tier, tuple[Tier, ...]] = {
@@ -248,7 +300,7 @@ def _filled(found: dict[Tier, TierModel], names: Sequence[str]) -> dict[Tier, Ti
         "context": ("individual", "thin"),
         "prior": ("context", "individual", "thin"),
     }
-    tiers = {}
+    tiers = {name: model for name, model in found.items() if name in WITH_CART.values()}
     for tier in TIERS:
         lender = next((found[name] for name in (tier, *lenders[tier]) if name in found), ones)
         weights = dict(lender.weights)

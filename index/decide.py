@@ -60,7 +60,7 @@ def _decide(
     rows, scores = add_up(model, generation.lookup, reader, found, request.placement)
     banned = banned_offers(found, request, model)
     decision_id = _decision_id(generation, request, key)
-    chooser = Chooser(generation, reader, request, model.tiers[found.tier])
+    chooser = Chooser(generation, reader, request, model.tiers[found.tier_name])
     chosen = chooser.choose(rows, scores, banned, decision_id)
     if request.explain:
         chosen = with_reasons(generation, reader, found, chosen)

@@ -12,9 +12,9 @@ from index.arrays import Counts, Rows, Scores
 from index.context import ContextLookup
 from index.gather import Gathered, gather
 from index.generation import Generation, Reader
-from index.model import ANY_PLACEMENT, Model
+from index.model import ANY_PLACEMENT, WITH_CART, Model
 from index.records import ItemView
-from index.request import ChosenOffer, Reason, Request, Tier
+from index.request import ChosenOffer, Reason, Request
 
 
 class SignalRow(NamedTuple):
@@ -88,13 +88,13 @@ class SignalMatrix(NamedTuple):
     """Candidates of one request with the unweighted value of every signal.
 
     Attributes:
-        tier: how much was known.
+        tier_name: whose weights apply, as in `Model.tiers`; carts apart in any case.
         rows: candidate offers, rising, shape (n,).
         signals: column names; the first is `prior`.
         values: float64, shape (n, len(signals)); the score is `values @ weights`.
     """
 
-    tier: Tier
+    tier_name: str
     rows: NDArray[np.intp]
     signals: tuple[str, ...]
     values: NDArray[np.float64]
@@ -131,9 +131,13 @@ def signal_matrix(
                 column = 1 + signals.index(part.signal)
                 values[np.searchsorted(rows, part.rows), column] += part.values * part.damping
         keep = ~np.isin(rows, list(banned_offers(found, request, model)))
-        return SignalMatrix(found.tier, rows[keep], ("prior", *signals), values[keep])
+        return SignalMatrix(_learning_name(found), rows[keep], ("prior", *signals), values[keep])
     finally:
         generation.leave(reader)
+
+
+def _learning_name(found: Gathered) -> str:
+    return WITH_CART.get(found.tier, found.tier) if found.n_cart or found.n_viewed else found.tier
 
 
 def banned_offers(found: Gathered, request: Request, model: Model) -> set[int]:
@@ -158,7 +162,7 @@ def with_reasons(
 ) -> list[ChosenOffer]:
     """The same offers, each with what every signal contributed, largest effect first."""
     model = generation.model
-    weights = model.tiers[found.tier].weights
+    weights = model.tiers[found.tier_name].weights
     parts = signal_rows(model, generation.lookup, reader, found)
     return [
         ChosenOffer(

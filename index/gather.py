@@ -24,6 +24,7 @@ class Gathered:
 
     Attributes:
         tier: how much is known.
+        tier_name: whose weights apply, a name in the model's `tiers`.
         customer: the customer's record.
         context_rows: rows of the moment and of the caller's context, rising.
         cart: records of the cart's items that have an affinity row.
@@ -37,6 +38,7 @@ class Gathered:
     """
 
     tier: Tier
+    tier_name: str
     customer: CustomerView | None
     context_rows: tuple[int, ...]
     cart: list[ItemView]
@@ -71,6 +73,7 @@ def gather(
     customer = reader.customer(key) if key is not None else None
     found = Gathered(
         tier="prior",
+        tier_name="prior",
         customer=customer,
         context_rows=lookup.rows(request.at, request.context),
         cart=[],
@@ -95,6 +98,8 @@ def gather(
         found.tier = "thin" if customer.n_orders < THIN_BELOW_ORDERS else "individual"
     elif found.context_rows or found.n_cart or found.n_viewed:
         found.tier = "context"
+    has_cart = found.n_cart > 0 or found.n_viewed > 0
+    found.tier_name = generation.model.tier_name(found.tier, has_cart=has_cart)
     return found
 
 

@@ -21,6 +21,10 @@ FeatureKind: TypeAlias = Literal["request", "hour_of_week", "category", "price_b
 ANY_PLACEMENT: Final = "*"
 SHARD_COUNTS: Final = tuple(1 << power for power in range(9))
 TIERS: Final[tuple[Tier, ...]] = ("individual", "thin", "context", "prior")
+WITH_CART: Final[Mapping[Tier, str]] = {
+    tier: f"{tier}+cart" for tier in ("individual", "thin", "context")
+}
+"""Where a tier keeps the weights of requests with a cart or viewed items, if these have some."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,7 @@ class Model:
         values: worth of each offer when taken, float32, shape (n_offers,), or None.
         features: context features.
         price_edges_cents: rising bounds between price bands.
-        tiers: weights and calibration by tier.
+        tiers: weights and calibration by tier, and by `WITH_CART` names where carts have their own.
         cart_power: a cart's rows count with weight / (number of lines) ** cart_power.
         repeat: repeat policy by placement, `*` for the others.
         reserve: least probability × value (probability where offers have no value) by placement.
@@ -102,7 +106,7 @@ class Model:
     values: Scores | None
     features: tuple[Feature, ...]
     price_edges_cents: tuple[int, ...]
-    tiers: Mapping[Tier, TierModel]
+    tiers: Mapping[str, TierModel]
     cart_power: float
     repeat: Mapping[str, RepeatPolicy] = field(default_factory=lambda: {ANY_PLACEMENT: "allow"})
     reserve: Mapping[str, float] = field(default_factory=dict)
@@ -110,6 +114,11 @@ class Model:
     placements: tuple[str, ...] = ()
     n_probe: int = 8
     similar_top: int = 64
+
+    def tier_name(self, tier: Tier, *, has_cart: bool) -> str:
+        """Name in `tiers` of what weighs a request: its tier's own for carts, or the tier's."""
+        name = WITH_CART.get(tier, tier) if has_cart else tier
+        return name if name in self.tiers else tier
 
 
 _PLAIN: Final = (
@@ -129,6 +138,9 @@ _PLAIN: Final = (
     "n_probe",
     "similar_top",
 )
+
+
+_TIER_NAMES: Final = {*TIERS, *WITH_CART.values()}
 
 
 def pack_model(model: Model) -> bytes:
@@ -157,7 +169,8 @@ def pack_model(model: Model) -> bytes:
             "slope": model.tiers[tier].slope,
             "intercept": model.tiers[tier].intercept,
         }
-        for tier in TIERS
+        for tier in (*TIERS, *WITH_CART.values())
+        if tier in model.tiers
     }
     body["repeat"] = dict(sorted(model.repeat.items()))
     body["reserve"] = dict(sorted(model.reserve.items()))
@@ -193,7 +206,7 @@ def unpack_model(data: bytes, path: Path) -> Model:
             values=None if body["values"] is None else np.frombuffer(body["values"], "<f4"),
             features=tuple(Feature(**feature) for feature in body["features"]),
             price_edges_cents=tuple(body["price_edges_cents"]),
-            tiers={tier: TierModel(**body["tiers"][tier]) for tier in TIERS},
+            tiers={tier: TierModel(**one) for tier, one in body["tiers"].items()},
             repeat=body["repeat"],
             reserve=body["reserve"],
             placements=tuple(body["placements"]),
@@ -220,6 +233,7 @@ def model_problem(model: Model) -> str | None:
         model.cart_power,
     ]
     checks = (
+        (set(TIERS) <= set(model.tiers) <= _TIER_NAMES, "tiers are missing or unknown"),
         (len(model.binding) == 16, "the binding has not 16 bytes"),
         (n_shards in SHARD_COUNTS, f"{n_shards} shards are no power of two up to 256"),
         (model.prior.shape == (n_offers,), f"the prior is not one number for {n_offers} offers"),

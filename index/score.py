@@ -40,7 +40,7 @@ def add_up(
         Rows (intp, shape (n,)) and scores (float32, shape (n,)), both copies. An offer that several
         signals name stands several times, each time with its whole sum.
     """
-    weights = model.tiers[found.tier].weights
+    weights = model.tiers[found.tier_name].weights
     parts: list[tuple[SparseRow, float]] = []
     # What usually wins comes first: `choose` finds its bound among the first candidates.
     if found.customer is not None:
@@ -96,7 +96,7 @@ def _merged_context(
     At any moment nearly all requests share a few combinations of hour, device and referrer.
     """
     top = model.prior_top.get(placement)
-    cache_key = (found.tier, placement if top is not None else None, found.context_rows)
+    cache_key = (found.tier_name, placement if top is not None else None, found.context_rows)
     merged = reader.merged.get(cache_key)
     if merged is None:
         merged = _merge(
@@ -109,7 +109,7 @@ def _merged_context(
 def _merge(
     model: Model, lookup: ContextLookup, reader: Reader, found: Gathered, top: Rows
 ) -> SummedRow:
-    weights = model.tiers[found.tier].weights
+    weights = model.tiers[found.tier_name].weights
     rows = [top]
     values = [np.zeros(len(top), dtype=np.float32)]
     for row in found.context_rows:

@@ -94,7 +94,7 @@ def load_orders(
         CREATE TEMP TABLE lines AS
         SELECT customer_hi, customer_lo, order_key, ts_us, hour_of_week, line, item_row {extra}
         FROM {events} JOIN read_parquet({literal(vocabulary.items_path)}) AS items USING (item_id)
-        WHERE kind = {target_kind} AND {_in_time(cut, slice_until_us)} AND {_kept(cut)}
+        WHERE kind = {target_kind} AND {_in_time(cut, slice_until_us)} AND {kept(cut)}
         """
     )
     _number_orders(connection, context_columns)
@@ -137,7 +137,7 @@ def _in_time(cut: Cut, slice_until_us: int | None) -> str:
     return f"ts_us >= {cut.until_us} AND ts_us < {slice_until_us}"
 
 
-def _kept(cut: Cut) -> str:
+def kept(cut: Cut) -> str:
     """Customers that are not held out; a guest order stands for a customer."""
     held_out = round(cut.holdout_share * 10_000)
     return (

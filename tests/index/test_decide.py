@@ -662,6 +662,26 @@ def test_explaining_changes_nothing_else(toy: Generation) -> None:
     assert all(offer.reasons is None for offer in decide(toy, plain).offers)
 
 
+def test_a_cart_has_weights_of_its_own_where_there_are_some(shop: Shop) -> None:
+    tiers = dict(toy_model().tiers)
+    halved = {name: 0.5 * weight for name, weight in tiers["context"].weights.items()}
+    tiers["context+cart"] = replace(tiers["context"], weights=halved)
+    generation = shop(model=toy_model(tiers=tiers))
+    mobile: dict[str, ContextValue] = {"device": "mobile"}
+
+    alone = decide(generation, Request(context=mobile, explain=True))
+    with_cart = decide(generation, Request(context=mobile, cart=lines(1), explain=True))
+
+    assert (alone.tier, with_cart.tier) == ("context", "context")
+    assert weights_of(alone, 11) == {"prior": 1.0, "context:device": 1.0}
+    assert weights_of(with_cart, 11) == {"prior": 1.0, "context:device": 0.5}
+
+
+def weights_of(decision: Decision, row: int) -> dict[str, float]:
+    (offer,) = [offer for offer in decision.offers if offer.offer_row == row]
+    return {reason.signal: reason.weight for reason in offer.reasons or []}
+
+
 def test_the_matrix_of_signals_is_the_score(toy: Generation) -> None:
     tier = decide(toy, EVERYTHING).tier
     names = tuple(name for name in toy.model.tiers[tier].weights if name != "prior")

@@ -148,12 +148,20 @@ class MiniReader:
         if known is not None:
             tier = "thin" if known[0] < 3 else "individual"
             parts.append(("personal", 1.0, known[1]))
-        return tier, self._best(tier, parts, banned, k)
+        return tier, self._best(tier, parts, banned, k, has_cart=bool(cart))
 
     def _best(
-        self, tier: str, parts: list[tuple[str, float, dict[int, float]]], banned: set[int], k: int
+        self,
+        tier: str,
+        parts: list[tuple[str, float, dict[int, float]]],
+        banned: set[int],
+        k: int,
+        *,
+        has_cart: bool,
     ) -> list[tuple[str, float, float]]:
-        weights = self.model["tiers"][tier]["weights"]
+        tiers = self.model["tiers"]
+        model = tiers.get(f"{tier}+cart", tiers[tier]) if has_cart else tiers[tier]
+        weights = model["weights"]
         scores = dict(enumerate(self.prior))
         top = self.model["prior_top"]["*"]
         candidates = set(struct.unpack(f"<{len(top) // 4}I", top))
@@ -161,7 +169,7 @@ class MiniReader:
             candidates |= set(row)
             for offer, value in row.items():
                 scores[offer] += weights.get(signal, 0.0) * damping * value
-        slope, intercept = (self.model["tiers"][tier][name] for name in ("slope", "intercept"))
+        slope, intercept = (model[name] for name in ("slope", "intercept"))
         best = sorted(candidates - banned, key=lambda row: (-scores[row], row))
         rest = sorted(set(scores) - candidates - banned, key=lambda row: (-scores[row], row))
         shown = [row for row in (*best, *rest) if self.offer(row)[0] & 1]

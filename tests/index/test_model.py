@@ -126,7 +126,7 @@ def test_the_reader_looks_too() -> None:
         ),
         pytest.param(body(prior=b"xyz"), Corrupt, "lacks or garbles a part", id="odd prior"),
         pytest.param(body(prior_top=None), Corrupt, "lacks or garbles a part", id="no top"),
-        pytest.param(body(tiers={}), Corrupt, "lacks or garbles a part", id="no tiers"),
+        pytest.param(body(tiers={}), Corrupt, "tiers are missing", id="no tiers"),
         pytest.param(body(features=[{"a": 1}]), Corrupt, "lacks or garbles a part", id="feature"),
         pytest.param(body(timezone=7), Corrupt, "lacks or garbles a part", id="odd zone"),
     ],
