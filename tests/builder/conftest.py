@@ -1,0 +1,28 @@
+"""Built shops that tests read and never change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.builder.planted_shop import AS_OF, BuiltShop, Planted, build_shop, write_planted
+
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    """The planted shop's files."""
+    return write_planted(tmp_path_factory.mktemp("planted"))
+
+
+@pytest.fixture(scope="session")
+def rehearsed(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> BuiltShop:
+    """The planted shop, built from all its orders."""
+    return build_shop(planted, tmp_path_factory.mktemp("rehearsed") / "snapshot", "--workers=1")
+
+
+@pytest.fixture(scope="session")
+def shipped(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> BuiltShop:
+    """The planted shop as of a day with many orders after it."""
+    out: Path = tmp_path_factory.mktemp("shipped") / "snapshot"
+    return build_shop(planted, out, "--workers=2", f"--as-of={AS_OF}")
