@@ -41,11 +41,12 @@ lock: $(READY) ## write requirements.lock anew from pyproject.toml (ARGS=--upgra
 		--group dev --generate-hashes --custom-compile-command 'make lock' \
 		--output-file requirements.lock $(ARGS)
 
-bench: $(READY) ## measure decisions (ARGS='decision --help' shows how)
+bench: $(READY) ## measure decisions, then HTTP (ARGS='http --help' shows how)
 ifdef ARGS
 	@$(BIN)/almanac bench $(ARGS)
 else
 	@$(BIN)/almanac bench decision
+	@$(BIN)/almanac bench http
 endif
 
 clean: ## remove the environment, the caches and what was packed; never data or snapshots

@@ -79,6 +79,11 @@ VERBS = {
         help="Measure decisions in process, beside a bare table lookup.",
         extra="bench",
     ),
+    "bench http": Verb(
+        target="bench.cli:http",
+        help="Measure the edge over HTTP, beside a no-op app and a Redis service.",
+        extra="bench",
+    ),
 }
 GROUPS = {"bench": "Measure on this machine."}
 

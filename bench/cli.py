@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import orjson
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from bench.decision import RAW, Samples, measure_decisions
+from bench.http import Plan, latency_figures, measure_http, summary_of
+from bench.http_contenders import SERVERS, ServerName, http_facts
+from bench.http_profile import profile_edge
+from bench.http_report import CANNOT_SHOW, profile_table, ratio_lines, row_table
 from bench.machine import machine_facts
 from bench.results import DEFAULT_DIR, aligned, write_run
 from bench.synthetic import Shape
@@ -54,6 +60,92 @@ def decision(
     summary = {"machine": facts, "runs": runs}
     run_dir = write_run("decision", summary, raw, out_dir)
     print(orjson.dumps(summary).decode() if json else _table(runs))
+    print(f"samples and summary: {run_dir}", file=sys.stderr)
+
+
+def http(
+    *,
+    customers: Annotated[int, Parameter(validator=Number(gte=1000))] = 100_000,
+    offers: Annotated[int, Parameter(validator=Number(gte=1000))] = 20_000,
+    rounds: Annotated[int, Parameter(validator=Number(gte=1, lte=1000))] = 10,
+    requests: Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000))] = 3000,
+    connections: Annotated[int, Parameter(validator=Number(gte=2, lte=1000))] = 16,
+    server: list[ServerName] | None = None,
+    without: list[Literal["redis"]] | None = None,
+    profile: bool = False,
+    out_dir: Path = DEFAULT_DIR,
+    json: bool = False,
+) -> None:
+    """Measure the edge over HTTP beside a no-op app and a Redis service.
+
+    The no-op app has the same server and router, reads the same bodies and sends a fixed answer of
+    the same size. The Redis service is what a team would build by itself: every customer's list
+    ready as JSON, the popular one for strangers. All run at once on one core and take turns; the
+    driver has another. Nothing but the loopback is used. Raw samples and a summary are kept under
+    `--out-dir`. When a service fails nothing is kept, and all processes are ended.
+
+    Example: `almanac bench http --rounds 5 --server uvicorn --without redis`
+
+    Parameters
+    ----------
+    customers
+        Customers in the synthetic snapshot.
+    offers
+        Offers in the snapshot.
+    rounds
+        Turns of every service; one more warms up.
+    requests
+        Requests in a turn, once over one connection and once over many.
+    connections
+        How many are many; each has one request under way.
+    server
+        Server to run everybody under: uvicorn or granian; both by default.
+    without
+        Leave a contender out: redis.
+    profile
+        Instead, time the parts of the edge's app in process, without a server.
+    out_dir
+        Where runs are kept.
+    json
+        Print the summary as JSON instead of a table.
+    """
+    shape = Shape(n_customers=customers, n_offers=offers)
+    words = f"almanac bench http --customers {customers} --offers {offers} --requests {requests}"
+    if profile:
+        _profile(machine_facts(f"{words} --profile"), shape, requests, out_dir, json=json)
+        return
+    plan = Plan(
+        shape=shape,
+        rounds=rounds,
+        requests=requests,
+        connections=connections,
+        servers=server or SERVERS,
+        with_redis="redis" not in (without or ()),
+    )
+    words += f" --rounds {rounds} --connections {connections}"
+    words += "".join(f" --server {name}" for name in server or ())
+    words += "" if plan.with_redis else " --without redis"
+    facts = machine_facts(words) | {"servers": http_facts(with_redis=plan.with_redis)}
+    print(f"starting services over a snapshot of {customers} customers", file=sys.stderr)
+    run = measure_http(plan)
+    summary = {"machine": facts, **summary_of(run)}
+    run_dir = write_run("http", summary, run.samples(), out_dir)
+    if json:
+        print(orjson.dumps(summary).decode())
+    else:
+        told = (CANNOT_SHOW, row_table(summary["rows"]), ratio_lines(summary["cpu_ratios"]))
+        print("\n\n".join(told))
+    print(f"samples and summary: {run_dir}", file=sys.stderr)
+
+
+def _profile(
+    facts: dict[str, Any], shape: Shape, n_calls: int, out_dir: Path, *, json: bool
+) -> None:
+    times = profile_edge(shape, n_calls)
+    figures = {name: latency_figures(nanoseconds) for name, nanoseconds in times.items()}
+    summary = {"machine": facts, "parts": figures}
+    run_dir = write_run("http-profile", summary, times, out_dir)
+    print(orjson.dumps(summary).decode() if json else profile_table(figures))
     print(f"samples and summary: {run_dir}", file=sys.stderr)
 
 

@@ -109,6 +109,7 @@ def test_help_of_a_group_names_its_verbs() -> None:
 
     assert done.returncode == 0
     assert "decision" in done.stdout
+    assert "http" in done.stdout
 
 
 def test_version_is_told() -> None:

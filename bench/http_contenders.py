@@ -1,0 +1,220 @@
+"""Who is measured over HTTP, how each is started, and which answers are right."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+from redis import Redis
+from redis.exceptions import RedisError
+
+from bench.http_processes import Measured, ServerFailed, free_port, running
+from bench.peers import noop, redis_lists
+from bench.synthetic import SECRET, Shape, customer_id
+from index.decide import decide
+from index.encode import decision_json
+from index.generation import Generation
+from index.request import Request
+
+ServerName: TypeAlias = Literal["uvicorn", "granian"]
+SERVERS: Final[tuple[ServerName, ...]] = ("uvicorn", "granian")
+EDGE, NO_OP, REDIS = "edge", "no-op", "redis"
+
+_FLAGS: Final[Mapping[ServerName, str]] = {
+    "uvicorn": "--http httptools --loop uvloop --ws none --lifespan on --no-access-log "
+    "--no-server-header --timeout-keep-alive 75 --log-level warning",
+    "granian": "--interface asgi --http 1 --no-ws --loop uvloop --workers 1 --runtime-threads 1 "
+    "--log-level warning",
+}
+_LOAD_AT_ONCE: Final = 1000
+
+
+class RedisMissing(Exception):
+    """There is no redis-server to compare with."""
+
+    exit_code = 4
+    hint = "apt-get install redis-server (Debian, Ubuntu), or leave it out: --without redis"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """One service, whatever serves it.
+
+    Attributes:
+        name: as the report prints it.
+        factory: what makes its app, `module:function`.
+        env: environment variables of its own.
+        right_answer: the body it must send for a body.
+    """
+
+    name: str
+    factory: str
+    env: Mapping[str, str]
+    right_answer: Callable[[bytes], bytes]
+
+
+def edge(generation: Generation) -> Contender:
+    """Our edge over an open snapshot."""
+    return Contender(
+        name=EDGE,
+        factory="edge.app:from_environment",
+        env={
+            "ALMANAC_EDGE_SNAPSHOT": str(generation.directory),
+            "ALMANAC_SECRET": SECRET.decode(),
+            "OMP_NUM_THREADS": "1",
+        },
+        right_answer=lambda body: decision_json(
+            decide(generation, msgspec.json.decode(body, type=Request))
+        ),
+    )
+
+
+def no_op(answer: bytes, folder: Path) -> Contender:
+    """An app that always gives this answer."""
+    file = folder / "answer.json"
+    file.write_bytes(answer)
+    return Contender(
+        name=NO_OP,
+        factory="bench.peers.noop:app",
+        env={noop.ANSWER: str(file)},
+        right_answer=lambda _: answer,
+    )
+
+
+def redis_lists_of(generation: Generation, socket: Path) -> Contender:
+    """The lists that `load_lists` put into Redis."""
+
+    def right_answer(body: bytes) -> bytes:
+        asked = msgspec.json.decode(body)
+        return ready_list(generation, asked.get("customer_id"))
+
+    return Contender(
+        name=REDIS,
+        factory="bench.peers.redis_lists:app",
+        env={redis_lists.SOCKET: str(socket)},
+        right_answer=right_answer,
+    )
+
+
+def ready_list(generation: Generation, customer: str | None) -> bytes:
+    """What is computed in advance for a customer, or for everybody else: no cart, no moment."""
+    return decision_json(decide(generation, Request(placement="checkout", customer_id=customer)))
+
+
+def load_lists(generation: Generation, socket: Path, shape: Shape) -> None:
+    """Put every customer's list and the popular one into Redis."""
+    with Redis(unix_socket_path=str(socket)) as redis:
+        redis.set(redis_lists.POPULAR, ready_list(generation, None))
+        for start in range(0, shape.n_customers, _LOAD_AT_ONCE):
+            batch = redis.pipeline(transaction=False)
+            for number in range(start, min(start + _LOAD_AT_ONCE, shape.n_customers)):
+                customer = customer_id(number)
+                batch.set(redis_lists.list_key(customer), ready_list(generation, customer))
+            batch.execute()
+
+
+def redis_server(folder: Path, cores: Collection[int] = ()) -> AbstractContextManager[Measured]:
+    """A redis-server of our own on the Unix socket `folder / "redis.sock"`, in memory only.
+
+    Raises:
+        RedisMissing: none is installed.
+    """
+    program = shutil.which("redis-server")
+    if program is None:
+        raise RedisMissing("redis-server is not installed, so there is nothing to compare with")
+    socket = folder / "redis.sock"
+    flags = f"--port 0 --unixsocket {socket} --dir {folder} --appendonly no --daemonize no"
+
+    def answers() -> bool:
+        try:
+            with Redis(unix_socket_path=str(socket)) as redis:
+                return bool(redis.ping())
+        except RedisError:
+            return False
+
+    return running(
+        "redis-server",
+        [program, *flags.split(), "--save", ""],
+        answers=answers,
+        folder=folder,
+        cores=cores,
+    )
+
+
+@contextmanager
+def served(
+    contender: Contender, server: ServerName, *, folder: Path, cores: Collection[int] = ()
+) -> Iterator[tuple[Measured, int]]:
+    """A contender under a server with one worker, and its port.
+
+    Raises:
+        ServerFailed: it did not start.
+    """
+    port = free_port()
+    command = [sys.executable, "-m", server, *_FLAGS[server].split(), "--factory"]
+    command += ["--host", "127.0.0.1", "--port", str(port), contender.factory]
+    ours = {key: value for key, value in os.environ.items() if not key.startswith("ALMANAC_")}
+    with running(
+        f"{contender.name} {server}",
+        command,
+        answers=lambda: _answers(port),
+        folder=folder,
+        env={**ours, **contender.env},
+        cores=cores,
+    ) as measured:
+        yield measured, port
+
+
+def check_answers(contender: Contender, port: int, bodies: list[bytes]) -> None:
+    """Compare what a service answers with what it must.
+
+    Raises:
+        ServerFailed: one answer is wrong.
+    """
+    for body in bodies:
+        status, answer = ask(port, body)
+        if status != 200 or answer != contender.right_answer(body):
+            raise ServerFailed(
+                f"{contender.name} answers {body.decode()} with {status} {answer[:200]!r}",
+                hint="a wrong answer's cost means nothing, so nothing was measured",
+            )
+
+
+def ask(port: int, body: bytes) -> tuple[int, bytes]:
+    """Status and body of one answer, over a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("POST", "/v1/offers", body, {"content-type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def http_facts(*, with_redis: bool) -> dict[str, str]:
+    """Versions and flags of what serves."""
+    names = ("granian", "hiredis", "httptools", "redis", "starlette", "uvicorn", "uvloop")
+    facts = {name: version(name) for name in names}
+    facts |= {f"flags of {server}": flags for server, flags in _FLAGS.items()}
+    program = shutil.which("redis-server")
+    if with_redis and program is not None:
+        told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+        facts["redis-server"] = told.stdout.strip()
+    return facts
+
+
+def _answers(port: int) -> bool:
+    try:
+        return ask(port, b"{}")[0] == 200
+    except OSError:
+        return False

@@ -1,0 +1,232 @@
+"""The driver: callers in a process of their own who ask, wait for the answer, and ask again.
+
+This is a closed loop. A slow answer delays the next question, so the time a request would have had
+to wait for its turn is nowhere in these figures; they compare costs, and say nothing about a peak.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import multiprocessing
+import os
+from collections.abc import Collection, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from time import perf_counter_ns, process_time_ns
+from types import TracebackType
+from typing import Final, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from uvicorn.loops.uvloop import uvloop_loop_factory
+
+LOST: Final = 0
+"""In place of a status: the connection broke, or what came was no answer."""
+_LAP_LIMIT_S: Final = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lap:
+    """What one run of requests met.
+
+    Attributes:
+        nanoseconds: int64, one per request, from before it is written until its answer is whole.
+        statuses: int64, HTTP statuses; `LOST` where there was no answer.
+        sizes: int64, bytes of the answers' bodies.
+        wall_ns: from the first request to the last answer.
+        cpu_ns: processor time of the driver itself.
+    """
+
+    nanoseconds: NDArray[np.int64]
+    statuses: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    wall_ns: int
+    cpu_ns: int
+
+    @property
+    def errors(self) -> int:
+        """Requests without a good answer."""
+        return int(np.count_nonzero(self.statuses != 200))
+
+
+class Driver:
+    """Starts the driver's process and ends it.
+
+    Args:
+        wire: requests as they go over the wire, used in turn.
+        cores: where the process may run.
+    """
+
+    def __init__(self, wire: Sequence[bytes], cores: Collection[int]) -> None:
+        self._pool = ProcessPoolExecutor(
+            1, multiprocessing.get_context("spawn"), _begin, (list(wire), set(cores))
+        )
+
+    def lap(self, port: int, *, connections: int, start: int, n: int) -> Lap:
+        """Send `n` requests, from number `start` on, over so many connections at once."""
+        return self._pool.submit(_lap, port, connections, start, n).result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+def drive(wire: Sequence[bytes], port: int, *, connections: int, start: int, n: int) -> Lap:
+    """`Driver.lap` in this process."""
+    work = _Work(wire, start, n)
+    with asyncio.Runner(loop_factory=uvloop_loop_factory()) as runner:
+        cpu_ns, began_ns = process_time_ns(), perf_counter_ns()
+        runner.run(_callers(work, port, connections))
+        wall_ns, cpu_ns = perf_counter_ns() - began_ns, process_time_ns() - cpu_ns
+    return Lap(
+        nanoseconds=work.nanoseconds,
+        statuses=work.statuses,
+        sizes=work.sizes,
+        wall_ns=wall_ns,
+        cpu_ns=cpu_ns,
+    )
+
+
+def parsed_answer(received: bytes) -> tuple[int, int, bool] | None:
+    r"""Status, bytes of the body and whether the connection stays; None while some is missing.
+
+    >>> parsed_answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+    (200, 2, True)
+    >>> parsed_answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{") is None
+    True
+
+    Raises:
+        ValueError: it is no answer whose end can be told, or more than one.
+    """
+    end = received.find(b"\r\n\r\n")
+    if end < 0:
+        return None
+    head = received[: end + 2].lower()
+    at = head.find(b"\r\ncontent-length:")
+    if at < 0 or not head.startswith(b"http/1.1 "):
+        raise ValueError("the end of the answer can't be told")
+    size = int(head[at + 17 : head.index(b"\r\n", at + 17)])
+    missing = end + 4 + size - len(received)
+    if missing < 0:
+        raise ValueError("there is more than was asked for")
+    if missing:
+        return None
+    return int(head[9:12]), size, b"\r\nconnection: close\r\n" not in head
+
+
+class _Work:
+    """The requests of one lap, handed out one by one, and what became of each."""
+
+    def __init__(self, wire: Sequence[bytes], start: int, n: int) -> None:
+        self._wire = wire
+        self._start = start
+        self._n = n
+        self._next = 0
+        self.nanoseconds = np.zeros(n, dtype=np.int64)
+        self.statuses = np.full(n, LOST, dtype=np.int64)
+        self.sizes = np.zeros(n, dtype=np.int64)
+
+    @property
+    def left(self) -> int:
+        return self._n - self._next
+
+    def take(self) -> tuple[int, bytes]:
+        number = self._next
+        self._next += 1
+        return number, self._wire[(self._start + number) % len(self._wire)]
+
+
+class _Caller(asyncio.Protocol):
+    """One connection: one request at a time, no pipelining."""
+
+    def __init__(self, work: _Work) -> None:
+        self._work = work
+        self._transport: asyncio.Transport | None = None
+        self._number = -1
+        self._sent_ns = 0
+        self._received = b""
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._ask()
+
+    def data_received(self, data: bytes) -> None:
+        now_ns = perf_counter_ns()
+        assert self._transport is not None
+        self._received = self._received + data if self._received else data
+        try:
+            answer = parsed_answer(self._received)
+        except ValueError:
+            self._transport.abort()
+            return
+        if answer is None:
+            return
+        status, size, stays = answer
+        work, number = self._work, self._number
+        work.nanoseconds[number] = now_ns - self._sent_ns
+        work.statuses[number] = status
+        work.sizes[number] = size
+        self._received = b""
+        if stays and work.left:
+            self._ask()
+        else:
+            self._transport.close()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        if not self.gone.done():
+            self.gone.set_result(None)
+
+    def _ask(self) -> None:
+        assert self._transport is not None
+        if not self._work.left:
+            self._transport.close()
+            return
+        self._number, request = self._work.take()
+        self._sent_ns = perf_counter_ns()
+        self._transport.write(request)
+
+
+async def _callers(work: _Work, port: int, connections: int) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LAP_LIMIT_S), asyncio.TaskGroup() as group:
+            for _ in range(connections):
+                group.create_task(_calls(work, port))
+
+
+async def _calls(work: _Work, port: int) -> None:
+    loop = asyncio.get_running_loop()
+    while work.left:
+        try:
+            _, caller = await loop.create_connection(lambda: _Caller(work), "127.0.0.1", port)
+        except OSError:
+            if work.left:
+                work.take()  # one request is lost for each refusal, so a dead server ends the lap
+            continue
+        await caller.gone
+
+
+_wire: list[bytes] = []
+
+
+def _begin(wire: list[bytes], cores: set[int]) -> None:
+    _wire[:] = wire
+    if cores:
+        os.sched_setaffinity(0, cores)
+    gc.freeze()
+    gc.disable()
+
+
+def _lap(port: int, connections: int, start: int, n: int) -> Lap:
+    lap = drive(_wire, port, connections=connections, start=start, n=n)
+    gc.collect()
+    return lap

@@ -1,0 +1,138 @@
+"""Where the edge's time goes: a request's parts in process, without a server or sockets."""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.types import ASGIApp, Message, Scope
+
+from bench.http_requests import request_bodies
+from bench.peers import noop
+from bench.synthetic import SECRET, Shape, write_synthetic
+from edge.app import create_app
+from edge.counters import Counters, blank_rows
+from edge.offers import completed, parsed
+from edge.settings import settings_from
+from edge.state import State
+from index.decide import decide
+from index.encode import decision_json
+from index.generation import Generation
+from index.snapshot import open_snapshot
+
+PARTS: Final = ("parse", "complete", "decide", "encode")
+WHOLE: Final = "whole edge"
+NO_OP: Final = "whole no-op"
+_BODIES: Final = 4000
+_WARM_UP: Final = 500
+_TURN: Final = 250
+
+
+def profile_edge(shape: Shape, n_calls: int) -> dict[str, NDArray[np.int64]]:
+    """Nanoseconds of each part, of our whole app and of the no-op app, for the same requests.
+
+    What the whole takes beyond its parts is the framework: router, middleware, headers, messages.
+    """
+    bodies = request_bodies(shape, _BODIES)
+    with tempfile.TemporaryDirectory(prefix="almanac-bench-") as name:
+        snapshot = Path(name) / "snapshot"
+        write_synthetic(snapshot, shape)
+        with open_snapshot(snapshot, SECRET) as generation:
+            return _profiled(generation, bodies, n_calls)
+
+
+def _profiled(
+    generation: Generation, bodies: Sequence[bytes], n_calls: int
+) -> dict[str, NDArray[np.int64]]:
+    apps = {WHOLE: _app(generation), NO_OP: noop.answering(_answer(generation, bodies[0]))}
+    times = {name: np.zeros(n_calls, dtype=np.int64) for name in (*PARTS, *apps)}
+    for body in bodies[:_WARM_UP]:
+        _in_parts(generation, body, times, 0)
+        for app in apps.values():
+            _call(app, body)
+    gc.collect()
+    gc.freeze()
+    for start in range(0, n_calls, _TURN):
+        turn = range(start, min(start + _TURN, n_calls))
+        for i in turn:
+            _in_parts(generation, bodies[i % len(bodies)], times, i)
+        for name, app in apps.items():
+            for i in turn:
+                began = perf_counter_ns()
+                _call(app, bodies[i % len(bodies)])
+                times[name][i] = perf_counter_ns() - began
+    gc.unfreeze()
+    return times
+
+
+def _in_parts(
+    generation: Generation, body: bytes, times: dict[str, NDArray[np.int64]], place: int
+) -> None:
+    began = perf_counter_ns()
+    request = parsed(body)
+    was_parsed = perf_counter_ns()
+    request = completed(request, {})
+    was_completed = perf_counter_ns()
+    decision = decide(generation, request)
+    was_decided = perf_counter_ns()
+    decision_json(decision)
+    was_encoded = perf_counter_ns()
+    moments = (began, was_parsed, was_completed, was_decided, was_encoded)
+    for part, earlier, later in zip(PARTS, moments, moments[1:], strict=False):
+        times[part][place] = later - earlier
+
+
+def _answer(generation: Generation, body: bytes) -> bytes:
+    return decision_json(decide(generation, parsed(body)))
+
+
+def _app(generation: Generation) -> ASGIApp:
+    state = State(Counters(blank_rows()))
+    state.adopt(generation)
+    return create_app(state, settings_from({"snapshot": generation.directory}, {}))
+
+
+def _call(app: ASGIApp, body: bytes) -> None:
+    """One request, run to its end without an event loop: nothing in it ever waits."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Message) -> None:
+        pass
+
+    answering: Callable[..., Coroutine[Any, Any, None]] = app  # type: ignore[assignment]
+    try:
+        answering(_scope(body), receive, send).send(None)
+    except StopIteration:
+        return
+    raise AssertionError("the app waited for something")
+
+
+def _scope(body: bytes) -> Scope:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/v1/offers",
+        "raw_path": b"/v1/offers",
+        "root_path": "",
+        "query_string": b"",
+        "headers": [
+            (b"host", b"127.0.0.1"),
+            (b"accept", b"*/*"),
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+        ],
+        "client": ("127.0.0.1", 50000),
+        "server": ("127.0.0.1", 8080),
+        "state": {},
+    }

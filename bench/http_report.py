@@ -1,0 +1,52 @@
+"""A run over HTTP as text: first what it can't show, then rows, then the ratios that were asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from bench.results import aligned
+
+CANNOT_SHOW: Final = """\
+A closed loop: a connection asks again when it was answered, so waiting for one's turn is not in
+these latencies, and they say nothing about a peak. With many connections on one busy core a
+latency is mostly the queue behind the others. Only processor time compares what services cost."""
+AIMS: Final = {"no-op": "at most 1.6", "redis": "below 1"}
+
+
+def row_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """One line per service and number of connections."""
+    head = ["service", "connections", "CPU µs", "of it redis", "per second", "core busy"]
+    head += ["driver busy", "p50 µs", "p99 µs", "p99.9 µs", "bytes", "errors"]
+    lines = [head]
+    for name, row in sorted(rows.items(), key=_by_connections):
+        service, _, connections = name.rpartition(" ")
+        cells = [service, connections, f"{row['cpu_together_us']:.0f}"]
+        cells += [f"{row['redis_cpu_us']:.0f}", f"{row['per_second']:,.0f}"]
+        cells += [f"{row['core_busy']:.0%}", f"{row['driver_busy']:.0%}"]
+        cells += [f"{row.get(key, 0):.0f}" for key in ("p50_us", "p99_us", "p999_us")]
+        lines.append([*cells, f"{row['answer_bytes']}", f"{row['errors']}"])
+    return aligned(lines)
+
+
+def ratio_lines(ratios: Mapping[str, Mapping[str, float]]) -> str:
+    """The edge's processor time per request in that of the others, with its spread over rounds."""
+    lines = [["CPU per request", "median", "lowest", "highest", "aim"]]
+    for name, ratio in ratios.items():
+        other = name.removeprefix("edge / ").partition(" ")[0]
+        cells = [f"{ratio[key]:.2f}" for key in ("median", "lowest", "highest")]
+        lines.append([name, *cells, AIMS[other]])
+    return aligned(lines)
+
+
+def profile_table(figures: Mapping[str, Mapping[str, float]]) -> str:
+    """One line per part of a request."""
+    lines = [["in process", "p50 µs", "p99 µs", "p99.9 µs"]]
+    for name, row in figures.items():
+        lines.append([name, *(f"{row[key]:.1f}" for key in ("p50_us", "p99_us", "p999_us"))])
+    return aligned(lines)
+
+
+def _by_connections(named: tuple[str, Mapping[str, Any]]) -> tuple[int, str]:
+    service, _, connections = named[0].rpartition(" ")
+    return -int(connections), service

@@ -1,0 +1,1 @@
+"""What else could answer: services to measure ourselves against, as their teams write them."""

@@ -1,0 +1,157 @@
+"""A run over HTTP: everybody gets the same turns, and figures are what paper says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from bench.http import Plan, Run, Turn, cpu_ratios, latency_figures, measure_http, summary_of
+from bench.http_load import Lap
+from bench.http_profile import NO_OP, PARTS, WHOLE, profile_edge
+from bench.http_report import ratio_lines, row_table
+from bench.synthetic import Shape
+
+ROOT = Path(__file__).parents[2]
+
+
+def turn(contender: str, number: int, *, cpu_ns: int, redis_cpu_ns: int = 0) -> Turn:
+    return Turn(
+        contender=contender,
+        server="uvicorn",
+        connections=8,
+        round=number,
+        requests=10,
+        errors=1,
+        cpu_ns=cpu_ns,
+        redis_cpu_ns=redis_cpu_ns,
+        driver_cpu_ns=100,
+        wall_ns=1_000_000,
+    )
+
+
+def lap(nanoseconds: list[int], statuses: list[int]) -> Lap:
+    return Lap(
+        nanoseconds=np.array(nanoseconds),
+        statuses=np.array(statuses),
+        sizes=np.full(len(nanoseconds), 7),
+        wall_ns=1,
+        cpu_ns=1,
+    )
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    turns = [
+        turn("edge", 1, cpu_ns=100),
+        turn("edge", 2, cpu_ns=400),
+        turn("edge", 3, cpu_ns=300),
+        turn("no-op", 1, cpu_ns=50),
+        turn("no-op", 2, cpu_ns=100),
+        turn("no-op", 3, cpu_ns=100),
+        turn("redis", 1, cpu_ns=150, redis_cpu_ns=50),
+    ]
+
+    assert cpu_ratios(turns) == {
+        "edge / no-op uvicorn": {"median": 3.0, "lowest": 2.0, "highest": 4.0},
+        "edge / redis uvicorn": {"median": 0.5, "lowest": 0.5, "highest": 0.5},
+    }
+
+
+def test_percentiles_of_five() -> None:
+    figures = latency_figures(np.array([5000, 1000, 3000, 2000, 4000]))
+
+    assert figures == {"p50_us": 3.0, "p99_us": 4.96, "p999_us": 5.0}
+    assert latency_figures(np.array([], dtype=np.int64)) == {}
+
+
+def test_a_row_adds_up_its_turns_and_leaves_errors_out_of_its_latencies() -> None:
+    turns = [
+        turn("redis", 1, cpu_ns=20_000, redis_cpu_ns=10_000),
+        turn("redis", 2, cpu_ns=40_000, redis_cpu_ns=10_000),
+    ]
+    laps = [lap([1000, 2000, 9000], [200, 200, 503]), lap([3000, 0, 0], [200, 0, 0])]
+    run = Run(turns=turns, laps={turns[0].row: laps}, facts={})
+
+    row = summary_of(run)["rows"]["redis uvicorn 8"]
+
+    assert (row["requests"], row["errors"]) == (20, 2)
+    assert (row["cpu_us"], row["redis_cpu_us"], row["cpu_together_us"]) == (3.0, 1.0, 4.0)
+    assert (row["p50_us"], row["answer_bytes"]) == (2.0, 7)
+    assert row["core_busy"] == 0.04
+    assert row["per_second"] == 1500.0
+    assert run.samples()["redis uvicorn 8"].tolist() == [1000, 2000, -1, 3000, -1, -1]
+
+
+def test_a_row_without_a_single_answer_is_still_told() -> None:
+    one = turn("edge", 1, cpu_ns=1)
+    run = Run(turns=[one], laps={one.row: [lap([0], [0])]}, facts={})
+
+    summary = summary_of(run)
+
+    assert summary["rows"]["edge uvicorn 8"]["per_second"] == 0.0
+    assert "edge uvicorn" in row_table(summary["rows"])
+
+
+def test_ratios_stand_beside_their_aims() -> None:
+    ratios = {"edge / no-op granian": {"median": 1.5, "lowest": 1.4, "highest": 1.61}}
+
+    assert " ".join(ratio_lines(ratios).splitlines()[1].split()) == (
+        "edge / no-op granian 1.50 1.40 1.61 at most 1.6"
+    )
+
+
+def test_everybody_gets_the_same_turns() -> None:
+    plan = Plan(
+        shape=Shape(n_customers=1000, n_offers=1000),
+        rounds=2,
+        requests=30,
+        connections=4,
+        servers=("uvicorn",),
+        with_redis=False,
+    )
+
+    run = measure_http(plan)
+
+    rows = {f"{who} uvicorn {connections}" for who in ("edge", "no-op") for connections in (1, 4)}
+    assert run.laps.keys() == rows
+    assert [[len(lap.statuses) for lap in laps] for laps in run.laps.values()] == [[30, 30]] * 4
+    assert [one.errors for one in run.turns] == [0] * 8
+    assert [(one.contender, one.round) for one in run.turns if one.connections == 4] == [
+        ("no-op", 1),
+        ("edge", 1),
+        ("edge", 2),
+        ("no-op", 2),
+    ]
+    assert all(one.cpu_ns > 0 and one.redis_cpu_ns == 0 for one in run.turns)
+
+
+def test_a_profile_times_every_part_of_every_call() -> None:
+    times = profile_edge(Shape(n_customers=1000, n_offers=1000), 300)
+
+    assert list(times) == [*PARTS, WHOLE, NO_OP]
+    assert all(len(part) == 300 and (part > 0).all() for part in times.values())
+
+
+@pytest.mark.parametrize("words", [["--profile"], ["--without=redis", "--server=uvicorn"]])
+def test_the_verb_keeps_samples_and_prints_its_summary(words: list[str], tmp_path: Path) -> None:
+    flags = ["--customers=1000", "--offers=1000", "--requests=40", "--rounds=1", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "almanac", "bench", "http", *flags, *words, f"--out-dir={tmp_path}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    (run_dir,) = tmp_path.iterdir()
+    kept = orjson.loads((run_dir / "summary.json").read_bytes())
+    assert kept == orjson.loads(done.stdout)
+    assert kept["machine"]["command"].startswith("almanac bench http --customers 1000")
+    samples = np.load(run_dir / "samples.npz")
+    assert {len(samples[name]) for name in samples.files} == {40}
