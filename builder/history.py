@@ -152,9 +152,9 @@ class _Loaded:
 
     def _coded(self, column: str, texts: Any) -> Ints:
         known = self._values.setdefault(column, {})
-        filled = np.ma.filled(np.ma.asarray(texts, dtype=object), None).tolist()
+        cells = np.ma.asarray(texts, dtype=object).tolist()  # NULL comes masked, and out as None
         return np.array(
-            [UNKNOWN if text is None else known.setdefault(text, len(known)) for text in filled],
+            [UNKNOWN if text is None else known.setdefault(text, len(known)) for text in cells],
             dtype=np.int64,
         )
 
