@@ -17,14 +17,14 @@ from typing import Any, Final
 
 from builder import gate
 from builder.assemble import Facts, Policy, assemble, golden_requests, untrained
-from builder.cases import NEXT_ORDER, POST_PURCHASE, Case, load_sample, make_case
+from builder.cases import NEXT_ORDER, POST_PURCHASE, Case, load_cases
 from builder.config import Config
 from builder.engine import Engine
 from builder.errors import DataGate
-from builder.evaluate import K, Measured, measure
-from builder.history import Past, load_past
+from builder.evaluate import K, Measured, together
 from builder.intake import Imported
 from builder.learning import learn_cut
+from builder.measuring import MeasureQuestion, read_measured
 from builder.profile import orders_between, shop_profile
 from builder.report import Report
 from builder.report_files import report_json
@@ -47,7 +47,6 @@ from index.writer import SnapshotWriter
 
 TARGET_KINDS: Final[Mapping[str, int]] = {"purchase": PURCHASE, "view": 1, "add_to_cart": 2}
 WEIGHT_CUSTOMERS: Final = 4000
-MEASURED_CUSTOMERS: Final = 6000
 CONTEXT_OFFERS: Final = 64
 """Offers per context value: each one more costs every decision time."""
 
@@ -191,7 +190,7 @@ def build(night: Night, out_dir: Path, *, command: str, force: bool) -> Built:
     # A rehearsal is assembled in the work folder and forgotten, what ships beside its place.
     path = night.engine.work_dir / "rehearsal" if plan.is_rehearsal else out_dir
     with _assembled(night, lessons, "measured", plan.measured, path) as ready:
-        measured = _measure(night, ready.writer.aside, lessons.cases)
+        measured = _measure(night, ready)
         verdict = gate.judge(measured.slices)
         if not verdict.passed and not force:
             raise DataGate(
@@ -221,7 +220,18 @@ def _learn_weights(night: Night) -> _Lessons:
             temp_dir=night.engine.work_dir,
         )
     runs = _score(night, "weights", plan.weights, personal, arrays_dir)
-    cases = _cases(night, plan.weights, plan.weights_until_us, WEIGHT_CUSTOMERS, learning=True)
+    cases = load_cases(
+        night.partitions,
+        night.vocabulary,
+        plan.weights,
+        plan.weights_until_us,
+        without=plan.measured,
+        target_kind=night.target_kind,
+        max_customers=WEIGHT_CUSTOMERS,
+        k=K,
+        memory_bytes=night.memory_bytes,
+        temp_dir=night.engine.work_dir,
+    )
     ones = _Lessons(personal=personal, weights=untrained(night.signals, TIERS), cases=[])
     path = night.engine.work_dir / "weighing"
     with (
@@ -340,65 +350,21 @@ def _told(config: Config) -> dict[str, Any]:
     }
 
 
-def _cases(
-    night: Night, cut: Cut, until_us: int, max_customers: int, *, learning: bool
-) -> list[Case]:
-    """Both questions about each sampled customer's first order after a cut.
-
-    When learning, customers that are held out for good are left out; those that only this cut's
-    tables do not know are the strangers to learn from.
-    """
-    orders = load_sample(
-        night.partitions,
-        night.vocabulary,
-        cut,
-        until_us,
-        target_kind=night.target_kind,
-        max_customers=max_customers,
-        memory_bytes=night.memory_bytes,
-        temp_dir=night.engine.work_dir,
-    )
-    found = []
-    for order in orders:
-        if learning and order.is_held_out(night.plan.measured):
-            continue
-        for question in (NEXT_ORDER, POST_PURCHASE):
-            case = make_case(order, question, k=K)
-            if case is not None:
-                found.append(case)
-    return found
-
-
-def _measure(night: Night, path: Path, tuning: list[Case]) -> Measured:
-    plan = night.plan
-    with night.engine.listener.stage("measure"), open_snapshot(path) as generation:
-        n_items, n_offers = generation.model.n_items, generation.model.n_offers
-
-        def past(cut: Cut, asked: list[Case]) -> Past:
-            return load_past(
-                night.partitions,
-                night.vocabulary,
-                cut,
-                n_items=n_items,
-                n_offers=n_offers,
-                target_kind=night.target_kind,
-                asked={case.key for case in asked if case.key is not None},
-                max_others=MEASURED_CUSTOMERS,
-                memory_bytes=night.memory_bytes,
-                temp_dir=night.engine.work_dir,
-            )
-
-        cases = _cases(
-            night, plan.measured, plan.measured_until_us, MEASURED_CUSTOMERS, learning=False
-        )
-        return measure(
-            generation,
-            cases,
-            past(plan.measured, cases),
-            tuning_cases=tuning,
-            tuning_past=past(plan.weights, tuning),
+def _measure(night: Night, ready: _Ready) -> Measured:
+    tasks = [
+        MeasureQuestion(
+            question=question,
+            snapshot_dir=ready.writer.aside.absolute(),
+            model_id=ready.manifest.model_id,
+            partitions=night.partitions,
+            vocabulary=night.vocabulary,
+            plan=night.plan,
+            target_kind=night.target_kind,
             seed=night.config.learn.seed,
         )
+        for question in (NEXT_ORDER, POST_PURCHASE)
+    ]
+    return together([read_measured(result) for result in night.engine.run("measure", tasks)])
 
 
 def _publish(night: Night, ready: _Ready, findings: _Findings, origins: Origins) -> Built:

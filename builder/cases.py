@@ -120,6 +120,53 @@ def make_case(order: Order, question: str, *, k: int) -> Case | None:
     )
 
 
+def load_cases(
+    partitions: Sequence[Partition],
+    vocabulary: Vocabulary,
+    cut: Cut,
+    until_us: int,
+    *,
+    without: Cut | None,
+    target_kind: int,
+    max_customers: int,
+    k: int,
+    memory_bytes: int,
+    temp_dir: Path,
+) -> list[Case]:
+    """Both questions about each sampled order in [cut, until).
+
+    Args:
+        partitions: all customer partitions.
+        vocabulary: rows of items and offers.
+        cut: start of the slice.
+        until_us: end of the slice, exclusive.
+        without: customers held out of this cut are left out: those that nothing may be learned
+            from. Others, of whom only `cut` knows nothing, are strangers to learn from.
+        target_kind: kind of event that makes an order.
+        max_customers: see `load_sample`.
+        k: how many offers to ask for.
+        memory_bytes: for DuckDB.
+        temp_dir: where it may spill.
+    """
+    orders = load_sample(
+        partitions,
+        vocabulary,
+        cut,
+        until_us,
+        target_kind=target_kind,
+        max_customers=max_customers,
+        memory_bytes=memory_bytes,
+        temp_dir=temp_dir,
+    )
+    asked = (
+        make_case(order, question, k=k)
+        for order in orders
+        if without is None or not order.is_held_out(without)
+        for question in (NEXT_ORDER, POST_PURCHASE)
+    )
+    return [case for case in asked if case is not None]
+
+
 def load_sample(
     partitions: Sequence[Partition],
     vocabulary: Vocabulary,

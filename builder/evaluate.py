@@ -21,6 +21,7 @@ from builder.history import Past
 from builder.metrics import Floats, Ints, ReliabilityCurve
 from index.decide import decide_for_key
 from index.generation import Generation
+from index.model import WITH_CART
 from index.request import Tier
 
 K: Final = 10
@@ -35,14 +36,11 @@ _SLICE_OF: Final[Mapping[tuple[str, Tier], str]] = {
     (POST_PURCHASE, "context"): "cold_with_cart",
     (POST_PURCHASE, "prior"): "cold_with_cart",
 }
-_PRINTED: Final = (
-    (NEXT_ORDER, "warm"),
-    (NEXT_ORDER, "thin"),
-    (NEXT_ORDER, "cold_without_cart"),
-    (POST_PURCHASE, "warm"),
-    (POST_PURCHASE, "thin"),
-    (POST_PURCHASE, "cold_with_cart"),
-)
+_PRINTED: Final = {
+    NEXT_ORDER: ("warm", "thin", "cold_without_cart"),
+    POST_PURCHASE: ("warm", "thin", "cold_with_cart"),
+}
+_FITS: Final = {NEXT_ORDER: NEXT_ORDER_FITS, POST_PURCHASE: POST_PURCHASE_FITS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +48,13 @@ class TierCalibration:
     """How honest the probabilities of one tier's shown offers are.
 
     Attributes:
-        tier: which.
+        tier: which, as in `index.model.Model.tiers`: carts apart.
         brier: mean squared distance from what happened.
         base_brier: the same for a constant probability, the mean.
         curve: predicted against observed.
     """
 
-    tier: Tier
+    tier: str
     brier: float
     base_brier: float
     curve: ReliabilityCurve
@@ -90,6 +88,7 @@ class _Answers:
 
 def measure(
     generation: Generation,
+    question: str,
     cases: Sequence[Case],
     past: Past,
     *,
@@ -97,57 +96,64 @@ def measure(
     tuning_past: Past,
     seed: int,
 ) -> Measured:
-    """Answer every case by every method.
+    """Answer every case of one question by every method.
 
     Args:
         generation: the snapshot to be measured, opened.
-        cases: questions from the final slice.
+        question: `next_order` or `post_purchase`.
+        cases: from the final slice; other questions are passed over.
         past: what baselines may know: the same cut as the snapshot's.
-        tuning_cases: questions of the weight slice, for tuned baselines.
+        tuning_cases: of the weight slice, for tuned baselines.
         tuning_past: the cut before the weight slice.
         seed: of the bootstrap.
     """
-    slices: dict[tuple[str, str], SliceResult] = {}
-    shares: dict[str, Mapping[str, float]] = {}
-    settings: dict[str, str] = {}
-    shown: dict[Tier, list[tuple[Floats, NDArray[np.bool_]]]] = {}
-    for question, fits in ((NEXT_ORDER, NEXT_ORDER_FITS), (POST_PURCHASE, POST_PURCHASE_FITS)):
-        asked = [case for case in cases if case.question == question]
-        examples = [_example(case, past) for case in asked]
-        answers = _answer(generation, asked)
-        _note_shown(shown, asked, answers)
-        tuned = tune(
-            fits,
-            tuning_past.history,
-            [_example(case, tuning_past) for case in tuning_cases if case.question == question],
-            K,
-        )
-        settings |= {f"{question}/{name}": text for name, text in tuned.settings.items()}
-        ranked = {OURS: answers.ranked} | {
-            name: rank_all(fit(past.history), examples, K) for name, fit in tuned.fits.items()
-        }
-        names = [_SLICE_OF[question, tier] for tier in answers.tiers]
-        for name in dict.fromkeys(slice_ for asked_, slice_ in _PRINTED if asked_ == question):
-            places = np.array([i for i, found in enumerate(names) if found == name], dtype=np.int64)
-            slices[question, name] = compare(
+    fits = _FITS[question]
+    asked = [case for case in cases if case.question == question]
+    answers = _answer(generation, asked)
+    tuning = [_example(case, tuning_past) for case in tuning_cases if case.question == question]
+    tuned = tune(fits, tuning_past.history, tuning, K)
+    examples = [_example(case, past) for case in asked]
+    ranked = {OURS: answers.ranked} | {
+        name: rank_all(fit(past.history), examples, K) for name, fit in tuned.fits.items()
+    }
+    owners = _owners(asked)
+    names = [_SLICE_OF[question, tier] for tier in answers.tiers]
+    slices, shares = [], {}
+    for name in _PRINTED[question]:
+        places = np.array([i for i, found in enumerate(names) if found == name], dtype=np.int64)
+        slices.append(
+            compare(
                 question=question,
                 slice_name=name,
                 ranked={method: rows[places] for method, rows in ranked.items()},
                 truth=[asked[i].truth for i in places],
-                customers=_owners(asked)[places],
+                customers=owners[places],
                 n_offers=generation.model.n_offers,
                 k=K,
                 seed=seed,
             )
-            tiers = Counter(answers.tiers[i] for i in places)
-            shares[f"{question}/{name}"] = {
-                tier: count / len(places) for tier, count in sorted(tiers.items())
-            }
+        )
+        tiers = Counter(answers.tiers[i] for i in places)
+        shares[f"{question}/{name}"] = {
+            tier: count / len(places) for tier, count in sorted(tiers.items())
+        }
     return Measured(
-        slices=tuple(slices[key] for key in _PRINTED),
+        slices=tuple(slices),
         tier_shares=shares,
-        calibration=tuple(_calibration(tier, shown[tier]) for tier in sorted(shown)),
-        baseline_settings=settings,
+        calibration=_calibrations(question, asked, answers),
+        baseline_settings={f"{question}/{name}": text for name, text in tuned.settings.items()},
+    )
+
+
+def together(parts: Sequence[Measured]) -> Measured:
+    """What was found about one snapshot by several questions."""
+    return Measured(
+        slices=tuple(result for part in parts for result in part.slices),
+        tier_shares={name: shares for part in parts for name, shares in part.tier_shares.items()},
+        calibration=tuple(one for part in parts for one in part.calibration),
+        baseline_settings={
+            name: text for part in parts for name, text in part.baseline_settings.items()
+        },
     )
 
 
@@ -164,20 +170,21 @@ def _answer(generation: Generation, cases: Sequence[Case]) -> _Answers:
     return _Answers(ranked, probability, tiers)
 
 
-def _note_shown(
-    shown: dict[Tier, list[tuple[Floats, NDArray[np.bool_]]]],
-    cases: Sequence[Case],
-    answers: _Answers,
-) -> None:
+def _calibrations(
+    question: str, cases: Sequence[Case], answers: _Answers
+) -> tuple[TierCalibration, ...]:
+    shown: dict[Tier, list[tuple[Floats, NDArray[np.bool_]]]] = {}
     for place, case in enumerate(cases):
         rows = answers.ranked[place]
         is_shown = rows != metrics.PADDING
         outcome = np.isin(rows[is_shown], case.truth)
         pair = (answers.probability[place][is_shown], outcome)
         shown.setdefault(answers.tiers[place], []).append(pair)
+    carts = WITH_CART if question == POST_PURCHASE else {}
+    return tuple(_calibration(carts.get(tier, tier), shown[tier]) for tier in sorted(shown))
 
 
-def _calibration(tier: Tier, shown: list[tuple[Floats, NDArray[np.bool_]]]) -> TierCalibration:
+def _calibration(tier: str, shown: list[tuple[Floats, NDArray[np.bool_]]]) -> TierCalibration:
     probability = np.concatenate([part for part, _ in shown])
     outcome = np.concatenate([part for _, part in shown])
     constant = np.full(len(outcome), outcome.mean() if len(outcome) else 0.0)

@@ -239,8 +239,8 @@ def probabilities(report: Report) -> Html:
     )
 
 
-def _by_tier(calibration: TierCalibration) -> int:
-    return _TIERS.index(calibration.tier)
+def _by_tier(calibration: TierCalibration) -> tuple[int, str]:
+    return _TIERS.index(calibration.tier.partition("+")[0]), calibration.tier
 
 
 def _calibration(calibration: TierCalibration) -> Html:
@@ -248,12 +248,12 @@ def _calibration(calibration: TierCalibration) -> Html:
     chart = charts.figure(
         charts.reliability(calibration.curve),
         name=f"calibration-{_anchor(calibration.tier)}",
-        title=f"Calibration of tier {calibration.tier}",
+        title=f"Calibration of tier {_tier_title(calibration.tier)}",
         description="Predicted against observed share; the dashed diagonal is perfect honesty.",
     )
     return element(
         "article",
-        element("h3", f"Tier {calibration.tier}"),
+        element("h3", f"Tier {_tier_title(calibration.tier)}"),
         element(
             "p",
             f"Brier score {calibration.brier:.4f}; a constant would have "
@@ -269,11 +269,17 @@ def _calibration(calibration: TierCalibration) -> Html:
     )
 
 
+def _tier_title(name: str) -> str:
+    """A tier's name, or that of its requests with carts, for people."""
+    tier, _, cart = name.partition("+")
+    return f"{tier}, with a cart" if cart else tier
+
+
 def _calibration_table(calibration: TierCalibration) -> Html:
     curve = calibration.curve
     bins = zip(curve.mean_probability, curve.positive_share, curve.n_examples, strict=True)
     return table(
-        f"Offers shown in tier {calibration.tier}, by rising probability",
+        f"Offers shown in tier {_tier_title(calibration.tier)}, by rising probability",
         ("Bin", "Predicted", "Observed", "Offers"),
         (
             (str(place), percent(predicted, 2), percent(observed, 2), number(n))
