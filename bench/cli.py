@@ -11,8 +11,9 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from bench.decision import RAW, Samples, measure_decisions
-from bench.http import Plan, latency_figures, measure_http, summary_of
+from bench.http import Plan, measure_http
 from bench.http_contenders import SERVERS, ServerName, http_facts
+from bench.http_figures import latency_figures, summary_of
 from bench.http_profile import profile_edge
 from bench.http_report import CANNOT_SHOW, profile_table, ratio_lines, row_table
 from bench.machine import machine_facts

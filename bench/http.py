@@ -12,13 +12,12 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.http_contenders import (
     REDIS,
@@ -32,6 +31,7 @@ from bench.http_contenders import (
     redis_server,
     served,
 )
+from bench.http_figures import Run, Turn
 from bench.http_load import Driver, Lap
 from bench.http_processes import Measured, machine_busy_s
 from bench.http_requests import checkable_bodies, on_the_wire, request_bodies
@@ -61,58 +61,6 @@ class Plan:
     connections: int
     servers: Sequence[ServerName]
     with_redis: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """One service's lap, and what it cost.
-
-    Attributes:
-        contender: whose.
-        server: under which.
-        connections: asking at once.
-        round: 1 for the first that counts.
-        requests: sent.
-        errors: without a good answer.
-        cpu_ns: processor time of the service's own processes.
-        redis_cpu_ns: processor time of redis-server meanwhile; 0 where it has no part.
-        driver_cpu_ns: processor time of the driver.
-        wall_ns: duration.
-    """
-
-    contender: str
-    server: str
-    connections: int
-    round: int
-    requests: int
-    errors: int
-    cpu_ns: int
-    redis_cpu_ns: int
-    driver_cpu_ns: int
-    wall_ns: int
-
-    @property
-    def row(self) -> str:
-        """Name of the row it belongs to."""
-        return f"{self.contender} {self.server} {self.connections}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """All turns of one run, their raw samples by row, and facts."""
-
-    turns: list[Turn]
-    laps: dict[str, list[Lap]]
-    facts: dict[str, Any]
-
-    def samples(self) -> dict[str, NDArray[np.int64]]:
-        """Raw nanoseconds by row; -1 where there was no good answer."""
-        return {
-            row: np.concatenate(
-                [np.where(lap.statuses == 200, lap.nanoseconds, -1) for lap in laps]
-            )
-            for row, laps in self.laps.items()
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,81 +212,3 @@ def _kernel_shares(
         all_s = user_s - before[name][0] + in_kernel_s
         shares[name] = round(in_kernel_s / all_s, 2) if all_s else 0.0
     return shares
-
-
-def summary_of(run: Run) -> dict[str, Any]:
-    """Figures of every row, ratios of processor time, and each turn."""
-    return {
-        "facts": run.facts,
-        "rows": {row: _figures(run, row) for row in run.laps},
-        "cpu_ratios": cpu_ratios(run.turns),
-        "turns": [asdict(turn) for turn in run.turns],
-    }
-
-
-def cpu_ratios(turns: Sequence[Turn]) -> dict[str, dict[str, float]]:
-    """The edge's processor time per request in that of each other contender under its server.
-
-    Only turns over many connections are compared, round by round, Redis with its server.
-
-    Returns:
-        By `edge / OTHER SERVER`: the median round's ratio, the lowest and the highest.
-    """
-    most = max((turn.connections for turn in turns), default=0)
-    cost = {
-        (turn.contender, turn.server, turn.round): (turn.cpu_ns + turn.redis_cpu_ns) / turn.requests
-        for turn in turns
-        if turn.connections == most
-    }
-    ratios: dict[str, list[float]] = defaultdict(list)
-    for (contender, server, number), theirs in cost.items():
-        ours = cost.get(("edge", server, number))
-        if contender != "edge" and ours is not None:
-            ratios[f"edge / {contender} {server}"].append(ours / theirs)
-    return {
-        name: {
-            "median": round(float(np.median(found)), 3),
-            "lowest": round(min(found), 3),
-            "highest": round(max(found), 3),
-        }
-        for name, found in ratios.items()
-    }
-
-
-def latency_figures(nanoseconds: NDArray[np.int64]) -> dict[str, float]:
-    """Percentiles in microseconds; nothing of an empty row.
-
-    >>> latency_figures(np.array([1000, 2000, 3000, 4000, 5000]))
-    {'p50_us': 3.0, 'p99_us': 4.96, 'p999_us': 5.0}
-    """
-    if not len(nanoseconds):
-        return {}
-    p50, p99, p999 = np.percentile(nanoseconds, [50, 99, 99.9]) / 1000.0
-    return {
-        "p50_us": round(float(p50), 2),
-        "p99_us": round(float(p99), 2),
-        "p999_us": round(float(p999), 2),
-    }
-
-
-def _figures(run: Run, row: str) -> Mapping[str, Any]:
-    turns = [turn for turn in run.turns if turn.row == row]
-    requests = sum(turn.requests for turn in turns)
-    wall_ns = sum(turn.wall_ns for turn in turns)
-    cpu_ns = sum(turn.cpu_ns for turn in turns)
-    redis_ns = sum(turn.redis_cpu_ns for turn in turns)
-    good = [lap.statuses == 200 for lap in run.laps[row]]
-    times = [lap.nanoseconds[ok] for lap, ok in zip(run.laps[row], good, strict=True)]
-    sizes = [lap.sizes[ok] for lap, ok in zip(run.laps[row], good, strict=True)]
-    return {
-        "cpu_us": round(cpu_ns / requests / 1000, 2),
-        "redis_cpu_us": round(redis_ns / requests / 1000, 2),
-        "cpu_together_us": round((cpu_ns + redis_ns) / requests / 1000, 2),
-        "per_second": round(sum(map(len, times)) / (wall_ns / 1e9), 1),
-        "core_busy": round((cpu_ns + redis_ns) / wall_ns, 3),
-        "driver_busy": round(sum(turn.driver_cpu_ns for turn in turns) / wall_ns, 3),
-        "requests": requests,
-        "errors": sum(turn.errors for turn in turns),
-        "answer_bytes": round(float(np.concatenate(sizes).mean())) if any(map(len, sizes)) else 0,
-        **latency_figures(np.concatenate(times)),
-    }

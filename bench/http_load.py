@@ -14,9 +14,10 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from math import nan
 from time import perf_counter_ns, process_time_ns
 from types import TracebackType
-from typing import Final, Self, cast
+from typing import Final, NamedTuple, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from uvicorn.loops.uvloop import uvloop_loop_factory
 LOST: Final = 0
 """In place of a status: the connection broke, or what came was no answer."""
 _LAP_LIMIT_S: Final = 120.0
+_DECIDED: Final = b"\r\nserver-timing: decide;dur="
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,7 @@ class Lap:
         nanoseconds: int64, one per request, from before it is written until its answer is whole.
         statuses: int64, HTTP statuses; `LOST` where there was no answer.
         sizes: int64, bytes of the answers' bodies.
+        decided_us: float64, what `Server-Timing` says deciding took; NaN where it says nothing.
         wall_ns: from the first request to the last answer.
         cpu_ns: processor time of the driver itself.
     """
@@ -42,6 +45,7 @@ class Lap:
     nanoseconds: NDArray[np.int64]
     statuses: NDArray[np.int64]
     sizes: NDArray[np.int64]
+    decided_us: NDArray[np.float64]
     wall_ns: int
     cpu_ns: int
 
@@ -91,16 +95,26 @@ def drive(wire: Sequence[bytes], port: int, *, connections: int, start: int, n: 
         nanoseconds=work.nanoseconds,
         statuses=work.statuses,
         sizes=work.sizes,
+        decided_us=work.decided_us,
         wall_ns=wall_ns,
         cpu_ns=cpu_ns,
     )
 
 
-def parsed_answer(received: bytes) -> tuple[int, int, bool] | None:
-    r"""Status, bytes of the body and whether the connection stays; None while some is missing.
+class Answer(NamedTuple):
+    """What is kept of an answer: status, bytes of its body, what deciding took, what comes next."""
+
+    status: int
+    size: int
+    decided_us: float
+    stays: bool
+
+
+def parsed_answer(received: bytes) -> Answer | None:
+    r"""An answer; None while some of it is missing.
 
     >>> parsed_answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
-    (200, 2, True)
+    Answer(status=200, size=2, decided_us=nan, stays=True)
     >>> parsed_answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{") is None
     True
 
@@ -120,7 +134,12 @@ def parsed_answer(received: bytes) -> tuple[int, int, bool] | None:
         raise ValueError("there is more than was asked for")
     if missing:
         return None
-    return int(head[9:12]), size, b"\r\nconnection: close\r\n" not in head
+    timing = head.find(_DECIDED)
+    decided_us = nan
+    if timing >= 0:
+        timing += len(_DECIDED)
+        decided_us = float(head[timing : head.index(b"\r\n", timing)]) * 1000.0
+    return Answer(int(head[9:12]), size, decided_us, b"\r\nconnection: close\r\n" not in head)
 
 
 class _Work:
@@ -134,6 +153,7 @@ class _Work:
         self.nanoseconds = np.zeros(n, dtype=np.int64)
         self.statuses = np.full(n, LOST, dtype=np.int64)
         self.sizes = np.zeros(n, dtype=np.int64)
+        self.decided_us = np.full(n, nan)
 
     @property
     def left(self) -> int:
@@ -171,13 +191,13 @@ class _Caller(asyncio.Protocol):
             return
         if answer is None:
             return
-        status, size, stays = answer
         work, number = self._work, self._number
         work.nanoseconds[number] = now_ns - self._sent_ns
-        work.statuses[number] = status
-        work.sizes[number] = size
+        work.statuses[number] = answer.status
+        work.sizes[number] = answer.size
+        work.decided_us[number] = answer.decided_us
         self._received = b""
-        if stays and work.left:
+        if answer.stays and work.left:
             self._ask()
         else:
             self._transport.close()

@@ -29,7 +29,9 @@ from index.snapshot import open_snapshot
 PARTS: Final = ("parse", "complete", "decide", "encode")
 WHOLE: Final = "whole edge"
 NO_OP: Final = "whole no-op"
-_BODIES: Final = 4000
+_BODIES: Final = 10_000
+_SHIFT: Final = 3000
+"""Bodies between two contenders, so that none finds in the caches what another just used."""
 _WARM_UP: Final = 500
 _TURN: Final = 250
 
@@ -62,10 +64,11 @@ def _profiled(
         turn = range(start, min(start + _TURN, n_calls))
         for i in turn:
             _in_parts(generation, bodies[i % len(bodies)], times, i)
-        for name, app in apps.items():
+        for place, (name, app) in enumerate(apps.items(), start=1):
             for i in turn:
+                body = bodies[(i + place * _SHIFT) % len(bodies)]
                 began = perf_counter_ns()
-                _call(app, bodies[i % len(bodies)])
+                _call(app, body)
                 times[name][i] = perf_counter_ns() - began
     gc.unfreeze()
     return times

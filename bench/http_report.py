@@ -16,13 +16,15 @@ AIMS: Final = {"no-op": "at most 1.6", "redis": "below 1"}
 
 def row_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """One line per service and number of connections."""
-    head = ["service", "connections", "CPU µs", "of it redis", "per second", "core busy"]
-    head += ["driver busy", "p50 µs", "p99 µs", "p99.9 µs", "bytes", "errors"]
+    head = ["service", "connections", "CPU µs", "of it redis", "decide p50 µs", "per second"]
+    head += ["core busy", "driver busy", "p50 µs", "p99 µs", "p99.9 µs", "bytes", "errors"]
     lines = [head]
     for name, row in sorted(rows.items(), key=_by_connections):
         service, _, connections = name.rpartition(" ")
         cells = [service, connections, f"{row['cpu_together_us']:.0f}"]
-        cells += [f"{row['redis_cpu_us']:.0f}", f"{row['per_second']:,.0f}"]
+        decided_us = row["decide_p50_us"]
+        cells += [f"{row['redis_cpu_us']:.0f}", "" if decided_us is None else f"{decided_us:.0f}"]
+        cells += [f"{row['per_second']:,.0f}"]
         cells += [f"{row['core_busy']:.0%}", f"{row['driver_busy']:.0%}"]
         cells += [f"{row.get(key, 0):.0f}" for key in ("p50_us", "p99_us", "p999_us")]
         lines.append([*cells, f"{row['answer_bytes']}", f"{row['errors']}"])

@@ -10,7 +10,8 @@ import numpy as np
 import orjson
 import pytest
 
-from bench.http import Plan, Run, Turn, cpu_ratios, latency_figures, measure_http, summary_of
+from bench.http import Plan, measure_http
+from bench.http_figures import Run, Turn, cpu_ratios, latency_figures, summary_of
 from bench.http_load import Lap
 from bench.http_profile import NO_OP, PARTS, WHOLE, profile_edge
 from bench.http_report import ratio_lines, row_table
@@ -39,6 +40,7 @@ def lap(nanoseconds: list[int], statuses: list[int]) -> Lap:
         nanoseconds=np.array(nanoseconds),
         statuses=np.array(statuses),
         sizes=np.full(len(nanoseconds), 7),
+        decided_us=np.array([np.nan, *[50.0] * (len(nanoseconds) - 1)]),
         wall_ns=1,
         cpu_ns=1,
     )
@@ -56,8 +58,8 @@ def test_ratios_are_taken_round_by_round() -> None:
     ]
 
     assert cpu_ratios(turns) == {
-        "edge / no-op uvicorn": {"median": 3.0, "lowest": 2.0, "highest": 4.0},
-        "edge / redis uvicorn": {"median": 0.5, "lowest": 0.5, "highest": 0.5},
+        "edge / no-op uvicorn 8": {"median": 3.0, "lowest": 2.0, "highest": 4.0},
+        "edge / redis uvicorn 8": {"median": 0.5, "lowest": 0.5, "highest": 0.5},
     }
 
 
@@ -81,6 +83,7 @@ def test_a_row_adds_up_its_turns_and_leaves_errors_out_of_its_latencies() -> Non
     assert (row["requests"], row["errors"]) == (20, 2)
     assert (row["cpu_us"], row["redis_cpu_us"], row["cpu_together_us"]) == (3.0, 1.0, 4.0)
     assert (row["p50_us"], row["answer_bytes"]) == (2.0, 7)
+    assert row["decide_p50_us"] == 50.0
     assert row["core_busy"] == 0.04
     assert row["per_second"] == 1500.0
     assert run.samples()["redis uvicorn 8"].tolist() == [1000, 2000, -1, 3000, -1, -1]
@@ -97,10 +100,10 @@ def test_a_row_without_a_single_answer_is_still_told() -> None:
 
 
 def test_ratios_stand_beside_their_aims() -> None:
-    ratios = {"edge / no-op granian": {"median": 1.5, "lowest": 1.4, "highest": 1.61}}
+    ratios = {"edge / no-op granian 16": {"median": 1.5, "lowest": 1.4, "highest": 1.61}}
 
     assert " ".join(ratio_lines(ratios).splitlines()[1].split()) == (
-        "edge / no-op granian 1.50 1.40 1.61 at most 1.6"
+        "edge / no-op granian 16 1.50 1.40 1.61 at most 1.6"
     )
 
 
@@ -126,6 +129,9 @@ def test_everybody_gets_the_same_turns() -> None:
         ("edge", 2),
         ("no-op", 2),
     ]
+    told = [lap.decided_us for lap in run.laps["edge uvicorn 4"]]
+    assert all((lap > 0).all() for lap in told)
+    assert summary_of(run)["rows"]["no-op uvicorn 4"]["decide_p50_us"] is None
     assert all(one.cpu_ns > 0 and one.redis_cpu_ns == 0 for one in run.turns)
 
 

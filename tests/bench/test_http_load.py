@@ -76,9 +76,11 @@ def test_a_dead_server_loses_every_request() -> None:
 
 
 def test_an_answer_is_understood_only_when_it_is_whole() -> None:
-    answer = b"HTTP/1.1 404 Not Found\r\ncontent-type: a\r\nContent-LENGTH:  2\r\n\r\n{}"
+    answer = (
+        b"HTTP/1.1 404 Not Found\r\nServer-Timing: decide;dur=0.125\r\nContent-LENGTH:  2\r\n\r\n{}"
+    )
 
-    assert parsed_answer(answer) == (404, 2, True)
+    assert parsed_answer(answer) == (404, 2, 125.0, True)
     assert [parsed_answer(answer[:stop]) for stop in range(len(answer))] == [None] * len(answer)
 
 
