@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -86,5 +87,8 @@ def _checks(state: State, *, draining: bool) -> list[Check]:
 @asynccontextmanager
 async def _life(state: State, settings: Settings, _: object) -> AsyncIterator[None]:
     state.adopt(opened(settings))
+    # What was loaded lives as long as the process: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
     yield
     state.close()
