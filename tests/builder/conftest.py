@@ -25,4 +25,4 @@ def rehearsed(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> Bui
 def shipped(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> BuiltShop:
     """The planted shop as of a day with many orders after it."""
     out: Path = tmp_path_factory.mktemp("shipped") / "snapshot"
-    return build_shop(planted, out, "--workers=2", f"--as-of={AS_OF}")
+    return build_shop(planted, out, "--workers=1", f"--as-of={AS_OF}")

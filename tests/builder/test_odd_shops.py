@@ -1,0 +1,164 @@
+"""Shops that are not as shops are: each one builds a whole snapshot, or says what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from builder.build import Built, Night, build, plan_for
+from builder.config import Config
+from builder.engine import Engine
+from builder.errors import DataGate
+from builder.intake import Inputs, import_inputs
+from builder.progress import Listener
+from index.decide import decide
+from index.request import CartLine, Request
+from index.snapshot import open_snapshot
+from index.verify import verify_snapshot
+from tests.builder.files import NOW_US, SECRET, Row, settings, write_rows
+
+MEMORY_BYTES = 2**30
+START_US = 1_740_000_000_000_000
+HOUR_US = 3_600_000_000
+
+# No column but the required ones; customers, orders and items follow from the line's number.
+LINES = [
+    {
+        "ts": str(START_US + order * HOUR_US),
+        "customer_id": f"c{order % 30}",
+        "order_id": f"o{order}",
+        "item_id": f"i{(order * 7 + place * order % 11) % 23}",
+    }
+    for order in range(200)
+    for place in range(3)
+]
+
+
+def changed(change: Callable[[Row], dict[str, str]]) -> list[Row]:
+    """The lines with some of their values replaced or added."""
+    return [{**line, **change(line)} for line in LINES]
+
+
+def one_order_each() -> list[Row]:
+    """Every order is of another customer."""
+    return changed(lambda line: {"customer_id": "of-" + line["order_id"]})
+
+
+def views_of_sessions() -> list[Row]:
+    """No customers and no orders."""
+    return [
+        {
+            "ts": line["ts"],
+            "session_id": line["order_id"],
+            "item_id": line["item_id"],
+            "event_type": "view",
+        }
+        for line in LINES
+    ]
+
+
+def dates_only() -> list[Row]:
+    """The least that is accepted, and no time of day."""
+    return [
+        {
+            "ts": f"2025-0{1 + place % 4}-{1 + place % 28:02d}",
+            "customer_id": line["customer_id"],
+            "item_id": line["item_id"],
+        }
+        for place, line in enumerate(LINES)
+    ]
+
+
+def odd_texts_of_guests() -> list[Row]:
+    """Nobody is known, and texts hold what other formats would stumble over."""
+    return [
+        {
+            "ts": line["ts"],
+            "order_id": line["order_id"],
+            "item_id": f"\"ü='{line['item_id']}\N{PILE OF POO}",
+            "ctx_a b": f"x={line['order_id'][-1]}",
+        }
+        for line in LINES
+    ]
+
+
+def build_here(folder: Path, rows: Sequence[Row], config: Config | None = None) -> Built:
+    """Build in this process: the command line's own tests start others."""
+    chosen = config or settings()
+    with Engine(
+        folder / "work",
+        workers=1,
+        memory_bytes=MEMORY_BYTES,
+        listener=Listener(),
+        executor=lambda: ThreadPoolExecutor(1),
+    ) as engine:
+        inputs = Inputs(events=(write_rows(folder / "events.csv", rows),))
+        imported = import_inputs(engine, inputs, chosen, SECRET, now_us=NOW_US)
+        plan = plan_for(imported, chosen, None, MEMORY_BYTES, engine.work_dir)
+        night = Night(
+            engine=engine,
+            config=chosen,
+            imported=imported,
+            plan=plan,
+            secret=SECRET,
+            memory_bytes=MEMORY_BYTES,
+        )
+        return build(night, folder / "snapshot", command="almanac build", force=False)
+
+
+@pytest.mark.parametrize(
+    ("rows", "customers"),
+    [
+        (one_order_each(), 200),
+        (odd_texts_of_guests(), 0),
+        (dates_only(), 30),
+        (changed(lambda line: {"ts": str(START_US)}), 30),
+        (changed(lambda line: {"item_id": "the-only-one"}), 30),
+        (LINES[:3], 1),
+    ],
+    ids=[
+        "one order each",
+        "odd texts of guests",
+        "dates",
+        "one moment",
+        "one item",
+        "three rows",
+    ],
+)
+def test_an_odd_shop_gets_a_whole_snapshot(tmp_path: Path, rows: list[Row], customers: int) -> None:
+    built = build_here(tmp_path, rows)
+    request = Request(
+        customer_id=rows[0].get("customer_id"), cart=[CartLine(item_id=rows[0]["item_id"])]
+    )
+
+    assert built.manifest.counts["customers"] == customers
+    assert built.manifest.counts["orders"] > 0
+    assert list(verify_snapshot(tmp_path / "snapshot", deep=True))
+    with open_snapshot(tmp_path / "snapshot", SECRET) as generation:
+        n_others = len({row["item_id"] for row in rows}) - 1
+        assert len(decide(generation, request).offers) == min(n_others, 10)
+
+
+def test_sessions_are_learned_from_when_views_are_the_target(tmp_path: Path) -> None:
+    built = build_here(tmp_path, views_of_sessions(), settings(input__target="view"))
+
+    assert built.manifest.counts["orders"] == 200
+    assert built.manifest.counts["customers"] == 0
+    assert list(verify_snapshot(tmp_path / "snapshot", deep=True))
+
+
+def test_views_alone_are_no_orders_to_learn_from(tmp_path: Path) -> None:
+    with pytest.raises(DataGate, match="none of the events is a purchase") as caught:
+        build_here(tmp_path, views_of_sessions())
+
+    assert "--target view" in (caught.value.hint or "")
+    assert not (tmp_path / "snapshot").exists()
+
+
+def test_no_rows_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataGate, match="none of 600 rows is left"):
+        build_here(tmp_path, changed(lambda line: {"order_id": "test-1"}))
+    assert not (tmp_path / "snapshot").exists()
