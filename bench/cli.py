@@ -15,7 +15,13 @@ from bench.http import Plan, measure_http
 from bench.http_contenders import SERVERS, ServerName, http_facts
 from bench.http_figures import latency_figures, summary_of
 from bench.http_profile import profile_edge
-from bench.http_report import CANNOT_SHOW, profile_table, ratio_lines, row_table
+from bench.http_report import (
+    CANNOT_SHOW,
+    company_line,
+    profile_table,
+    ratio_lines,
+    row_table,
+)
 from bench.machine import machine_facts
 from bench.results import DEFAULT_DIR, aligned, write_run
 from bench.synthetic import Shape
@@ -135,7 +141,7 @@ def http(
         print(orjson.dumps(summary).decode())
     else:
         told = (CANNOT_SHOW, row_table(summary["rows"]), ratio_lines(summary["cpu_ratios"]))
-        print("\n\n".join(told))
+        print("\n\n".join((*told, company_line(run.facts))))
     print(f"samples and summary: {run_dir}", file=sys.stderr)
 
 

@@ -41,6 +41,14 @@ def ratio_lines(ratios: Mapping[str, Mapping[str, float]]) -> str:
     return aligned(lines)
 
 
+def company_line(facts: Mapping[str, Any]) -> str:
+    """Who else used the machine: where it is much, only the ratios mean something."""
+    return (
+        f"Other work took {facts['share_of_other_work']:.0%} of all cores meanwhile, "
+        f"the host {facts['share_stolen_by_the_host']:.0%}."
+    )
+
+
 def profile_table(figures: Mapping[str, Mapping[str, float]]) -> str:
     """One line per part of a request."""
     lines = [["in process", "p50 µs", "p99 µs", "p99.9 µs"]]

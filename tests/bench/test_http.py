@@ -14,7 +14,7 @@ from bench.http import Plan, measure_http
 from bench.http_figures import Run, Turn, cpu_ratios, latency_figures, summary_of
 from bench.http_load import Lap
 from bench.http_profile import NO_OP, PARTS, WHOLE, profile_edge
-from bench.http_report import ratio_lines, row_table
+from bench.http_report import company_line, ratio_lines, row_table
 from bench.synthetic import Shape
 
 ROOT = Path(__file__).parents[2]
@@ -105,6 +105,12 @@ def test_ratios_stand_beside_their_aims() -> None:
     assert " ".join(ratio_lines(ratios).splitlines()[1].split()) == (
         "edge / no-op granian 16 1.50 1.40 1.61 at most 1.6"
     )
+
+
+def test_the_company_is_told() -> None:
+    facts = {"share_of_other_work": 0.456, "share_stolen_by_the_host": 0.0}
+
+    assert company_line(facts) == "Other work took 46% of all cores meanwhile, the host 0%."
 
 
 def test_everybody_gets_the_same_turns() -> None:
