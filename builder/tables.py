@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builder.duck import connect, literal
+from builder.errors import DataGate
 from builder.scoring import read_runs, run_facts
 from builder.signals.context import ContextTable, open_context
 from builder.signals.orders import Vocabulary
@@ -43,6 +44,7 @@ CATEGORY: Final = "category"
 PRICE_BAND: Final = "price_band"
 HOUR_OF_WEEK: Final = "hour_of_week"
 CUSTOMERS_PER_SHARD: Final = 2_000_000
+MAX_PLACEMENTS: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,8 +159,18 @@ def features_of(contexts: ContextTable) -> tuple[Feature, ...]:
 
 
 def placements_of(learned: LearnedArrays) -> tuple[str, ...]:
-    """Placements that offers are restricted to, sorted."""
-    return tuple(sorted({name for names in learned.offers["placements"] for name in names or ()}))
+    """Placements that offers are restricted to, sorted.
+
+    Raises:
+        DataGate: there are more than an offer's record has bits for.
+    """
+    names = sorted({name for names in learned.offers["placements"] for name in names or ()})
+    if len(names) > MAX_PLACEMENTS:
+        raise DataGate(
+            f"offers: {len(names)} different placements, at most {MAX_PLACEMENTS} fit",
+            hint="name only placements that an offer is restricted to",
+        )
+    return tuple(names)
 
 
 def write_tables(
@@ -259,18 +271,20 @@ def _item_records(learned: LearnedArrays) -> Iterator[tuple[bytes, bytes]]:
 
 def _offer_records(learned: LearnedArrays) -> Iterator[tuple[bytes, bytes]]:
     placements = placements_of(learned)
-    only_item = _only_items(learned)
+    items_of = _items_of_offers(learned)
     for row in range(learned.n_offers):
         offer = {name: column[row] for name, column in learned.offers.items()}
+        inside = items_of.get(row, [])
         item = {
-            name: column[only_item[row]] if row in only_item else None
+            name: column[inside[0]] if len(inside) == 1 else None
             for name, column in learned.items.items()
         }
+        is_sold_out = bool(inside) and not any(learned.items["available"][i] for i in inside)
         rules = parse_rules(offer["eligibility"]) if offer["eligibility"] else b""
         starts_us, expires_us = offer["starts_us"], offer["expires_us"]
         mask = sum(1 << placements.index(name) for name in offer["placements"] or ())
         flags = (
-            OFFER_AVAILABLE * (item["available"] is not False)
+            OFFER_AVAILABLE * (not is_sold_out)
             | OFFER_HAS_RULES * bool(rules)
             | OFFER_HAS_WINDOW * (starts_us is not None or expires_us is not None)
             | OFFER_HAS_PLACEMENTS * bool(mask)
@@ -306,13 +320,13 @@ def _fragment(offer: Mapping[str, Any], item: Mapping[str, Any]) -> bytes:
     )
 
 
-def _only_items(learned: LearnedArrays) -> dict[int, int]:
-    """The item of each offer that has exactly one."""
+def _items_of_offers(learned: LearnedArrays) -> dict[int, list[int]]:
+    """The items of each offer that has some."""
     items: dict[int, list[int]] = {}
     for item_row, own in enumerate(learned.own_offers):
         for offer_row in own:
             items.setdefault(offer_row, []).append(item_row)
-    return {offer_row: rows[0] for offer_row, rows in items.items() if len(rows) == 1}
+    return items
 
 
 def _by_row(

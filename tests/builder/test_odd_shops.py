@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from builder.build import Built, Night, build, plan_for
-from builder.config import Config
-from builder.engine import Engine
 from builder.errors import DataGate
-from builder.intake import Inputs, import_inputs
-from builder.progress import Listener
 from index.decide import decide
 from index.request import CartLine, Request
 from index.snapshot import open_snapshot
 from index.verify import verify_snapshot
-from tests.builder.files import NOW_US, SECRET, Row, settings, write_rows
+from tests.builder.files import SECRET, Row, settings
+from tests.builder.nights import build_here
 
-MEMORY_BYTES = 2**30
 START_US = 1_740_000_000_000_000
 HOUR_US = 3_600_000_000
 
@@ -83,30 +77,6 @@ def odd_texts_of_guests() -> list[Row]:
         }
         for line in LINES
     ]
-
-
-def build_here(folder: Path, rows: Sequence[Row], config: Config | None = None) -> Built:
-    """Build in this process: the command line's own tests start others."""
-    chosen = config or settings()
-    with Engine(
-        folder / "work",
-        workers=1,
-        memory_bytes=MEMORY_BYTES,
-        listener=Listener(),
-        executor=lambda: ThreadPoolExecutor(1),
-    ) as engine:
-        inputs = Inputs(events=(write_rows(folder / "events.csv", rows),))
-        imported = import_inputs(engine, inputs, chosen, SECRET, now_us=NOW_US)
-        plan = plan_for(imported, chosen, None, MEMORY_BYTES, engine.work_dir)
-        night = Night(
-            engine=engine,
-            config=chosen,
-            imported=imported,
-            plan=plan,
-            secret=SECRET,
-            memory_bytes=MEMORY_BYTES,
-        )
-        return build(night, folder / "snapshot", command="almanac build", force=False)
 
 
 @pytest.mark.parametrize(

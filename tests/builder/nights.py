@@ -1,0 +1,55 @@
+"""A whole build in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from builder.build import Built, Night, build, plan_for
+from builder.config import Config
+from builder.engine import Engine
+from builder.intake import Inputs, import_inputs
+from builder.progress import Listener
+from tests.builder.files import NOW_US, SECRET, Row, settings, write_rows
+
+MEMORY_BYTES = 2**30
+
+
+def build_here(
+    folder: Path,
+    rows: Sequence[Row],
+    config: Config | None = None,
+    *,
+    items: Sequence[Row] = (),
+    offers: Sequence[Row] = (),
+) -> Built:
+    """Build `folder/snapshot` in this process: the command line's own tests start others."""
+    chosen = config or settings()
+    with Engine(
+        folder / "work",
+        workers=1,
+        memory_bytes=MEMORY_BYTES,
+        listener=Listener(),
+        executor=lambda: ThreadPoolExecutor(1),
+    ) as engine:
+        inputs = Inputs(
+            events=_written(folder / "events.csv", rows),
+            items=_written(folder / "items.csv", items),
+            offers=_written(folder / "offers.jsonl", offers),
+        )
+        imported = import_inputs(engine, inputs, chosen, SECRET, now_us=NOW_US)
+        plan = plan_for(imported, chosen, None, MEMORY_BYTES, engine.work_dir)
+        night = Night(
+            engine=engine,
+            config=chosen,
+            imported=imported,
+            plan=plan,
+            secret=SECRET,
+            memory_bytes=MEMORY_BYTES,
+        )
+        return build(night, folder / "snapshot", command="almanac build", force=False)
+
+
+def _written(path: Path, rows: Sequence[Row]) -> tuple[Path, ...]:
+    return (write_rows(path, rows),) if rows else ()
