@@ -64,9 +64,9 @@ class Shape:
     n_offers: int = 20_000
     personal_rows: int = 128
     history_rows: int = 100
-    affinity_rows: int = 64
+    affinity_rows: int = 128
     context_rows: int = 64
-    cart_context_rows: int = 32
+    cart_context_rows: int = 64
     dim: int = 32
     seed: int = 1
 

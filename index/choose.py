@@ -26,9 +26,12 @@ from index.request import MAX_K, ChosenOffer, Request
 from index.score import CandidateRows
 
 _SPARE: Final = 8
+_TIMES: Final = 3
+"""An offer that several signals name stands among the candidates as often."""
+
 _LAST_RESORT: Final = 2000
 _MAX_LOGIT: Final = 60.0
-_BOUND_AMONG: Final = 256
+_FURTHER: Final = 4
 EXPLORED_PLACES: Final = 10
 """How many next-best offers share the exploring last place."""
 
@@ -75,15 +78,20 @@ class Chooser:
         exploring = model.exploration > 0.0
         needed = wanted + EXPLORED_PLACES - 1 if exploring else wanted
         utility = scores if model.values is None else self._worth(rows, scores)
-        offer_of, names, reserve = self._reader.offer, self._names, self._reserve()
+        offer_of, known = self._reader.offer, self._reader.kept_offers
+        names, reserve = self._names, self._reserve()
         slope, intercept = -self._tier.slope, -self._tier.intercept
         shown: list[ChosenOffer] = []
         passed = banned.copy()
         for row, score in chain(
-            _best_first(rows, scores, utility, needed + _SPARE + len(banned)),
+            _best_first(rows, scores, utility, _TIMES * needed + _SPARE + len(banned)),
             self._last_resort(rows, passed, shown),
         ):
-            if row in passed or (offer := offer_of(row)) is None:
+            if row in passed:
+                continue
+            # Most offers shown are shown all the time; a dict answers sooner than a method.
+            offer = known.get(row) or offer_of(row)
+            if offer is None:
                 continue
             passed.add(row)
             if (names or offer.flags != OFFER_AVAILABLE) and not self.may_show(offer):
@@ -200,13 +208,17 @@ def _best_first(
     rows: CandidateRows, scores: Scores, utility: Scores, first: int
 ) -> Iterator[tuple[int, float]]:
     """Candidates by falling utility, ties by row: the first cheaply, the rest when asked."""
-    if len(rows) > _BOUND_AMONG >= 2 * first:
-        # The m-th best of some is never better than the m-th best of all.
-        bound = np.partition(utility[:_BOUND_AMONG], _BOUND_AMONG - first)[_BOUND_AMONG - first]
-        yield from _sorted(rows, scores, utility, np.flatnonzero(utility >= bound))
-        yield from _sorted(rows, scores, utility, np.flatnonzero(utility < bound))
-    else:
-        yield from _sorted(rows, scores, utility, np.arange(len(rows)))
+    n = len(rows)
+    done = None
+    while first < n:
+        bound = np.partition(utility, n - first)[n - first]
+        is_next = utility >= bound
+        if done is not None:
+            is_next &= utility < done
+        yield from _sorted(rows, scores, utility, is_next.nonzero()[0])
+        first, done = first * _FURTHER, bound
+    rest = np.arange(n) if done is None else (utility < done).nonzero()[0]
+    yield from _sorted(rows, scores, utility, rest)
 
 
 def _sorted(

@@ -198,11 +198,11 @@ class Reader:
         "_customers",
         "_items",
         "_kept_contexts",
-        "_kept_offers",
         "_n_shards",
         "_offers",
         "_prior",
         "_transactions",
+        "kept_offers",
         "merged",
         "sums",
     )
@@ -215,7 +215,7 @@ class Reader:
         self._offers = generation.offers.reader()
         self._transactions = (*self._customers, self._contexts, self._items, self._offers)
         self._kept_contexts: Kept[int, ContextView | None] = Kept(_KEPT_RECORDS)
-        self._kept_offers: Kept[int, OfferRecord] = Kept(_KEPT_RECORDS)
+        self.kept_offers: Kept[int, OfferRecord] = Kept(_KEPT_RECORDS)
         self.merged: Kept[tuple[object, ...], SummedRow] = Kept(_KEPT_SUMS)
         self._prior = generation.model.prior
         self.sums = self._prior.copy()
@@ -230,12 +230,12 @@ class Reader:
 
     def offer(self, offer_row: int) -> OfferRecord | None:
         """An offer record; the ones shown most stay decoded."""
-        record = self._kept_offers.get(offer_row)
+        record = self.kept_offers.get(offer_row)
         if record is None:
             data = self._offers.get(row_key(offer_row))
             if data is None:
                 return None
-            record = self._kept_offers.keep(offer_row, unpack_offer(data))
+            record = self.kept_offers.keep(offer_row, unpack_offer(data))
         return record
 
     def context(self, context_row: int) -> ContextView | None:
@@ -249,7 +249,7 @@ class Reader:
     def renew(self) -> None:
         """New transactions, after a table could not be read."""
         self.sums = self._prior.copy()
-        for kept in (self._kept_contexts, self._kept_offers, self.merged):
+        for kept in (self._kept_contexts, self.kept_offers, self.merged):
             kept.clear()
         for transaction in self._transactions:
             transaction.renew()
