@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from builder import tables
 from builder.cases import Case
+from builder.signals.context import ContextTable
 from builder.tables import LearnedArrays
 from builder.weights import LearnedWeights
+from index.eligibility import normal_value
 from index.layout import secret_check
 from index.manifest import Manifest
 from index.model import ANY_PLACEMENT, Model, TierModel
@@ -139,10 +142,28 @@ def assemble(
     )
 
 
-def golden_requests(cases: Sequence[Case]) -> list[tuple[bytes | None, Request]]:
-    """Evenly spread questions, of customers and strangers; none names a customer id."""
-    step = max(1, len(cases) // GOLDEN)
-    return [(case.key, case.request) for case in cases[::step][:GOLDEN]]
+def golden_requests(
+    cases: Sequence[Case], contexts: ContextTable
+) -> list[tuple[bytes | None, Request]]:
+    """Evenly spread questions of both kinds, of customers and strangers.
+
+    They stand in the manifest for everyone to read, so none names a customer id, and of contexts
+    they keep what the tables name too: a value that only few orders had could be anything.
+    """
+    known = {(feature, normal_value(value)) for feature, value in contexts.names}
+    asked = sorted(cases, key=lambda case: case.question)
+    n_golden = min(GOLDEN, len(asked))
+    chosen = [asked[place * len(asked) // n_golden] for place in range(n_golden)]
+    return [(case.key, _without_unknown(case.request, known)) for case in chosen]
+
+
+def _without_unknown(request: Request, known: Collection[tuple[str, str]]) -> Request:
+    context = {
+        feature: value
+        for feature, value in request.context.items()
+        if value is not None and (feature, normal_value(value)) in known
+    }
+    return msgspec.structs.replace(request, context=context)
 
 
 def _prior_tops(

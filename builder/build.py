@@ -336,7 +336,7 @@ def _writing(
                 ),
                 secret=night.secret,
                 binding=binding,
-                golden=golden_requests(lessons.cases),
+                golden=golden_requests(lessons.cases, learned.contexts),
             )
         yield _Ready(writer=writer, manifest=manifest)
 

@@ -83,6 +83,8 @@ def order_lines(seed: int = 1) -> list[dict[str, str]]:
             "currency": "EUR",
             "device": ("mobile", "desktop")[number % 2],
             "ctx_weather": weather,
+            # What no context should be, and some shop will send: a name, different every time.
+            "ctx_note": f"order {number} for {customer}" if customer and number % 3 == 0 else "",
         }
         for number, (at, customer, visitor, items, weather) in enumerate(orders)
         for place, item in enumerate(_with_weather(draw, items, weather))
