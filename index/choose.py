@@ -26,9 +26,6 @@ from index.request import MAX_K, ChosenOffer, Request
 from index.score import CandidateRows
 
 _SPARE: Final = 8
-_TIMES: Final = 3
-"""An offer that several signals name stands among the candidates as often."""
-
 _LAST_RESORT: Final = 2000
 _MAX_LOGIT: Final = 60.0
 _FURTHER: Final = 4
@@ -68,7 +65,7 @@ class Chooser:
         """The best `k` offers that may be shown.
 
         Args:
-            rows: candidate rows.
+            rows: candidate rows, each once.
             scores: their scores.
             banned: offers that must not be shown, candidates or not.
             decision_id: what exploration draws from.
@@ -82,18 +79,16 @@ class Chooser:
         names, reserve = self._names, self._reserve()
         slope, intercept = -self._tier.slope, -self._tier.intercept
         shown: list[ChosenOffer] = []
-        passed = banned.copy()
         for row, score in chain(
-            _best_first(rows, scores, utility, _TIMES * needed + _SPARE + len(banned)),
-            self._last_resort(rows, passed, shown),
+            _best_first(rows, scores, utility, needed + _SPARE + len(banned)),
+            self._last_resort(rows, banned, shown),
         ):
-            if row in passed:
+            if row in banned:
                 continue
             # Most offers shown are shown all the time; a dict answers sooner than a method.
             offer = known.get(row) or offer_of(row)
             if offer is None:
                 continue
-            passed.add(row)
             if (names or offer.flags != OFFER_AVAILABLE) and not self.may_show(offer):
                 continue
             probability = 1.0 / (1.0 + exp(min(slope * score + intercept, _MAX_LOGIT)))

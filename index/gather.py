@@ -9,7 +9,7 @@ import numpy as np
 
 from index.arrays import Vector
 from index.context import ContextLookup
-from index.generation import Generation, Reader, SummedRow
+from index.generation import Generation, MadeRow, Reader
 from index.layout import NO_ROW, THIN_BELOW_ORDERS
 from index.records import CustomerView, ItemView
 from index.request import CartLine, Request, Tier
@@ -46,7 +46,7 @@ class Gathered:
     cart_context_rows: dict[int, int]
     n_cart: int
     n_viewed: int
-    similar: SummedRow | None
+    similar: MadeRow | None
     strangers: list[Vector]
     banned: set[int]
 
@@ -157,7 +157,7 @@ def _gather_viewed(
             found.strangers.append(item.vector)
 
 
-def _search(generation: Generation, strangers: list[Vector]) -> SummedRow | None:
+def _search(generation: Generation, strangers: list[Vector]) -> MadeRow | None:
     if generation.vectors is None:
         return None
     query: Vector = np.array(strangers, dtype=np.float32).sum(axis=0)
@@ -167,4 +167,4 @@ def _search(generation: Generation, strangers: list[Vector]) -> SummedRow | None
     rows, values = generation.vectors.nearest(
         query / np.float32(norm), generation.model.similar_top
     )
-    return SummedRow(rows.tobytes(), values.tobytes(), len(rows))
+    return MadeRow(rows.tobytes(), values.tobytes(), len(rows))

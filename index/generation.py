@@ -31,7 +31,6 @@ from index.vectors import OfferVectors
 
 _SAFE_OFFERS: Final = 128
 _KEPT_RECORDS: Final = 4096
-_KEPT_SUMS: Final = 1024
 
 DAMAGE: Final = (TableError, Corrupt, LookupError, TypeError, ValueError, struct.error)
 """What reading a damaged page, record or packed rule raises."""
@@ -172,12 +171,12 @@ class Generation:
             reader.close()
 
 
-class SummedRow(NamedTuple):
-    """Several rows weighted and summed into one; the same buffers as a record's row has.
+class MadeRow(NamedTuple):
+    """A row that comes from no record, in the same buffers as a record's.
 
     Attributes:
         rows_bytes: offers, uint32.
-        values_bytes: their summed values, float32.
+        values_bytes: their values, float32.
         n: how many.
     """
 
@@ -201,9 +200,10 @@ class Reader:
         "_n_shards",
         "_offers",
         "_prior",
+        "_tops",
         "_transactions",
         "kept_offers",
-        "merged",
+        "slots",
         "sums",
     )
 
@@ -216,9 +216,17 @@ class Reader:
         self._transactions = (*self._customers, self._contexts, self._items, self._offers)
         self._kept_contexts: Kept[int, ContextView | None] = Kept(_KEPT_RECORDS)
         self.kept_offers: Kept[int, OfferRecord] = Kept(_KEPT_RECORDS)
-        self.merged: Kept[tuple[object, ...], SummedRow] = Kept(_KEPT_SUMS)
+        self._tops = {
+            name: MadeRow(rows.astype("<u4").tobytes(), bytes(4 * len(rows)), len(rows))
+            for name, rows in generation.model.prior_top.items()
+        }
         self._prior = generation.model.prior
         self.sums = self._prior.copy()
+        self.slots = np.zeros(len(self._prior), dtype=np.intp)
+
+    def top(self, placement: str) -> MadeRow:
+        """Candidates that are always considered at a placement, with nothing to add."""
+        return self._tops.get(placement) or self._tops[ANY_PLACEMENT]
 
     def customer(self, key: bytes) -> CustomerView | None:
         data = self._customers[shard_of(key, self._n_shards)].get(key)
@@ -249,7 +257,7 @@ class Reader:
     def renew(self) -> None:
         """New transactions, after a table could not be read."""
         self.sums = self._prior.copy()
-        for kept in (self._kept_contexts, self.kept_offers, self.merged):
+        for kept in (self._kept_contexts, self.kept_offers):
             kept.clear()
         for transaction in self._transactions:
             transaction.renew()
