@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from itertools import chain
@@ -13,8 +13,10 @@ import numpy as np
 
 from index.arrays import Scores
 from index.eligibility import is_eligible, normal_value
+from index.gather import Gathered
 from index.generation import Generation, Reader
 from index.model import ANY_PLACEMENT, TierModel
+from index.rank import best_first
 from index.records import (
     OFFER_AVAILABLE,
     OFFER_HAS_PLACEMENTS,
@@ -23,12 +25,11 @@ from index.records import (
     OfferRecord,
 )
 from index.request import MAX_K, ChosenOffer, Request
-from index.score import CandidateRows
+from index.score import CandidateRows, Candidates
 
 _SPARE: Final = 8
 _LAST_RESORT: Final = 2000
 _MAX_LOGIT: Final = 60.0
-_FURTHER: Final = 4
 EXPLORED_PLACES: Final = 10
 """How many next-best offers share the exploring last place."""
 
@@ -60,28 +61,28 @@ class Chooser:
         self._facts: Mapping[str, str] | None = None
 
     def choose(
-        self, rows: CandidateRows, scores: Scores, banned: set[int], decision_id: bytes
+        self, candidates: Candidates, found: Gathered, decision_id: bytes
     ) -> list[ChosenOffer]:
         """The best `k` offers that may be shown.
 
         Args:
-            rows: candidate rows, each once.
-            scores: their scores.
-            banned: offers that must not be shown, candidates or not.
+            candidates: scored offers; those bought score -inf already where repeats are out.
+            found: what the request named, for what must not be shown.
             decision_id: what exploration draws from.
         """
         model = self._generation.model
+        banned = found.banned
         wanted = min(max(self._request.k, 1), MAX_K)
         exploring = model.exploration > 0.0
         needed = wanted + EXPLORED_PLACES - 1 if exploring else wanted
-        utility = scores if model.values is None else self._worth(rows, scores)
+        utility = candidates.scores if model.values is None else self._worth(candidates)
         offer_of, known = self._reader.offer, self._reader.kept_offers
         names, reserve = self._names, self._reserve()
         slope, intercept = -self._tier.slope, -self._tier.intercept
         shown: list[ChosenOffer] = []
         for row, score in chain(
-            _best_first(rows, scores, utility, needed + _SPARE + len(banned)),
-            self._last_resort(rows, banned, shown),
+            best_first(candidates, utility, needed + _SPARE + len(banned)),
+            self._last_resort(candidates, found.bought, shown),
         ):
             if row in banned:
                 continue
@@ -91,7 +92,8 @@ class Chooser:
                 continue
             if (names or offer.flags != OFFER_AVAILABLE) and not self.may_show(offer):
                 continue
-            probability = 1.0 / (1.0 + exp(min(slope * score + intercept, _MAX_LOGIT)))
+            logit = slope * score + intercept
+            probability = 1.0 / (1.0 + exp(min(_MAX_LOGIT, logit)))
             if reserve is not None and not self._worth_of(offer, probability) >= reserve:
                 break
             rank = len(shown) + 1
@@ -102,23 +104,23 @@ class Chooser:
                 break
         return self._explore(shown, wanted, decision_id) if exploring else shown
 
-    def _worth(self, rows: CandidateRows, scores: Scores) -> Scores:
-        values = self._generation.model.values
+    def _worth(self, candidates: Candidates) -> Scores:
+        values, scores = self._generation.model.values, candidates.scores
         assert values is not None
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             odds = np.exp(-(self._tier.slope * scores + self._tier.intercept))
-        worth: Scores = (values.take(rows) / (1.0 + odds)).astype(np.float32)
-        return worth
+        worth = (values.take(candidates.rows) / (1.0 + odds)).astype(np.float32)
+        return np.where(scores == -np.inf, scores, worth)
 
     def _last_resort(
-        self, rows: CandidateRows, banned: set[int], shown: list[ChosenOffer]
+        self, candidates: Candidates, bought: CandidateRows | None, shown: list[ChosenOffer]
     ) -> Iterator[tuple[int, float]]:
         """Further offers by prior, when too few candidates may be shown.
 
         A short list is settled for after some thousand; an empty one only after all.
         """
         prior, order = self._generation.model.prior, self._generation.prior_order
-        tried = {*rows.tolist(), *banned}
+        tried = {*candidates.rows.tolist(), *(() if bought is None else bought.tolist())}
         step = len(tried) + _LAST_RESORT
         for start in range(0, len(order), step):
             if start and shown:
@@ -197,27 +199,3 @@ class Chooser:
             offer.fragment,
         )
         return [*shown[: wanted - 1], last]
-
-
-def _best_first(
-    rows: CandidateRows, scores: Scores, utility: Scores, first: int
-) -> Iterator[tuple[int, float]]:
-    """Candidates by falling utility, ties by row: the first cheaply, the rest when asked."""
-    n = len(rows)
-    done = None
-    while first < n:
-        bound = np.partition(utility, n - first)[n - first]
-        is_next = utility >= bound
-        if done is not None:
-            is_next &= utility < done
-        yield from _sorted(rows, scores, utility, is_next.nonzero()[0])
-        first, done = first * _FURTHER, bound
-    rest = np.arange(n) if done is None else (utility < done).nonzero()[0]
-    yield from _sorted(rows, scores, utility, rest)
-
-
-def _sorted(
-    rows: CandidateRows, scores: Scores, utility: Scores, places: CandidateRows
-) -> Iterable[tuple[int, float]]:
-    order = places.take(np.lexsort((rows.take(places), -utility.take(places))))
-    return zip(rows.take(order).tolist(), scores.take(order).tolist(), strict=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from hashlib import blake2b
 
 from index.choose import Chooser
-from index.explain import banned_offers, with_reasons
+from index.explain import with_reasons
 from index.gather import gather
 from index.generation import DAMAGE, Generation, Reader
 from index.request import MAX_K, ChosenOffer, Decision, Request
@@ -57,11 +57,10 @@ def _decide(
 ) -> Decision:
     model = generation.model
     found = gather(generation, reader, request, key)
-    rows, scores = add_up(model, generation.lookup, reader, found, request.placement)
-    banned = banned_offers(found, request, model)
+    candidates = add_up(model, generation.lookup, reader, found, request.placement)
     decision_id = _decision_id(generation, request, key)
     chooser = Chooser(generation, reader, request, model.tiers[found.tier_name])
-    chosen = chooser.choose(rows, scores, banned, decision_id)
+    chosen = chooser.choose(candidates, found, decision_id)
     if request.explain:
         chosen = with_reasons(generation, reader, found, chosen)
     return Decision(

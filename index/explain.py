@@ -13,7 +13,7 @@ from index.context import ContextLookup
 from index.gather import Gathered, gather
 from index.generation import Generation, Reader
 from index.model import ANY_PLACEMENT, WITH_CART, Model
-from index.records import ItemView
+from index.records import PAIR, ItemView
 from index.request import ChosenOffer, Reason, Request
 
 
@@ -55,8 +55,8 @@ def signal_rows(
         source = "personal"
         parts.append(SignalRow(source, source, 1.0, one.rows, one.values, one.counts, one.n_orders))
     if found.similar is not None:
-        rows = np.frombuffer(found.similar.rows_bytes, np.uint32)
-        values = np.frombuffer(found.similar.values_bytes, np.float32)
+        pairs = np.frombuffer(found.similar.pairs, PAIR)
+        rows, values = pairs["row"], pairs["value"]
         nothing = np.zeros(len(rows), np.uint32)
         parts.append(SignalRow("similar", "similar", 1.0, rows, values, nothing, 0))
     return parts
@@ -130,7 +130,10 @@ def signal_matrix(
             if part.signal in signals:
                 column = 1 + signals.index(part.signal)
                 values[np.searchsorted(rows, part.rows), column] += part.values * part.damping
-        keep = ~np.isin(rows, list(banned_offers(found, request, model)))
+        hidden = np.array([*found.banned], dtype=np.intp)
+        if found.bought is not None:
+            hidden = np.concatenate((hidden, found.bought))
+        keep = ~np.isin(rows, hidden)
         return SignalMatrix(_learning_name(found), rows[keep], ("prior", *signals), values[keep])
     finally:
         generation.leave(reader)
@@ -138,20 +141,6 @@ def signal_matrix(
 
 def _learning_name(found: Gathered) -> str:
     return WITH_CART.get(found.tier, found.tier) if found.n_cart or found.n_viewed else found.tier
-
-
-def banned_offers(found: Gathered, request: Request, model: Model) -> set[int]:
-    """Offers not to be shown: in the cart, excluded, refused, or bought where repeats are out."""
-    if found.customer is not None and repeat_policy(request, model) == "exclude":
-        return found.banned.union(found.customer.history.tolist())
-    return found.banned
-
-
-def repeat_policy(request: Request, model: Model) -> str:
-    """The request's own wish, or the brand's choice for the placement."""
-    if request.repeat is not None:
-        return request.repeat
-    return model.repeat.get(request.placement, model.repeat.get(ANY_PLACEMENT, "allow"))
 
 
 def with_reasons(

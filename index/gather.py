@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
+from numpy.typing import NDArray
 
 from index.arrays import Vector
 from index.context import ContextLookup
 from index.generation import Generation, MadeRow, Reader
 from index.layout import NO_ROW, THIN_BELOW_ORDERS
-from index.records import CustomerView, ItemView
+from index.model import ANY_PLACEMENT, Model
+from index.records import CustomerView, ItemView, packed_pairs
 from index.request import CartLine, Request, Tier
 
 MAX_CART_ROWS = 32
@@ -35,6 +37,7 @@ class Gathered:
         similar: offers and similarities from the vector search; None when it was not needed.
         strangers: vectors of items and categories that no table row speaks for.
         banned: offers that are, or contain, items of the cart, the exclusions or the refusals.
+        bought: offers the customer took before, where repeats are out; None where they are welcome.
     """
 
     tier: Tier
@@ -49,6 +52,7 @@ class Gathered:
     similar: MadeRow | None
     strangers: list[Vector]
     banned: set[int]
+    bought: NDArray[np.intp] | None
 
 
 def gather(
@@ -84,6 +88,7 @@ def gather(
         similar=None,
         strangers=[],
         banned=set(),
+        bought=None,
     )
     if request.cart:
         _gather_cart(reader, lookup, request.cart, found, withhold_affinity=withhold_affinity)
@@ -96,11 +101,20 @@ def gather(
         found.similar = _search(generation, found.strangers)
     if customer is not None:
         found.tier = "thin" if customer.n_orders < THIN_BELOW_ORDERS else "individual"
+        if _repeat_policy(request, generation.model) == "exclude":
+            found.bought = customer.history.astype(np.intp)
     elif found.context_rows or found.n_cart or found.n_viewed:
         found.tier = "context"
     has_cart = found.n_cart > 0 or found.n_viewed > 0
     found.tier_name = generation.model.tier_name(found.tier, has_cart=has_cart)
     return found
+
+
+def _repeat_policy(request: Request, model: Model) -> str:
+    """The request's own wish, or the brand's choice for the placement."""
+    if request.repeat is not None:
+        return request.repeat
+    return model.repeat.get(request.placement, model.repeat.get(ANY_PLACEMENT, "allow"))
 
 
 def _gather_cart(
@@ -167,4 +181,4 @@ def _search(generation: Generation, strangers: list[Vector]) -> MadeRow | None:
     rows, values = generation.vectors.nearest(
         query / np.float32(norm), generation.model.similar_top
     )
-    return MadeRow(rows.tobytes(), values.tobytes(), len(rows))
+    return MadeRow(packed_pairs(rows, values), len(rows))

@@ -24,6 +24,7 @@ from index.records import (
     CustomerView,
     ItemView,
     OfferRecord,
+    packed_pairs,
     unpack_offer,
 )
 from index.tables import Table, TableError
@@ -172,16 +173,14 @@ class Generation:
 
 
 class MadeRow(NamedTuple):
-    """A row that comes from no record, in the same buffers as a record's.
+    """A row that comes from no record, packed as a record's.
 
     Attributes:
-        rows_bytes: offers, uint32.
-        values_bytes: their values, float32.
+        pairs: offers with their values, as `records.PAIR`.
         n: how many.
     """
 
-    rows_bytes: bytes
-    values_bytes: bytes
+    pairs: bytes
     n: int
 
 
@@ -203,7 +202,6 @@ class Reader:
         "_tops",
         "_transactions",
         "kept_offers",
-        "slots",
         "sums",
     )
 
@@ -217,12 +215,11 @@ class Reader:
         self._kept_contexts: Kept[int, ContextView | None] = Kept(_KEPT_RECORDS)
         self.kept_offers: Kept[int, OfferRecord] = Kept(_KEPT_RECORDS)
         self._tops = {
-            name: MadeRow(rows.astype("<u4").tobytes(), bytes(4 * len(rows)), len(rows))
+            name: MadeRow(packed_pairs(rows, np.zeros(len(rows), np.float32)), len(rows))
             for name, rows in generation.model.prior_top.items()
         }
         self._prior = generation.model.prior
         self.sums = self._prior.copy()
-        self.slots = np.zeros(len(self._prior), dtype=np.intp)
 
     def top(self, placement: str) -> MadeRow:
         """Candidates that are always considered at a placement, with nothing to add."""

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from index.arrays import Counts, Rows, Scores, Vector
 from index.errors import WriteFailed
 
 _WORD = np.dtype("<u4")
 _FLOAT = np.dtype("<f4")
+PAIR = np.dtype([("row", "<u4"), ("value", "<f4")])
+"""An offer and its value, 8 bytes: what sparse rows are made of."""
+
 _MAX_COUNT = 0xFFFFFFFF
 _MAX_PARTS = 0xFFFF
 
 _CUSTOMER = struct.Struct("<IHHII")
 _ITEM = struct.Struct("<IIIIHHHH")
+_ONE_OFFER = struct.Struct("<I")
 _CONTEXT = struct.Struct("<IIHHI")
 _OFFER = struct.Struct("<IIQqqdIIHHI")
 
@@ -37,36 +42,33 @@ OFFER_HAS_PLACEMENTS = 8
 
 
 class _RowView:
-    """A sparse row inside a record: offers, values and counts, 32 bits each, one after another.
+    """A sparse row inside a record: offers with their values, then counts.
 
     Everything is a view of the record's buffer and lives as long as the table it came from.
 
     Attributes:
         n: offers in the row.
-        rows_bytes: the offers, as little-endian uint32.
-        values_bytes: their values, as little-endian float32. Sums join these bytes, so that no
-            array is made per row.
+        pairs: the offers with their values, as `PAIR`. Sums join these bytes, so that no array is
+            made per row.
     """
 
-    __slots__ = ("_data", "_start", "n", "rows_bytes", "values_bytes")
+    __slots__ = ("_data", "_start", "n", "pairs")
 
     def _place(self, data: bytes | memoryview, start: int, n: int) -> None:
         self._data = data
         self._start = start
         self.n = n
-        middle = start + 4 * n
-        self.rows_bytes = data[start:middle]
-        self.values_bytes = data[middle : middle + 4 * n]
+        self.pairs = data[start : start + 8 * n]
 
     @property
     def rows(self) -> Rows:
         """Offer rows, shape (n,)."""
-        return np.frombuffer(self._data, _WORD, self.n, self._start)
+        return np.frombuffer(self.pairs, PAIR)["row"]
 
     @property
     def values(self) -> Scores:
         """Log-lifts, shape (n,)."""
-        return np.frombuffer(self._data, _FLOAT, self.n, self._start + 4 * self.n)
+        return np.frombuffer(self.pairs, PAIR)["value"]
 
     @property
     def counts(self) -> Counts:
@@ -106,8 +108,7 @@ def pack_customer(record: CustomerRecord) -> bytes:
     return b"".join(
         (
             _CUSTOMER.pack(record.n_orders, n, n_history, record.last_day, 0),
-            record.rows.astype(_WORD).tobytes(),
-            record.values.astype(_FLOAT).tobytes(),
+            packed_pairs(record.rows, record.values),
             _packed_counts(record.counts),
             record.history.astype(_WORD).tobytes(),
         )
@@ -181,8 +182,7 @@ def pack_item(record: ItemRecord) -> bytes:
                 0,
             ),
             np.array(record.own_offers, dtype=_WORD).tobytes(),
-            record.rows.astype(_WORD).tobytes(),
-            record.values.astype(_FLOAT).tobytes(),
+            packed_pairs(record.rows, record.values),
             _packed_counts(record.counts),
             record.vector.astype(_FLOAT).tobytes(),
         )
@@ -212,7 +212,8 @@ class ItemView(_RowView):
             self._dim,
             _,
         ) = _ITEM.unpack_from(data)
-        self.own_offers = struct.unpack_from(f"<{n_own}I", data, _ITEM.size)
+        own = _ONE_OFFER if n_own == 1 else struct.Struct(f"<{n_own}I")
+        self.own_offers = own.unpack_from(data, _ITEM.size)
         self._place(data, _ITEM.size + 4 * n_own, n)
 
     @property
@@ -258,8 +259,7 @@ def pack_context(record: ContextRecord) -> bytes:
     return b"".join(
         (
             _CONTEXT.pack(record.context_row, record.n_orders, n, dim, 0),
-            record.rows.astype(_WORD).tobytes(),
-            record.values.astype(_FLOAT).tobytes(),
+            packed_pairs(record.rows, record.values),
             _packed_counts(record.counts),
             record.vector.astype(_FLOAT).tobytes(),
         )
@@ -371,6 +371,14 @@ def unpack_offer(data: bytes | memoryview) -> OfferRecord:
         bytes(data[rules:fragment]),
         bytes(data[fragment : fragment + fragment_len]),
     )
+
+
+def packed_pairs(rows: NDArray[np.integer[Any]], values: Scores) -> bytes:
+    """Bytes of a sparse row: offers and values taken in turn, each shape (n,)."""
+    pairs = np.empty(len(rows), PAIR)
+    pairs["row"] = rows
+    pairs["value"] = values
+    return pairs.tobytes()
 
 
 def _packed_counts(counts: Counts) -> bytes:

@@ -87,9 +87,7 @@ class MiniReader:
 
     @staticmethod
     def _row(data: bytes, start: int, n: int) -> dict[int, float]:
-        rows = struct.unpack_from(f"<{n}I", data, start)
-        values = struct.unpack_from(f"<{n}f", data, start + 4 * n)
-        return dict(zip(rows, values, strict=True))
+        return dict(struct.iter_unpack("<If", data[start : start + 8 * n]))
 
     def customer(self, secret: bytes, name: str) -> tuple[int, dict[int, float], set[int]] | None:
         data = self.customers.get(

@@ -29,6 +29,7 @@ from index.records import (
     pack_customer,
     pack_item,
     pack_offer,
+    packed_pairs,
     unpack_offer,
 )
 
@@ -112,8 +113,7 @@ def assert_same(found: object, expected: NamedTuple) -> None:
 def assert_row_bytes(found: CustomerView | ItemView | ContextView) -> None:
     """What sums read is what the arrays say."""
     assert found.n == len(found.rows) == len(found.values) == len(found.counts)
-    assert bytes(found.rows_bytes) == found.rows.tobytes()
-    assert bytes(found.values_bytes) == found.values.tobytes()
+    assert bytes(found.pairs) == packed_pairs(found.rows, found.values)
 
 
 @given(customers())
