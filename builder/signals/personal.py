@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from builder.duck import connect
 from builder.signals.candidates import Candidates
@@ -161,9 +162,10 @@ def fit_personal(
     )
     if not len(lessons.starts):
         return PersonalModel(settings=settings)
-    scale = np.maximum(lessons.features.std(axis=0, dtype=np.float64), _LEAST_SCALE)
+    scale: Floats = np.maximum(lessons.features.std(axis=0, dtype=np.float64), _LEAST_SCALE)
+    scaled: NDArray[np.float32] = np.divide(lessons.features, scale, dtype=np.float32)
     weights, loss = fit_logit(
-        lessons.features / scale.astype(np.float32),
+        scaled,
         lessons.taken,
         lessons.starts,
         start=np.array(PersonalModel().weights) * scale,
