@@ -10,9 +10,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python)
 
 # What is installed is known by content, not by time: another lock or a moved checkout means a new
-# environment, another pyproject.toml only a new entry for ourselves.
+# environment; another pyproject.toml or other compiled code only a new entry for ourselves.
 LOCKED := .venv/locked-$(shell { pwd -P; grep -e == -e --hash requirements.lock; } | cksum | cut -d ' ' -f 1)
-READY := .venv/ready-$(shell cat pyproject.toml | cksum | cut -d ' ' -f 1)
+READY := .venv/ready-$(shell cat pyproject.toml hatch_build.py index/_kernel.pyx | cksum | cut -d ' ' -f 1)
 
 help: ## list these words
 	@awk -F ' *## *' '/^[a-z]+:.*## / {sub(/:.*/, "", $$1); printf "make %-6s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,7 +35,7 @@ fix: $(READY) ## let ruff mend what it can
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-lock: $(READY) ## write requirements.lock anew from pyproject.toml (ARGS=--upgrade takes newer releases)
+lock: $(LOCKED) ## write requirements.lock anew from pyproject.toml (ARGS=--upgrade takes newer releases)
 	@$(PIP) install uv
 	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --all-extras \
 		--group dev --generate-hashes --custom-compile-command 'make lock' \
@@ -54,7 +54,11 @@ clean: ## remove the environment, the caches and what was packed; never data or 
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): $(LOCKED)
+	@rm -f index/_kernel.*.so
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@ls index/_kernel.*.so >/dev/null 2>&1 || { \
+		echo 'note: no C compiler or no Python headers here: decisions are summed by NumPy instead,' >&2; \
+		echo 'at about twice their time; on Debian and Ubuntu: apt-get install gcc python3-dev' >&2; }
 	@rm -f .venv/ready-*
 	@touch $@
 

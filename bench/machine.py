@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from index.adder import IS_COMPILED
+
 _LIBRARIES = ("numpy", "lmdb", "faiss-cpu", "msgspec", "orjson", "starlette", "uvicorn", "granian")
 
 
@@ -30,6 +32,7 @@ def machine_facts(command: str) -> dict[str, Any]:
         "kernel": platform.release(),
         "python": sys.version.split()[0],
         "libraries": {name: version(name) for name in _LIBRARIES},
+        "sums": "compiled" if IS_COMPILED else "numpy",
         "load_at_start": round(os.getloadavg()[0], 2),
     }
 

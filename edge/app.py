@@ -20,6 +20,7 @@ from edge.problems import Check
 from edge.settings import Settings, settings_from
 from edge.state import State, opened
 from edge.storefront import storefront_routes
+from index.adder import IS_COMPILED
 
 
 def create_app(
@@ -81,6 +82,7 @@ def _checks(state: State, *, draining: bool) -> list[Check]:
             detail=f"{snapshot.snapshot_id} is open" if snapshot else "no snapshot is open",
         ),
         Check(name="staying", ok=not draining, detail="draining" if draining else "not draining"),
+        Check(name="sums", ok=True, detail="compiled" if IS_COMPILED else "by NumPy, slower"),
     ]
 
 

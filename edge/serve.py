@@ -27,6 +27,7 @@ from edge.listeners import bound, listener_at, url_of
 from edge.logs import configure_logs
 from edge.settings import Settings
 from edge.worker import Refused, Server, SnapshotFacts, server_config, shared_cells, work
+from index.adder import IS_COMPILED
 
 _QUICK_S: Final = 5.0
 _QUICK_DEATHS: Final = 5
@@ -178,6 +179,11 @@ class Supervisor:
             brand=facts.brand,
             workers=len(self._slots),
         )
+        if not IS_COMPILED:
+            _log.warning(
+                "sums are not compiled, decisions take about twice as long",
+                hint="install a wheel for this machine, or gcc and Python's headers, and reinstall",
+            )
 
     def _on_death(self, slot: _Slot) -> None:
         process = slot.process

@@ -16,5 +16,8 @@ Scores: TypeAlias = NDArray[np.float32]
 Counts: TypeAlias = NDArray[np.uint32]
 """How many orders stand behind a value."""
 
+RowBytes: TypeAlias = bytes | memoryview
+"""A sparse row or a list of offers as it lies in a record, copied or seen in place."""
+
 Vector: TypeAlias = NDArray[np.float32]
 Vectors: TypeAlias = NDArray[np.float32]

@@ -11,9 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from index.arrays import Scores
+from index.adder import Terms
 from index.eligibility import is_eligible, normal_value
-from index.gather import Gathered
 from index.generation import Generation, Reader
 from index.model import ANY_PLACEMENT, TierModel
 from index.rank import best_first
@@ -22,10 +21,10 @@ from index.records import (
     OFFER_HAS_PLACEMENTS,
     OFFER_HAS_RULES,
     OFFER_HAS_WINDOW,
+    PAIR,
     OfferRecord,
 )
 from index.request import MAX_K, ChosenOffer, Request
-from index.score import CandidateRows, Candidates
 
 _SPARE: Final = 8
 _LAST_RESORT: Final = 2000
@@ -60,29 +59,28 @@ class Chooser:
         self._at_us: int | None = None
         self._facts: Mapping[str, str] | None = None
 
-    def choose(
-        self, candidates: Candidates, found: Gathered, decision_id: bytes
-    ) -> list[ChosenOffer]:
+    def choose(self, terms: Terms, banned: set[int], decision_id: bytes) -> list[ChosenOffer]:
         """The best `k` offers that may be shown.
 
         Args:
-            candidates: scored offers; those bought score -inf already where repeats are out.
-            found: what the request named, for what must not be shown.
+            terms: what makes the scores.
+            banned: a few offers that must not be shown, besides those bought.
             decision_id: what exploration draws from.
         """
         model = self._generation.model
-        banned = found.banned
         wanted = min(max(self._request.k, 1), MAX_K)
         exploring = model.exploration > 0.0
         needed = wanted + EXPLORED_PLACES - 1 if exploring else wanted
-        utility = candidates.scores if model.values is None else self._worth(candidates)
+        first = needed + _SPARE + len(banned)
         offer_of, known = self._reader.offer, self._reader.kept_offers
         names, reserve = self._names, self._reserve()
         slope, intercept = -self._tier.slope, -self._tier.intercept
         shown: list[ChosenOffer] = []
         for row, score in chain(
-            best_first(candidates, utility, needed + _SPARE + len(banned)),
-            self._last_resort(candidates, found.bought, shown),
+            self._by_worth(terms, first)
+            if model.values is not None
+            else self._reader.adder.best(terms, first),
+            self._last_resort(terms, shown),
         ):
             if row in banned:
                 continue
@@ -104,23 +102,25 @@ class Chooser:
                 break
         return self._explore(shown, wanted, decision_id) if exploring else shown
 
-    def _worth(self, candidates: Candidates) -> Scores:
+    def _by_worth(self, terms: Terms, first: int) -> Iterator[tuple[int, float]]:
+        """Offers by what showing them is worth, if they are taken as often as their score says."""
+        candidates = self._reader.adder.candidates(terms)
         values, scores = self._generation.model.values, candidates.scores
         assert values is not None
         with np.errstate(over="ignore", invalid="ignore"):
             odds = np.exp(-(self._tier.slope * scores + self._tier.intercept))
         worth = (values.take(candidates.rows) / (1.0 + odds)).astype(np.float32)
-        return np.where(scores == -np.inf, scores, worth)
+        return best_first(candidates, np.where(scores == -np.inf, scores, worth), first)
 
-    def _last_resort(
-        self, candidates: Candidates, bought: CandidateRows | None, shown: list[ChosenOffer]
-    ) -> Iterator[tuple[int, float]]:
+    def _last_resort(self, terms: Terms, shown: list[ChosenOffer]) -> Iterator[tuple[int, float]]:
         """Further offers by prior, when too few candidates may be shown.
 
         A short list is settled for after some thousand; an empty one only after all.
         """
         prior, order = self._generation.model.prior, self._generation.prior_order
-        tried = {*candidates.rows.tolist(), *(() if bought is None else bought.tolist())}
+        tried = set(np.frombuffer(b"".join(terms.pairs), PAIR)["row"].tolist())
+        if terms.bought is not None:
+            tried.update(np.frombuffer(terms.bought, np.uint32).tolist())
         step = len(tried) + _LAST_RESORT
         for start in range(0, len(order), step):
             if start and shown:

@@ -15,7 +15,7 @@ from index.explain import with_reasons
 from index.gather import gather
 from index.generation import DAMAGE, Generation, Reader
 from index.request import MAX_K, ChosenOffer, Decision, Request
-from index.score import add_up
+from index.score import terms_of
 
 
 def decide(generation: Generation, request: Request) -> Decision:
@@ -57,10 +57,10 @@ def _decide(
 ) -> Decision:
     model = generation.model
     found = gather(generation, reader, request, key)
-    candidates = add_up(model, generation.lookup, reader, found, request.placement)
+    terms = terms_of(model, generation.lookup, reader, found, request.placement)
     decision_id = _decision_id(generation, request, key)
     chooser = Chooser(generation, reader, request, model.tiers[found.tier_name])
-    chosen = chooser.choose(candidates, found, decision_id)
+    chosen = chooser.choose(terms, found.banned, decision_id)
     if request.explain:
         chosen = with_reasons(generation, reader, found, chosen)
     return Decision(

@@ -55,7 +55,7 @@ def signal_rows(
         source = "personal"
         parts.append(SignalRow(source, source, 1.0, one.rows, one.values, one.counts, one.n_orders))
     if found.similar is not None:
-        pairs = np.frombuffer(found.similar.pairs, PAIR)
+        pairs = np.frombuffer(found.similar, PAIR)
         rows, values = pairs["row"], pairs["value"]
         nothing = np.zeros(len(rows), np.uint32)
         parts.append(SignalRow("similar", "similar", 1.0, rows, values, nothing, 0))
@@ -130,10 +130,9 @@ def signal_matrix(
             if part.signal in signals:
                 column = 1 + signals.index(part.signal)
                 values[np.searchsorted(rows, part.rows), column] += part.values * part.damping
-        hidden = np.array([*found.banned], dtype=np.intp)
+        keep = ~np.isin(rows, [*found.banned])
         if found.bought is not None:
-            hidden = np.concatenate((hidden, found.bought))
-        keep = ~np.isin(rows, hidden)
+            keep &= ~np.isin(rows, np.frombuffer(found.bought, np.uint32))
         return SignalMatrix(_learning_name(found), rows[keep], ("prior", *signals), values[keep])
     finally:
         generation.leave(reader)

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
-from numpy.typing import NDArray
 
-from index.arrays import Vector
+from index.arrays import RowBytes, Vector
 from index.context import ContextLookup
-from index.generation import Generation, MadeRow, Reader
+from index.generation import Generation, Reader
 from index.layout import NO_ROW, THIN_BELOW_ORDERS
 from index.model import ANY_PLACEMENT, Model
 from index.records import CustomerView, ItemView, packed_pairs
@@ -34,10 +33,12 @@ class Gathered:
         cart_context_rows: how many cart lines stand in each category and price-band row.
         n_cart: lines that say anything; the cart's damping divides by a power of it.
         n_viewed: likewise for viewed items.
-        similar: offers and similarities from the vector search; None when it was not needed.
+        similar: offers and similarities from the vector search as `records.PAIR` bytes; None when
+            it was not needed.
         strangers: vectors of items and categories that no table row speaks for.
         banned: offers that are, or contain, items of the cart, the exclusions or the refusals.
-        bought: offers the customer took before, where repeats are out; None where they are welcome.
+        bought: offers the customer took before as uint32 bytes, where repeats are out; None where
+            they are welcome.
     """
 
     tier: Tier
@@ -49,10 +50,10 @@ class Gathered:
     cart_context_rows: dict[int, int]
     n_cart: int
     n_viewed: int
-    similar: MadeRow | None
+    similar: RowBytes | None
     strangers: list[Vector]
     banned: set[int]
-    bought: NDArray[np.intp] | None
+    bought: RowBytes | None
 
 
 def gather(
@@ -102,7 +103,7 @@ def gather(
     if customer is not None:
         found.tier = "thin" if customer.n_orders < THIN_BELOW_ORDERS else "individual"
         if _repeat_policy(request, generation.model) == "exclude":
-            found.bought = customer.history.astype(np.intp)
+            found.bought = customer.history_bytes
     elif found.context_rows or found.n_cart or found.n_viewed:
         found.tier = "context"
     has_cart = found.n_cart > 0 or found.n_viewed > 0
@@ -171,7 +172,7 @@ def _gather_viewed(
             found.strangers.append(item.vector)
 
 
-def _search(generation: Generation, strangers: list[Vector]) -> MadeRow | None:
+def _search(generation: Generation, strangers: list[Vector]) -> bytes | None:
     if generation.vectors is None:
         return None
     query: Vector = np.array(strangers, dtype=np.float32).sum(axis=0)
@@ -181,4 +182,4 @@ def _search(generation: Generation, strangers: list[Vector]) -> MadeRow | None:
     rows, values = generation.vectors.nearest(
         query / np.float32(norm), generation.model.similar_top
     )
-    return MadeRow(packed_pairs(rows, values), len(rows))
+    return packed_pairs(rows, values)

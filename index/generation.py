@@ -6,12 +6,13 @@ import struct
 import threading
 from functools import cached_property
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
+from index.adder import Adder
 from index.arrays import Rows
 from index.context import ContextLookup
 from index.errors import Corrupt
@@ -172,18 +173,6 @@ class Generation:
             reader.close()
 
 
-class MadeRow(NamedTuple):
-    """A row that comes from no record, packed as a record's.
-
-    Attributes:
-        pairs: offers with their values, as `records.PAIR`.
-        n: how many.
-    """
-
-    pairs: bytes
-    n: int
-
-
 class Reader:
     """One caller's way into a generation: transactions, scratch space, and small caches.
 
@@ -201,8 +190,8 @@ class Reader:
         "_prior",
         "_tops",
         "_transactions",
+        "adder",
         "kept_offers",
-        "sums",
     )
 
     def __init__(self, generation: Generation) -> None:
@@ -215,14 +204,14 @@ class Reader:
         self._kept_contexts: Kept[int, ContextView | None] = Kept(_KEPT_RECORDS)
         self.kept_offers: Kept[int, OfferRecord] = Kept(_KEPT_RECORDS)
         self._tops = {
-            name: MadeRow(packed_pairs(rows, np.zeros(len(rows), np.float32)), len(rows))
+            name: packed_pairs(rows, np.zeros(len(rows), np.float32))
             for name, rows in generation.model.prior_top.items()
         }
         self._prior = generation.model.prior
-        self.sums = self._prior.copy()
+        self.adder = Adder(self._prior)
 
-    def top(self, placement: str) -> MadeRow:
-        """Candidates that are always considered at a placement, with nothing to add."""
+    def top(self, placement: str) -> bytes:
+        """Candidates that are always considered at a placement, with nothing to add, as pairs."""
         return self._tops.get(placement) or self._tops[ANY_PLACEMENT]
 
     def customer(self, key: bytes) -> CustomerView | None:
@@ -253,7 +242,7 @@ class Reader:
 
     def renew(self) -> None:
         """New transactions, after a table could not be read."""
-        self.sums = self._prior.copy()
+        self.adder = Adder(self._prior)
         for kept in (self._kept_contexts, self.kept_offers):
             kept.clear()
         for transaction in self._transactions:

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from index.arrays import Scores
-from index.score import Candidates
 
-_FURTHER: Final = 4
+FURTHER: Final = 4
+"""How many times as many are looked for when the first were not enough."""
+
+
+class Candidates(NamedTuple):
+    """Offers that some row of a request names, with their scores; copies.
+
+    Attributes:
+        rows: offer rows, intp, shape (n,); an offer stands once for every row that names it.
+        scores: score of the offer at the same place, the same wherever the offer stands, shape
+            (n,); -inf for those that must not be shown because they were bought.
+        n_lead: the first places, up to this, name different offers.
+        n_rows: how often an offer may stand here at most.
+    """
+
+    rows: NDArray[np.intp]
+    scores: Scores
+    n_lead: int
+    n_rows: int
 
 
 def best_first(candidates: Candidates, utility: Scores, first: int) -> Iterator[tuple[int, float]]:
@@ -37,7 +55,7 @@ def best_first(candidates: Candidates, utility: Scores, first: int) -> Iterator[
                 yield row, score
         if bound == -np.inf:
             return
-        first *= _FURTHER
+        first *= FURTHER
         # A damaged value can make the bound NaN, which nothing reaches and nothing is below.
         if len(places):
             done = bound

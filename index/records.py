@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from index.arrays import Counts, Rows, Scores, Vector
+from index.arrays import Counts, RowBytes, Rows, Scores, Vector
 from index.errors import WriteFailed
 
 _WORD = np.dtype("<u4")
@@ -129,9 +129,15 @@ class CustomerView(_RowView):
         self._place(data, _CUSTOMER.size, n)
 
     @property
+    def history_bytes(self) -> RowBytes:
+        """Offers the customer took, as little-endian uint32."""
+        start = self._start + 12 * self.n
+        return self._data[start : start + 4 * self._n_history]
+
+    @property
     def history(self) -> Rows:
         """Offers the customer took."""
-        return np.frombuffer(self._data, _WORD, self._n_history, self._start + 12 * self.n)
+        return np.frombuffer(self.history_bytes, _WORD)
 
 
 class ItemRecord(NamedTuple):

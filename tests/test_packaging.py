@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import almanac
+from index.adder import IS_COMPILED
 
 ROOT = Path(almanac.__file__).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -26,10 +29,18 @@ SHIPPED = ("bench", "builder", "edge", "index")
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel of this checkout, built without network."""
-    out_dir = tmp_path_factory.mktemp("wheel")
+    return built(tmp_path_factory.mktemp("wheel"), {})
+
+
+def built(out_dir: Path, environment: dict[str, str]) -> Path:
+    # From a copy: the compiled module is put beside its source, which tests next door have loaded.
+    source = out_dir / "source"
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "__pycache__", "results"))
+    shutil.copy(ROOT / ".gitignore", source)
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", out_dir],
-        cwd=ROOT,
+        cwd=source,
+        env=os.environ | environment,
         check=True,
         capture_output=True,
         timeout=120,
@@ -103,6 +114,21 @@ def test_wheel_holds_every_file_of_the_rooms(wheel: Path) -> None:
         "almanac.py",
         *expected,
     }
+
+
+def test_wheel_holds_the_compiled_sums_and_says_for_whom(wheel: Path) -> None:
+    compiled = [name for name in content_of(wheel) if name.endswith(".so")]
+
+    assert len(compiled) == IS_COMPILED
+    assert wheel.stem.endswith("-py3-none-any") != IS_COMPILED
+
+
+def test_without_a_compiler_the_wheel_is_for_everybody(tmp_path: Path) -> None:
+    pure = built(tmp_path, {"CC": "false"})
+
+    assert pure.stem.endswith("-py3-none-any")
+    assert not [name for name in content_of(pure) if name.endswith(".so")]
+    assert "index/adder.py" in content_of(pure)
 
 
 def test_wheel_holds_no_leavings(wheel: Path) -> None:

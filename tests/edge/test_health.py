@@ -11,8 +11,11 @@ from starlette.testclient import TestClient
 from edge.app import create_app, from_environment
 from edge.settings import PREFIX, settings_from
 from edge.state import State
+from index.adder import IS_COMPILED
 from index.generation import Generation
 from tests.toys import SECRET
+
+SUMS = "compiled" if IS_COMPILED else "by NumPy, slower"
 
 
 def test_readiness_lists_what_it_looked_at(client: TestClient, generation: Generation) -> None:
@@ -25,6 +28,7 @@ def test_readiness_lists_what_it_looked_at(client: TestClient, generation: Gener
         "checks": [
             {"name": "snapshot", "ok": True, "detail": opened},
             {"name": "staying", "ok": True, "detail": "not draining"},
+            {"name": "sums", "ok": True, "detail": SUMS},
         ],
     }
 

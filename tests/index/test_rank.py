@@ -8,8 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.rank import best_first
-from index.score import Candidates
+from index.rank import Candidates, best_first
 
 UTILITIES = st.sampled_from([-math.inf, math.nan, -2.5, 0.0, 0.25, 1.0, 3.0, 7.5])
 
