@@ -6,17 +6,18 @@ read why it was refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
 
 import structlog
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.bodies import ClientGone
-from edge.counters import Counters
+from edge.counters import Counters, blank_rows
 from edge.problems import Refusal, send_refusal
 
 EXPOSED: Final = ("ETag", "Server-Timing", "X-Request-Id", "X-Snapshot-Id")
@@ -33,12 +34,11 @@ def wrapped(
 ) -> ASGIApp:
     """Routes as an app in which every error is a problem document that pages may read."""
     router = Router(routes, redirect_slashes=False, default=_not_found)
-    app: ASGIApp = _Cors(_Refusals(router), origins)
-    return app if counters is None else _Counted(app, counters)
+    return _Front(router, _Sharing(router, origins), counters)
 
 
-class _Cors(CORSMiddleware):
-    """Starlette's rules; what every answer carries is made ready once instead of per request."""
+class _Sharing(CORSMiddleware):
+    """Starlette's rules on which page may read what; here only asked, never called as an app."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
         super().__init__(
@@ -59,22 +59,58 @@ class _Cors(CORSMiddleware):
             if not self.allow_all_origins
         }
 
+    def headers_for(self, origin: bytes) -> list[tuple[bytes, bytes]]:
+        """What every answer to a page of this origin carries; made ready once."""
+        return self._ready.get(origin, self._always)
+
+
+class _Front:
+    """The outermost loop of a request: counts it, shares it, makes what goes wrong a problem.
+
+    One layer instead of three: each would wrap every message of every answer once more.
+    """
+
+    def __init__(self, app: ASGIApp, sharing: _Sharing, counters: Counters | None) -> None:
+        self._app = app
+        self._sharing = sharing
+        self._counters = counters or Counters(blank_rows())
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            await self._app(scope, receive, send)
             return
+        status = 0
         headers = dict(scope["headers"])
-        if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
-            await super().__call__(scope, receive, send)
-            return
-        added = self._ready.get(headers.get(b"origin", b""), self._always)
+        added = self._sharing.headers_for(headers.get(b"origin", b""))
 
-        async def sharing(message: Message) -> None:
+        def answer(message: Message) -> Awaitable[None]:
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]
                 message["headers"] = [*message["headers"], *added]
-            await send(message)
+            return send(message)
 
-        await self.app(scope, receive, sharing)
+        self._counters.arrived()
+        try:
+            if b"access-control-request-method" in headers and scope["method"] == "OPTIONS":
+                status = await self._preflight(scope, receive, send)
+            else:
+                await self._app(scope, receive, answer)
+        except Refusal as refusal:
+            await send_refusal(scope, answer, refusal)
+        except ClientGone:
+            pass
+        except Exception:  # noqa: BLE001 - the outermost loop of a request
+            _log.exception("request failed", method=scope["method"], path=scope["path"])
+            broken = Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "A defect of ours; it was logged.")
+            await send_refusal(scope, answer, broken)
+        finally:
+            self._counters.answered(status)
+
+    async def _preflight(self, scope: Scope, receive: Receive, send: Send) -> int:
+        response = self._sharing.preflight_response(Headers(scope=scope))
+        await response(scope, receive, send)
+        return response.status_code
 
 
 class _Methods:
@@ -102,46 +138,3 @@ class _Methods:
 
 async def _not_found(_scope: Scope, _receive: Receive, _send: Send) -> None:
     raise Refusal(HTTPStatus.NOT_FOUND, "Nothing is answered here; /openapi.json lists what is.")
-
-
-class _Refusals:
-    """The outermost loop of a request: whatever goes wrong below becomes a problem document."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._app(scope, receive, send)
-        except Refusal as refusal:
-            await send_refusal(scope, send, refusal)
-        except ClientGone:
-            pass
-        except Exception:  # noqa: BLE001 - the outermost loop of a request
-            _log.exception("request failed", method=scope["method"], path=scope["path"])
-            await send_refusal(
-                scope,
-                send,
-                Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "A defect of ours; it was logged."),
-            )
-
-
-class _Counted:
-    def __init__(self, app: ASGIApp, counters: Counters) -> None:
-        self._app = app
-        self._counters = counters
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        status = 0
-
-        async def watched(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        self._counters.arrived()
-        try:
-            await self._app(scope, receive, watched)
-        finally:
-            self._counters.answered(status)

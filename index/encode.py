@@ -38,16 +38,16 @@ def json_text(text: str) -> bytes:
 
 
 def _offer_json(offer: ChosenOffer) -> bytes:
-    reasons = b"" if offer.reasons is None else b',"reasons":' + _reasons_json(offer)
     return b'{"offer_id":%b,"rank":%d,"score":%.6g,"probability":%.6g,"propensity":%.6g%b%b%b}' % (
-        json_text(offer.offer_id),
+        # Ids were read from a table as UTF-8: unlike a caller's text they can always be written.
+        orjson.dumps(offer.offer_id),
         offer.rank,
         offer.score,
         offer.probability,
         offer.propensity,
         b"," if offer.fragment else b"",
         offer.fragment,
-        reasons,
+        b"" if offer.reasons is None else b',"reasons":' + _reasons_json(offer),
     )
 
 
