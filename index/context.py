@@ -25,10 +25,21 @@ class ContextLookup:
 
     Attributes:
         names: `feature=value` of each context row, for explanations.
-        signals: signal name of each context row, for weights.
+        signals: signal name of each context row.
+        weights: by tier name, the weight of each context row's signal.
     """
 
-    __slots__ = ("_bands", "_by_name", "_category", "_edges", "_hours", "_zone", "names", "signals")
+    __slots__ = (
+        "_bands",
+        "_by_name",
+        "_category",
+        "_edges",
+        "_hours",
+        "_zone",
+        "names",
+        "signals",
+        "weights",
+    )
 
     def __init__(self, model: Model, zone: tzinfo) -> None:
         self._zone = zone
@@ -47,6 +58,10 @@ class ContextLookup:
             row: f"context:{feature.name}"
             for feature in model.features
             for row in feature.rows.values()
+        }
+        self.weights = {
+            name: {row: tier.weights.get(signal, 0.0) for row, signal in self.signals.items()}
+            for name, tier in model.tiers.items()
         }
 
     @staticmethod

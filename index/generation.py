@@ -234,8 +234,9 @@ class Reader:
 
     def context(self, context_row: int) -> ContextView | None:
         """A context record as copies, kept decoded: few of them answer nearly all requests."""
-        if context_row in self._kept_contexts:
-            return self._kept_contexts[context_row]
+        record = self._kept_contexts.get(context_row)
+        if record is not None or context_row in self._kept_contexts:
+            return record
         data = None if context_row == NO_ROW else self._contexts.get(row_key(context_row))
         record = None if data is None else ContextView(bytes(data))
         return self._kept_contexts.keep(context_row, record)

@@ -15,13 +15,14 @@ def terms_of(
 ) -> Terms:
     """The terms of a request's scores, under the weights of its tier."""
     weight_of = model.tiers[found.tier_name].weights.get
+    context_weights = lookup.weights[found.tier_name]
     pairs: list[RowBytes] = [reader.top(placement)]
     weights = [1.0]
     if found.customer is not None:
         pairs.insert(0, found.customer.pairs)
         weights.insert(0, weight_of("personal", 0.0))
     for row in found.context_rows:
-        weight = weight_of(lookup.signals[row], 0.0)
+        weight = context_weights[row]
         if weight and (record := reader.context(row)) is not None:
             pairs.append(record.pairs)
             weights.append(weight)
@@ -30,7 +31,7 @@ def terms_of(
         pairs += [item.pairs for item in found.cart]
         weights += [weight_of("cart", 0.0) * damping] * len(found.cart)
         for row, times in found.cart_context_rows.items():
-            weight = weight_of(lookup.signals[row], 0.0) * damping * times
+            weight = context_weights[row] * damping * times
             if weight and (record := reader.context(row)) is not None:
                 pairs.append(record.pairs)
                 weights.append(weight)
