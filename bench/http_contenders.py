@@ -32,7 +32,7 @@ EDGE, NO_OP, REDIS = "edge", "no-op", "redis"
 
 _FLAGS: Final[Mapping[ServerName, str]] = {
     "uvicorn": "--http httptools --loop uvloop --ws none --lifespan on --no-access-log "
-    "--no-server-header --timeout-keep-alive 75 --log-level warning",
+    "--no-server-header --no-proxy-headers --timeout-keep-alive 75 --log-level warning",
     "granian": "--interface asgi --http 1 --no-ws --loop uvloop --workers 1 --runtime-threads 1 "
     "--log-level warning",
 }

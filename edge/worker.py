@@ -88,6 +88,7 @@ def server_config(app: Any, settings: Settings, **changes: Any) -> uvicorn.Confi
         http="httptools",
         lifespan="off",
         log_config=None,
+        proxy_headers=False,  # nobody reads the caller's address
         server_header=False,
         timeout_graceful_shutdown=settings.drain_limit_s,
         timeout_keep_alive=settings.keep_alive_s,
