@@ -18,7 +18,7 @@ _MAX_BYTES = 64
 def brand_secret(
     brand: str,
     *,
-    secret_file: Path | None = None,
+    secret_file: Path | str | None = None,
     environ: Mapping[str, str] | None = None,
     create: bool = True,
 ) -> bytes:
@@ -37,7 +37,7 @@ def brand_secret(
     """
     environ = os.environ if environ is None else environ
     if secret_file is not None:
-        return _read(secret_file)
+        return _read(Path(secret_file))
     if text := environ.get("ALMANAC_SECRET"):
         return _checked(os.fsencode(text).strip(), where="ALMANAC_SECRET")
     if name := environ.get("ALMANAC_SECRET_FILE"):

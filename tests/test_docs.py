@@ -9,6 +9,7 @@ import pytest
 
 import almanac
 from index.layout import FORMAT_VERSION
+from tests.toys import SECRET, write_toy
 
 ROOT = Path(almanac.__file__).parent
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -62,3 +63,17 @@ def test_changelog_names_every_verb_and_the_snapshot_format() -> None:
     assert f"**Snapshot format: {FORMAT_VERSION}**" in CHANGELOG
     for verb in almanac.VERBS:
         assert f"`almanac {verb}`" in CHANGELOG
+
+
+def test_the_code_in_the_readme_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    write_toy(tmp_path / "snapshot")
+    (tmp_path / "brand.key").write_bytes(SECRET)
+    assert code.count('"demo-data/') == 2
+
+    exec(code.replace('"demo-data/', f'"{tmp_path}/'))
+
+    told = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"\S+  score -?\d+\.\d{3}  probability 0\.\d{3}", told[0])
+    assert all(re.fullmatch(r"[+-]\d+\.\d{3}  \S+ \(.*\), \d+ orders", line) for line in told[1:])
+    assert len(told) > 1
