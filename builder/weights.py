@@ -33,7 +33,7 @@ Over all candidates the likelihood is mostly about offers that no list of ten wi
 ROUNDS: Final = 3
 CART_POWERS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 MIN_CASES: Final = 50
-_CART_DERIVED: Final = ("cart", "context:category", "context:price_band")
+_CART_CONTEXTS: Final = ("context:category", "context:price_band")
 _RIDGE: Final = 1e-3
 _MIN_PRIOR_WEIGHT: Final = 0.05
 _CALIBRATED_PLACES: Final = 20
@@ -45,7 +45,7 @@ class LearnedWeights:
 
     Attributes:
         tiers: weights and calibration, by names as in `index.model.Model.tiers`.
-        cart_power: how strongly a long cart is damped.
+        cart_power: how strongly the contexts of a long cart are damped.
         n_cases: cases each tier's weights come from; 0 where another tier's were taken.
     """
 
@@ -74,7 +74,7 @@ class _Sheet:
         """The values under a cart power."""
         values = self.values.copy()
         for place, signal in enumerate(signals):
-            if signal in _CART_DERIVED:
+            if signal in _CART_CONTEXTS:
                 values[:, place] *= self.n_cart**-power
         return values
 

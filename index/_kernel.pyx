@@ -35,6 +35,7 @@ cdef class Scratch:
 
     cdef float* prior
     cdef float* sums
+    cdef float* peaks
     cdef uint8_t* touched
     cdef uint32_t n_offers
 
@@ -43,24 +44,36 @@ cdef class Scratch:
         self.n_offers = <uint32_t>n
         self.prior = <float*>PyMem_Malloc(n * sizeof(float) + 1)
         self.sums = <float*>PyMem_Malloc(n * sizeof(float) + 1)
+        self.peaks = <float*>PyMem_Malloc(n * sizeof(float) + 1)
         self.touched = <uint8_t*>PyMem_Malloc(n + 1)
-        if self.prior is NULL or self.sums is NULL or self.touched is NULL:
+        if self.prior is NULL or self.sums is NULL or self.peaks is NULL or self.touched is NULL:
             raise MemoryError
         for row in range(n):
             self.prior[row] = self.sums[row] = prior[row]
+            self.peaks[row] = 0.0
             self.touched[row] = 0
 
     def __dealloc__(self):
         PyMem_Free(self.prior)
         PyMem_Free(self.sums)
+        PyMem_Free(self.peaks)
         PyMem_Free(self.touched)
 
-    def best(self, list pairs, list weights, const unsigned char[::1] bought, Py_ssize_t most):
+    def best(
+        self,
+        list pairs,
+        list weights,
+        list pools,
+        const unsigned char[::1] bought,
+        Py_ssize_t most,
+    ):
         """The best offers that the rows name, by falling score, ties by row.
 
         Args:
             pairs: rows as `records.PAIR` bytes.
             weights: what each row's values are multiplied with.
+            pools: tuples of a list of rows and one weight; of each offer only the largest value
+                among the rows counts, and nothing below 0.
             bought: offers left out, as uint32 bytes; None for none.
             most: how many offers are wanted.
 
@@ -73,6 +86,9 @@ cdef class Scratch:
         cdef Py_ssize_t n_pairs = 0
         for part in pairs:
             n_pairs += len(part) // <Py_ssize_t>sizeof(Pair)
+        for pool, _ in pools:
+            for part in pool:
+                n_pairs += len(part) // <Py_ssize_t>sizeof(Pair)
         cdef uint32_t* rows = <uint32_t*>PyMem_Malloc(n_pairs * sizeof(uint32_t) + 1)
         cdef Scored* heap = <Scored*>PyMem_Malloc(most * sizeof(Scored) + 1)
         cdef Py_ssize_t n_rows = 0, n_best
@@ -82,9 +98,12 @@ cdef class Scratch:
                 raise MemoryError
             try:
                 for part, weight in zip(pairs, weights):
-                    sound = self._add(part, weight, rows, &n_rows)
-                    if not sound:
-                        break
+                    sound &= self._add(part, weight, rows, &n_rows)
+                for pool, weight in pools:
+                    for part in pool:
+                        sound &= self._raise(part, rows, &n_rows)
+                    for part in pool:
+                        self._add_peaks(part, weight)
             except BaseException:
                 self._select(rows, n_rows, heap, 0)
                 raise
@@ -101,6 +120,7 @@ cdef class Scratch:
             PyMem_Free(heap)
 
     cdef bint _add(self, object part, float weight, uint32_t* rows, Py_ssize_t* n_rows) except -1:
+        """Add a row's weighted values; note which offers it names for the first time."""
         cdef Py_buffer view
         cdef Py_ssize_t place
         cdef Pair* pair
@@ -120,6 +140,47 @@ cdef class Scratch:
                 n_rows[0] += 1
         PyBuffer_Release(&view)
         return sound
+
+    cdef bint _raise(self, object part, uint32_t* rows, Py_ssize_t* n_rows) except -1:
+        """Lift the peaks of a row's offers to its values; note what is named for the first time."""
+        cdef Py_buffer view
+        cdef Py_ssize_t place
+        cdef Pair* pair
+        cdef uint32_t row
+        cdef bint sound = True
+        PyObject_GetBuffer(part, &view, PyBUF_SIMPLE)
+        pair = <Pair*>view.buf
+        for place in range(view.len // <Py_ssize_t>sizeof(Pair)):
+            row = pair[place].row
+            if row >= self.n_offers:
+                sound = False
+                break
+            if pair[place].value > self.peaks[row]:
+                self.peaks[row] = pair[place].value
+            if not self.touched[row]:
+                self.touched[row] = 1
+                rows[n_rows[0]] = row
+                n_rows[0] += 1
+        PyBuffer_Release(&view)
+        return sound
+
+    cdef int _add_peaks(self, object part, float weight) except -1:
+        """Add the weighted peaks of a row's offers, each once, and take them down."""
+        cdef Py_buffer view
+        cdef Py_ssize_t place
+        cdef Pair* pair
+        cdef uint32_t row
+        PyObject_GetBuffer(part, &view, PyBUF_SIMPLE)
+        pair = <Pair*>view.buf
+        for place in range(view.len // <Py_ssize_t>sizeof(Pair)):
+            row = pair[place].row
+            if row >= self.n_offers:
+                break
+            if self.peaks[row] > 0.0:
+                self.sums[row] += weight * self.peaks[row]
+                self.peaks[row] = 0.0
+        PyBuffer_Release(&view)
+        return 0
 
     cdef bint _leave_out(self, const unsigned char[::1] bought) noexcept:
         cdef Row* left_out = <Row*>&bought[0] if bought.shape[0] else NULL
@@ -153,6 +214,7 @@ cdef class Scratch:
             one.row = rows[place]
             one.score = self.sums[one.row]
             self.sums[one.row] = self.prior[one.row]
+            self.peaks[one.row] = 0.0
             self.touched[one.row] = 0
             # Neither those left out nor what a damaged value made NaN.
             if not one.score > -INFINITY:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from index.arrays import RowBytes, Scores
 from index.rank import FURTHER, Candidates, best_first
@@ -25,6 +26,7 @@ IS_COMPILED: Final = Scratch is not None
 """Whether sums are compiled code's here, or NumPy's."""
 
 _FLOAT: Final = np.dtype(np.float32)
+_NONE: Final = np.empty(0, dtype=np.float32)
 
 
 class Terms(NamedTuple):
@@ -34,12 +36,19 @@ class Terms(NamedTuple):
         pairs: a row each, as `records.PAIR` bytes. The first should name the best offers: where
             nothing is compiled, ranking starts from it.
         weights: as many.
+        pools: tuples of rows and one weight; of each offer only the largest value among the rows
+            counts, and nothing below 0.
         bought: offers left out of the answer, as uint32 bytes; None for none.
     """
 
     pairs: list[RowBytes]
     weights: list[float]
+    pools: list[tuple[list[RowBytes], float]]
     bought: RowBytes | None
+
+    def rows(self) -> list[RowBytes]:
+        """All rows, those of the pools last."""
+        return [*self.pairs, *(part for parts, _ in self.pools for part in parts)]
 
 
 class Adder:
@@ -49,12 +58,13 @@ class Adder:
         prior: float32, shape (n_offers,).
     """
 
-    __slots__ = ("_prior", "_scratch", "_sums")
+    __slots__ = ("_peaks", "_prior", "_scratch", "_sums")
 
     def __init__(self, prior: Scores) -> None:
         self._prior = prior
         self._scratch = Scratch(prior) if IS_COMPILED else None
         self._sums: Scores | None = None
+        self._peaks = _NONE
 
     def best(self, terms: Terms, first: int) -> Iterator[tuple[int, float]]:
         """Offers that a term names and their scores, by falling score, ties by row, each once.
@@ -72,7 +82,7 @@ class Adder:
             return
         done = 0
         while True:
-            found = self._scratch.best(terms.pairs, terms.weights, terms.bought, first)
+            found = self._scratch.best(*terms, first)
             yield from found[done:] if done else found
             if len(found) < first:
                 return
@@ -88,15 +98,21 @@ class Adder:
             IndexError: a row names an offer that does not exist.
         """
         if self._sums is None:
-            self._sums = self._prior.copy()
+            self._sums, self._peaks = self._prior.copy(), np.zeros_like(self._prior)
         sums, prior = self._sums, self._prior
-        pairs = np.frombuffer(b"".join(terms.pairs), PAIR)
-        rows = pairs["row"].astype(np.intp)
-        lengths = [len(part) // PAIR.itemsize for part in terms.pairs]
-        weights = np.array(terms.weights, _FLOAT).repeat(lengths)
+        parts = terms.rows()
+        lengths = [len(part) // PAIR.itemsize for part in parts]
+        pairs = np.frombuffer(b"".join(parts), PAIR)
+        rows, values = pairs["row"].astype(np.intp), pairs["value"]
         bought = None if terms.bought is None else np.frombuffer(terms.bought, np.uint32)
         try:
-            np.add.at(sums, rows, pairs["value"] * weights)
+            place = sum(lengths[: len(terms.pairs)])
+            weights = np.array(terms.weights, _FLOAT).repeat(lengths[: len(terms.pairs)])
+            np.add.at(sums, rows[:place], values[:place] * weights)
+            for pool, weight in terms.pools:
+                stop = place + sum(len(part) for part in pool) // PAIR.itemsize
+                self._add_peaks(rows[place:stop], values[place:stop], weight)
+                place = stop
             if bought is not None:
                 sums[bought] = -np.inf
             scores = sums.take(rows)
@@ -107,3 +123,12 @@ class Adder:
         if bought is not None:
             sums[bought] = prior.take(bought)
         return Candidates(rows, scores, lengths[0], len(lengths))
+
+    def _add_peaks(self, rows: NDArray[np.intp], values: Scores, weight: float) -> None:
+        assert self._sums is not None
+        # Unlike `maximum`, `fmax` passes over what a damaged value made NaN.
+        np.fmax.at(self._peaks, rows, values)
+        named = np.unique(rows)
+        named = named[self._peaks.take(named) > 0.0]
+        self._sums[named] += np.float32(weight) * self._peaks.take(named)
+        self._peaks[named] = 0.0

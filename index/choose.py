@@ -118,7 +118,7 @@ class Chooser:
         A short list is settled for after some thousand; an empty one only after all.
         """
         prior, order = self._generation.model.prior, self._generation.prior_order
-        tried = set(np.frombuffer(b"".join(terms.pairs), PAIR)["row"].tolist())
+        tried = set(np.frombuffer(b"".join(terms.rows()), PAIR)["row"].tolist())
         if terms.bought is not None:
             tried.update(np.frombuffer(terms.bought, np.uint32).tolist())
         step = len(tried) + _LAST_RESORT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from index.model import ANY_PLACEMENT, WITH_CART, Model
 from index.records import PAIR, ItemView
 from index.request import ChosenOffer, Reason, Request
 
+POOLED: Final = frozenset({"cart", "viewed"})
+"""Signals of several items of which, for each offer, only the one that says most counts."""
+
 
 class SignalRow(NamedTuple):
     """One sparse row that takes part in a sum.
@@ -23,7 +26,7 @@ class SignalRow(NamedTuple):
     Attributes:
         signal: name its weight goes by.
         source: which row it is, for people.
-        damping: what the weight is multiplied with (a cart's rows share their influence).
+        damping: what the weight is multiplied with (the contexts of a cart share their influence).
         rows: offers it names, shape (n,).
         values: their log-lifts, shape (n,).
         counts: orders behind each value, shape (n,).
@@ -44,12 +47,11 @@ def signal_rows(
 ) -> list[SignalRow]:
     """Every row of a request but the prior, unweighted; views, valid inside the guard."""
     in_cart = found.n_cart**-model.cart_power if found.n_cart else 1.0
-    in_view = found.n_viewed**-model.cart_power if found.n_viewed else 1.0
     parts = [
         *_context_rows(lookup, reader, dict.fromkeys(found.context_rows, 1), 1.0),
-        *(_item_row("cart", item, in_cart) for item in found.cart),
+        *(_item_row("cart", item) for item in found.cart),
         *_context_rows(lookup, reader, found.cart_context_rows, in_cart),
-        *(_item_row("viewed", item, in_view) for item in found.viewed),
+        *(_item_row("viewed", item) for item in found.viewed),
     ]
     if (one := found.customer) is not None:
         source = "personal"
@@ -79,9 +81,9 @@ def _context_rows(
             )
 
 
-def _item_row(signal: str, item: ItemView, damping: float) -> SignalRow:
+def _item_row(signal: str, item: ItemView) -> SignalRow:
     source = f"item {item.item_row}"
-    return SignalRow(signal, source, damping, item.rows, item.values, item.counts, item.n_orders)
+    return SignalRow(signal, source, 1.0, item.rows, item.values, item.counts, item.n_orders)
 
 
 class SignalMatrix(NamedTuple):
@@ -129,7 +131,11 @@ def signal_matrix(
         for part in parts:
             if part.signal in signals:
                 column = 1 + signals.index(part.signal)
-                values[np.searchsorted(rows, part.rows), column] += part.values * part.damping
+                places = np.searchsorted(rows, part.rows)
+                if part.signal in POOLED:
+                    values[places, column] = np.fmax(values[places, column], part.values)
+                else:
+                    values[places, column] += part.values * part.damping
         keep = ~np.isin(rows, [*found.banned])
         if found.bought is not None:
             keep &= ~np.isin(rows, np.frombuffer(found.bought, np.uint32))
@@ -179,20 +185,25 @@ def _reasons(
     orders = record.n_orders if record is not None else 0
     n_orders = generation.manifest.counts["orders"]
     reasons = [Reason("prior", "prior", 1.0, prior, prior, orders, n_orders)]
+    peaks: dict[str, Reason] = {}
     for part in parts:
         place = np.flatnonzero(part.rows == offer_row)
-        if len(place):
-            weight = weights.get(part.signal, 0.0) * part.damping
-            value = float(part.values[place[0]])
-            reasons.append(
-                Reason(
-                    part.signal,
-                    part.source,
-                    weight,
-                    value,
-                    weight * value,
-                    int(part.counts[place[0]]),
-                    part.evidence,
-                )
-            )
+        if not len(place):
+            continue
+        weight = weights.get(part.signal, 0.0) * part.damping
+        value = float(part.values[place[0]])
+        reason = Reason(
+            part.signal,
+            part.source,
+            weight,
+            value,
+            weight * value,
+            int(part.counts[place[0]]),
+            part.evidence,
+        )
+        if part.signal not in POOLED:
+            reasons.append(reason)
+        elif value > (peaks[part.signal].value if part.signal in peaks else 0.0):
+            peaks[part.signal] = reason
+    reasons += peaks.values()
     return sorted(reasons, key=lambda reason: -abs(reason.contribution))

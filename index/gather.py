@@ -31,8 +31,8 @@ class Gathered:
         cart: records of the cart's items that have an affinity row.
         viewed: records of viewed items that have one.
         cart_context_rows: how many cart lines stand in each category and price-band row.
-        n_cart: lines that say anything; the cart's damping divides by a power of it.
-        n_viewed: likewise for viewed items.
+        n_cart: lines that say anything; what damps their contexts is a power of it.
+        n_viewed: viewed items that are known.
         similar: offers and similarities from the vector search as `records.PAIR` bytes; None when
             it was not needed.
         strangers: vectors of items and categories that no table row speaks for.

@@ -81,7 +81,7 @@ class Model:
         features: context features.
         price_edges_cents: rising bounds between price bands.
         tiers: weights and calibration by tier, and by `WITH_CART` names where carts have their own.
-        cart_power: a cart's rows count with weight / (number of lines) ** cart_power.
+        cart_power: contexts of a cart's lines count with weight / (lines) ** cart_power.
         repeat: repeat policy by placement, `*` for the others.
         reserve: least probability × value (probability where offers have no value) by placement.
         exploration: share of decisions whose last place explores.

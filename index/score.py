@@ -28,18 +28,16 @@ def terms_of(
             weights.append(weight)
     if found.n_cart:
         damping = found.n_cart**-model.cart_power
-        pairs += [item.pairs for item in found.cart]
-        weights += [weight_of("cart", 0.0) * damping] * len(found.cart)
         for row, times in found.cart_context_rows.items():
             weight = context_weights[row] * damping * times
             if weight and (record := reader.context(row)) is not None:
                 pairs.append(record.pairs)
                 weights.append(weight)
-    if found.n_viewed:
-        damping = found.n_viewed**-model.cart_power
-        pairs += [item.pairs for item in found.viewed]
-        weights += [weight_of("viewed", 0.0) * damping] * len(found.viewed)
     if found.similar is not None:
         pairs.append(found.similar)
         weights.append(weight_of("similar", 0.0))
-    return Terms(pairs, weights, found.bought)
+    pools: list[tuple[list[RowBytes], float]] = []
+    for signal, items in (("cart", found.cart), ("viewed", found.viewed)):
+        if items:
+            pools.append(([item.pairs for item in items], weight_of(signal, 0.0)))
+    return Terms(pairs, weights, pools, found.bought)

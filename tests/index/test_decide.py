@@ -167,7 +167,7 @@ def test_all_signals_add_up(toy: Generation) -> None:
     for row, lift in [
         *((30, 5.0), (31, 4.0)),  # personal
         *((10, 1.0), (11, 3.0), (12, 2.5), (18, 4.0)),  # hour, device, store
-        *((21, 3 * half), (22, 2 * half), (22, 2 * half), (23, half)),  # affinity of two items
+        *((21, 3.0), (22, 2.0), (23, 1.0)),  # affinity of two items, both of which name offer 22
         *((15, 4 * half), (16, half / 2), (17, half / 2)),  # category of one, band of each
         *((row, 1.0) for row in range(3, 40, 4)),  # item 39 was viewed, is in the cart of nobody,
     ]:  # and points along axis 3; item 1 was viewed too, but stands in the cart already
@@ -179,12 +179,19 @@ def test_all_signals_add_up(toy: Generation) -> None:
         assert score == pytest.approx(float(PRIOR[row]) + lifts[row], abs=1e-4)
 
 
-def test_a_cart_s_lines_share_their_influence(toy: Generation) -> None:
+def test_of_a_cart_the_item_that_says_most_of_an_offer_counts(toy: Generation) -> None:
+    for cart in (lines(1, 2), lines(2, 1)):
+        scores = scores_of(decide(toy, Request(cart=cart, k=100)))
+        assert scores[21] == pytest.approx(PRIOR[21] + 3.0, abs=1e-5)
+        assert scores[22] == pytest.approx(PRIOR[22] + 2.0, abs=1e-5)
+
+
+def test_contexts_of_a_cart_s_lines_share_their_influence(toy: Generation) -> None:
     request = Request(cart=[*lines(1), *[CartLine(item_id="?", unit_price=1.0)] * 3], k=100)
     scores = scores_of(decide(toy, request))
 
     # Four lines say something, so each counts one half; all four are in the lower price band.
-    assert scores[21] == pytest.approx(PRIOR[21] + 1.5, abs=1e-5)
+    assert scores[21] == pytest.approx(PRIOR[21] + 3.0, abs=1e-5)
     assert scores[16] == pytest.approx(PRIOR[16] + 4 * 0.25, abs=1e-5)
 
 

@@ -163,10 +163,16 @@ class MiniReader:
         scores = dict(enumerate(self.prior))
         top = self.model["prior_top"]["*"]
         candidates = set(struct.unpack(f"<{len(top) // 4}I", top))
+        peaks: dict[int, float] = {}
         for signal, damping, row in parts:
             candidates |= set(row)
             for offer, value in row.items():
-                scores[offer] += weights.get(signal, 0.0) * damping * value
+                if signal == "cart":
+                    peaks[offer] = max(value, peaks.get(offer, 0.0))
+                else:
+                    scores[offer] += weights.get(signal, 0.0) * damping * value
+        for offer, value in peaks.items():
+            scores[offer] += weights.get("cart", 0.0) * value
         slope, intercept = (model[name] for name in ("slope", "intercept"))
         best = sorted(candidates - banned, key=lambda row: (-scores[row], row))
         rest = sorted(set(scores) - candidates - banned, key=lambda row: (-scores[row], row))
