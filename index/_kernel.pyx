@@ -30,34 +30,41 @@ cdef class Scratch:
     """Dense sums over all offers that start, and are left, as the prior; for one caller at a time.
 
     Args:
-        prior: float32, shape (n_offers,); copied.
+        prior: float32, shape (n_offers,); kept.
     """
 
-    cdef float* prior
+    cdef const float[::1] prior
     cdef float* sums
     cdef float* peaks
     cdef uint8_t* touched
+    cdef uint32_t* rows  # those touched, in that order
+    cdef uint32_t* raised  # those whose peak is above 0
+    cdef Py_ssize_t n_rows, n_raised
     cdef uint32_t n_offers
 
     def __cinit__(self, const float[::1] prior):
         cdef Py_ssize_t n = prior.shape[0], row
         self.n_offers = <uint32_t>n
-        self.prior = <float*>PyMem_Malloc(n * sizeof(float) + 1)
+        self.n_rows = self.n_raised = 0
+        self.prior = prior
         self.sums = <float*>PyMem_Malloc(n * sizeof(float) + 1)
         self.peaks = <float*>PyMem_Malloc(n * sizeof(float) + 1)
         self.touched = <uint8_t*>PyMem_Malloc(n + 1)
-        if self.prior is NULL or self.sums is NULL or self.peaks is NULL or self.touched is NULL:
+        self.rows = <uint32_t*>PyMem_Malloc(n * sizeof(uint32_t) + 1)
+        self.raised = <uint32_t*>PyMem_Malloc(n * sizeof(uint32_t) + 1)
+        if not (self.sums and self.peaks and self.touched and self.rows and self.raised):
             raise MemoryError
         for row in range(n):
-            self.prior[row] = self.sums[row] = prior[row]
+            self.sums[row] = prior[row]
             self.peaks[row] = 0.0
             self.touched[row] = 0
 
     def __dealloc__(self):
-        PyMem_Free(self.prior)
         PyMem_Free(self.sums)
         PyMem_Free(self.peaks)
         PyMem_Free(self.touched)
+        PyMem_Free(self.rows)
+        PyMem_Free(self.raised)
 
     def best(
         self,
@@ -83,44 +90,36 @@ cdef class Scratch:
         Raises:
             IndexError: a row names an offer that does not exist.
         """
-        cdef Py_ssize_t n_pairs = 0
-        for part in pairs:
-            n_pairs += len(part) // <Py_ssize_t>sizeof(Pair)
-        for pool, _ in pools:
-            for part in pool:
-                n_pairs += len(part) // <Py_ssize_t>sizeof(Pair)
-        cdef uint32_t* rows = <uint32_t*>PyMem_Malloc(n_pairs * sizeof(uint32_t) + 1)
         cdef Scored* heap = <Scored*>PyMem_Malloc(most * sizeof(Scored) + 1)
-        cdef Py_ssize_t n_rows = 0, n_best
+        cdef Py_ssize_t n_best
         cdef bint sound = True
+        if heap is NULL:
+            raise MemoryError
         try:
-            if rows is NULL or heap is NULL:
-                raise MemoryError
             try:
                 for part, weight in zip(pairs, weights):
-                    sound &= self._add(part, weight, rows, &n_rows)
+                    sound &= self._add(part, weight)
                 for pool, weight in pools:
                     for part in pool:
-                        sound &= self._raise(part, rows, &n_rows)
-                    for part in pool:
-                        self._add_peaks(part, weight)
+                        sound &= self._raise(part)
+                    self._add_peaks(weight)
             except BaseException:
-                self._select(rows, n_rows, heap, 0)
+                self._add_peaks(0.0)
+                self._select(heap, 0)
                 raise
             if bought is not None:
                 sound &= self._leave_out(bought)
-            n_best = self._select(rows, n_rows, heap, most)
+            n_best = self._select(heap, most)
             if bought is not None:
                 self._restore(bought)
             if not sound:
                 raise IndexError("a row names an offer that does not exist")
             return _sorted(heap, n_best)
         finally:
-            PyMem_Free(rows)
             PyMem_Free(heap)
 
-    cdef bint _add(self, object part, float weight, uint32_t* rows, Py_ssize_t* n_rows) except -1:
-        """Add a row's weighted values; note which offers it names for the first time."""
+    cdef bint _add(self, object part, float weight) except -1:
+        """Add a row's weighted values; note which offers are named for the first time."""
         cdef Py_buffer view
         cdef Py_ssize_t place
         cdef Pair* pair
@@ -134,15 +133,12 @@ cdef class Scratch:
                 sound = False
                 break
             self.sums[row] += weight * pair[place].value
-            if not self.touched[row]:
-                self.touched[row] = 1
-                rows[n_rows[0]] = row
-                n_rows[0] += 1
+            self._touch(row)
         PyBuffer_Release(&view)
         return sound
 
-    cdef bint _raise(self, object part, uint32_t* rows, Py_ssize_t* n_rows) except -1:
-        """Lift the peaks of a row's offers to its values; note what is named for the first time."""
+    cdef bint _raise(self, object part) except -1:
+        """Lift the peaks of a row's offers to its values."""
         cdef Py_buffer view
         cdef Py_ssize_t place
         cdef Pair* pair
@@ -156,31 +152,29 @@ cdef class Scratch:
                 sound = False
                 break
             if pair[place].value > self.peaks[row]:
+                if self.peaks[row] == 0.0:
+                    self.raised[self.n_raised] = row
+                    self.n_raised += 1
                 self.peaks[row] = pair[place].value
-            if not self.touched[row]:
-                self.touched[row] = 1
-                rows[n_rows[0]] = row
-                n_rows[0] += 1
+            self._touch(row)
         PyBuffer_Release(&view)
         return sound
 
-    cdef int _add_peaks(self, object part, float weight) except -1:
-        """Add the weighted peaks of a row's offers, each once, and take them down."""
-        cdef Py_buffer view
+    cdef void _add_peaks(self, float weight) noexcept:
+        """Add the weighted peaks, and take them down."""
         cdef Py_ssize_t place
-        cdef Pair* pair
         cdef uint32_t row
-        PyObject_GetBuffer(part, &view, PyBUF_SIMPLE)
-        pair = <Pair*>view.buf
-        for place in range(view.len // <Py_ssize_t>sizeof(Pair)):
-            row = pair[place].row
-            if row >= self.n_offers:
-                break
-            if self.peaks[row] > 0.0:
-                self.sums[row] += weight * self.peaks[row]
-                self.peaks[row] = 0.0
-        PyBuffer_Release(&view)
-        return 0
+        for place in range(self.n_raised):
+            row = self.raised[place]
+            self.sums[row] += weight * self.peaks[row]
+            self.peaks[row] = 0.0
+        self.n_raised = 0
+
+    cdef inline void _touch(self, uint32_t row) noexcept:
+        if not self.touched[row]:
+            self.touched[row] = 1
+            self.rows[self.n_rows] = row
+            self.n_rows += 1
 
     cdef bint _leave_out(self, const unsigned char[::1] bought) noexcept:
         cdef Row* left_out = <Row*>&bought[0] if bought.shape[0] else NULL
@@ -204,17 +198,14 @@ cdef class Scratch:
             if row < self.n_offers:
                 self.sums[row] = self.prior[row]
 
-    cdef Py_ssize_t _select(
-        self, uint32_t* rows, Py_ssize_t n_rows, Scored* heap, Py_ssize_t most
-    ) noexcept:
+    cdef Py_ssize_t _select(self, Scored* heap, Py_ssize_t most) noexcept:
         """Fill a heap with the best, the worst of them on top; leave the sums as they began."""
         cdef Py_ssize_t place, n_best = 0
         cdef Scored one
-        for place in range(n_rows):
-            one.row = rows[place]
+        for place in range(self.n_rows):
+            one.row = self.rows[place]
             one.score = self.sums[one.row]
             self.sums[one.row] = self.prior[one.row]
-            self.peaks[one.row] = 0.0
             self.touched[one.row] = 0
             # Neither those left out nor what a damaged value made NaN.
             if not one.score > -INFINITY:
@@ -224,6 +215,7 @@ cdef class Scratch:
                 n_best += 1
             elif most and _is_worse(heap[0], one):
                 _sift_down(heap, n_best, one)
+        self.n_rows = 0
         return n_best
 
 
