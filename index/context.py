@@ -14,6 +14,7 @@ from index.request import CartLine, ContextValue
 
 CATEGORY_SEPARATOR = " > "
 _MAX_PRICE = 1e12
+_HOURS = 7 * 24
 
 
 class ContextLookup:
@@ -44,7 +45,8 @@ class ContextLookup:
     def __init__(self, model: Model, zone: tzinfo) -> None:
         self._zone = zone
         self._by_name = {feature.name: feature for feature in model.features}
-        self._hours = self._rows_of_kind(model, "hour_of_week")
+        hours = self._rows_of_kind(model, "hour_of_week")
+        self._hours = tuple(hours.get(str(hour), NO_ROW) for hour in range(_HOURS)) if hours else ()
         self._category = self._rows_of_kind(model, "category")
         bands = self._rows_of_kind(model, "price_band")
         self._edges = model.price_edges_cents
@@ -75,7 +77,7 @@ class ContextLookup:
         """Rising context rows of the moment and the caller's context; unknown values give none."""
         found = set()
         if at is not None and self._hours and "hour_of_week" not in context:
-            found.add(self._hours.get(str(hour_of_week(at, self._zone)), NO_ROW))
+            found.add(self._hours[hour_of_week(at, self._zone)])
         for name, value in context.items():
             feature = self._by_name.get(name)
             if feature is not None and value is not None:

@@ -184,13 +184,13 @@ class Reader:
         "_contexts",
         "_customers",
         "_items",
-        "_kept_contexts",
         "_n_shards",
         "_offers",
         "_prior",
         "_tops",
         "_transactions",
         "adder",
+        "kept_contexts",
         "kept_offers",
     )
 
@@ -201,7 +201,7 @@ class Reader:
         self._items = generation.items.reader()
         self._offers = generation.offers.reader()
         self._transactions = (*self._customers, self._contexts, self._items, self._offers)
-        self._kept_contexts: Kept[int, ContextView | None] = Kept(_KEPT_RECORDS)
+        self.kept_contexts: Kept[int, ContextView | None] = Kept(_KEPT_RECORDS)
         self.kept_offers: Kept[int, OfferRecord] = Kept(_KEPT_RECORDS)
         self._tops = {
             name: packed_pairs(rows, np.zeros(len(rows), np.float32))
@@ -234,17 +234,17 @@ class Reader:
 
     def context(self, context_row: int) -> ContextView | None:
         """A context record as copies, kept decoded: few of them answer nearly all requests."""
-        record = self._kept_contexts.get(context_row)
-        if record is not None or context_row in self._kept_contexts:
+        record = self.kept_contexts.get(context_row)
+        if record is not None or context_row in self.kept_contexts:
             return record
         data = None if context_row == NO_ROW else self._contexts.get(row_key(context_row))
         record = None if data is None else ContextView(bytes(data))
-        return self._kept_contexts.keep(context_row, record)
+        return self.kept_contexts.keep(context_row, record)
 
     def renew(self) -> None:
         """New transactions, after a table could not be read."""
         self.adder = Adder(self._prior)
-        for kept in (self._kept_contexts, self.kept_offers):
+        for kept in (self.kept_contexts, self.kept_offers):
             kept.clear()
         for transaction in self._transactions:
             transaction.renew()

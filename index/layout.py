@@ -92,5 +92,8 @@ def row_key(row: int) -> bytes:
 
 
 def _text_bytes(text: str) -> bytes:
-    # Lone surrogates reach us through JSON escapes; they must not raise on the request path.
-    return text.encode("utf-8", "surrogatepass")
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        # Lone surrogates reach us through JSON escapes; they must not raise on the request path.
+        return text.encode("utf-8", "surrogatepass")

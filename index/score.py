@@ -16,6 +16,8 @@ def terms_of(
     """The terms of a request's scores, under the weights of its tier."""
     weight_of = model.tiers[found.tier_name].weights.get
     context_weights = lookup.weights[found.tier_name]
+    # Nearly all context rows are decoded already; a dict answers sooner than a method.
+    known, context = reader.kept_contexts, reader.context
     pairs: list[RowBytes] = [reader.top(placement)]
     weights = [1.0]
     if found.customer is not None:
@@ -23,14 +25,14 @@ def terms_of(
         weights.insert(0, weight_of("personal", 0.0))
     for row in found.context_rows:
         weight = context_weights[row]
-        if weight and (record := reader.context(row)) is not None:
+        if weight and (record := known.get(row) or context(row)) is not None:
             pairs.append(record.pairs)
             weights.append(weight)
     if found.n_cart:
         damping = found.n_cart**-model.cart_power
         for row, times in found.cart_context_rows.items():
             weight = context_weights[row] * damping * times
-            if weight and (record := reader.context(row)) is not None:
+            if weight and (record := known.get(row) or context(row)) is not None:
                 pairs.append(record.pairs)
                 weights.append(weight)
     if found.similar is not None:
