@@ -98,10 +98,10 @@ cdef class Scratch:
         try:
             try:
                 for part, weight in zip(pairs, weights):
-                    sound &= self._add(part, weight)
+                    sound &= self._take(part, weight, is_pooled=False)
                 for pool, weight in pools:
                     for part in pool:
-                        sound &= self._raise(part)
+                        sound &= self._take(part, weight, is_pooled=True)
                     self._add_peaks(weight)
             except BaseException:
                 self._add_peaks(0.0)
@@ -110,53 +110,34 @@ cdef class Scratch:
             if bought is not None:
                 sound &= self._leave_out(bought)
             n_best = self._select(heap, most)
-            if bought is not None:
-                self._restore(bought)
             if not sound:
                 raise IndexError("a row names an offer that does not exist")
             return _sorted(heap, n_best)
         finally:
             PyMem_Free(heap)
 
-    cdef bint _add(self, object part, float weight) except -1:
-        """Add a row's weighted values; note which offers are named for the first time."""
+    cdef bint _take(self, object part, float weight, bint is_pooled) except -1:
+        """Add a row's weighted values, or lift the peaks of its offers to its values."""
         cdef Py_buffer view
         cdef Py_ssize_t place
-        cdef Pair* pair
         cdef uint32_t row
+        cdef float value
         cdef bint sound = True
         PyObject_GetBuffer(part, &view, PyBUF_SIMPLE)
-        pair = <Pair*>view.buf
+        cdef Pair* pair = <Pair*>view.buf
         for place in range(view.len // <Py_ssize_t>sizeof(Pair)):
-            row = pair[place].row
+            row, value = pair[place].row, pair[place].value
             if row >= self.n_offers:
                 sound = False
                 break
-            self.sums[row] += weight * pair[place].value
             self._touch(row)
-        PyBuffer_Release(&view)
-        return sound
-
-    cdef bint _raise(self, object part) except -1:
-        """Lift the peaks of a row's offers to its values."""
-        cdef Py_buffer view
-        cdef Py_ssize_t place
-        cdef Pair* pair
-        cdef uint32_t row
-        cdef bint sound = True
-        PyObject_GetBuffer(part, &view, PyBUF_SIMPLE)
-        pair = <Pair*>view.buf
-        for place in range(view.len // <Py_ssize_t>sizeof(Pair)):
-            row = pair[place].row
-            if row >= self.n_offers:
-                sound = False
-                break
-            if pair[place].value > self.peaks[row]:
+            if not is_pooled:
+                self.sums[row] += weight * value
+            elif value > self.peaks[row]:
                 if self.peaks[row] == 0.0:
                     self.raised[self.n_raised] = row
                     self.n_raised += 1
-                self.peaks[row] = pair[place].value
-            self._touch(row)
+                self.peaks[row] = value
         PyBuffer_Release(&view)
         return sound
 
@@ -171,6 +152,7 @@ cdef class Scratch:
         self.n_raised = 0
 
     cdef inline void _touch(self, uint32_t row) noexcept:
+        """Note an offer whose sum has to be looked at, and left as the prior, in the end."""
         if not self.touched[row]:
             self.touched[row] = 1
             self.rows[self.n_rows] = row
@@ -183,20 +165,12 @@ cdef class Scratch:
         cdef bint sound = True
         for place in range(bought.shape[0] // <Py_ssize_t>sizeof(Row)):
             row = left_out[place].row
-            if row < self.n_offers:
-                self.sums[row] = -INFINITY
-            else:
+            if row >= self.n_offers:
                 sound = False
+                break
+            self._touch(row)
+            self.sums[row] = -INFINITY
         return sound
-
-    cdef void _restore(self, const unsigned char[::1] bought) noexcept:
-        cdef Row* left_out = <Row*>&bought[0] if bought.shape[0] else NULL
-        cdef Py_ssize_t place
-        cdef uint32_t row
-        for place in range(bought.shape[0] // <Py_ssize_t>sizeof(Row)):
-            row = left_out[place].row
-            if row < self.n_offers:
-                self.sums[row] = self.prior[row]
 
     cdef Py_ssize_t _select(self, Scored* heap, Py_ssize_t most) noexcept:
         """Fill a heap with the best, the worst of them on top; leave the sums as they began."""

@@ -27,7 +27,6 @@ IS_COMPILED: Final = Scratch is not None
 """Whether sums are compiled code's here, or NumPy's."""
 
 _FLOAT: Final = np.dtype(np.float32)
-_NONE: Final = np.empty(0, dtype=np.float32)
 
 
 class Terms(NamedTuple):
@@ -59,13 +58,12 @@ class Adder:
         prior: float32, shape (n_offers,).
     """
 
-    __slots__ = ("_peaks", "_prior", "_scratch", "_sums")
+    __slots__ = ("_prior", "_scratch", "_sums")
 
     def __init__(self, prior: Scores) -> None:
         self._prior = prior
         self._scratch = Scratch(prior) if IS_COMPILED else None
         self._sums: Scores | None = None
-        self._peaks = _NONE
 
     def best(self, terms: Terms, first: int) -> Iterator[tuple[int, float]]:
         """Offers that a term names and their scores, by falling score, ties by row, each once.
@@ -101,7 +99,7 @@ class Adder:
             IndexError: a row names an offer that does not exist.
         """
         if self._sums is None:
-            self._sums, self._peaks = self._prior.copy(), np.zeros_like(self._prior)
+            self._sums = self._prior.copy()
         sums, prior = self._sums, self._prior
         parts = terms.rows()
         lengths = [len(part) // PAIR.itemsize for part in parts]
@@ -114,7 +112,7 @@ class Adder:
             np.add.at(sums, rows[:place], values[:place] * weights)
             for pool, weight in terms.pools:
                 stop = place + sum(len(part) for part in pool) // PAIR.itemsize
-                self._add_peaks(rows[place:stop], values[place:stop], weight)
+                _add_peaks(sums, rows[place:stop], values[place:stop], weight)
                 place = stop
             if bought is not None:
                 sums[bought] = -np.inf
@@ -127,11 +125,11 @@ class Adder:
             sums[bought] = prior.take(bought)
         return Candidates(rows, scores, lengths[0], len(lengths))
 
-    def _add_peaks(self, rows: NDArray[np.intp], values: Scores, weight: float) -> None:
-        assert self._sums is not None
-        # Unlike `maximum`, `fmax` passes over what a damaged value made NaN.
-        np.fmax.at(self._peaks, rows, values)
-        named = np.unique(rows)
-        named = named[self._peaks.take(named) > 0.0]
-        self._sums[named] += np.float32(weight) * self._peaks.take(named)
-        self._peaks[named] = 0.0
+
+def _add_peaks(sums: Scores, rows: NDArray[np.intp], values: Scores, weight: float) -> None:
+    offers, place = np.unique(rows, return_inverse=True)
+    peaks = np.zeros(len(offers), dtype=_FLOAT)
+    # Unlike `maximum`, `fmax` passes over what a damaged value made NaN.
+    np.fmax.at(peaks, place, values)
+    heard = peaks > 0.0
+    sums[offers[heard]] += np.float32(weight) * peaks[heard]
