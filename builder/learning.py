@@ -6,16 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.engine import Engine
-from builder.signals.affinity import AffinitySettings
 from builder.signals.counts import CountPartition, CountSettings
 from builder.signals.learn import LearnSignals, SignalSettings
 from builder.signals.merge import MergeCounts
 from builder.signals.orders import Partition, Vocabulary
 from builder.signals.pairs import LearnAffinity, item_ranges
 from builder.split import Cut
-
-OFFERS_PER_ITEM = 128
-"""Each one more costs every decision with a cart time, and the items table 12 bytes an item."""
 
 _ITEMS_PER_RANGE = 20_000
 
@@ -80,7 +76,6 @@ def learn_cut(
                     stop_item=stop,
                     count_dirs=count_dirs,
                     merged_dir=merged_dir,
-                    settings=AffinitySettings(offers_per_item=OFFERS_PER_ITEM),
                 )
                 for first, stop in item_ranges(n_items, n_ranges)
             ],

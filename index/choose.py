@@ -90,8 +90,7 @@ class Chooser:
                 continue
             if (names or offer.flags != OFFER_AVAILABLE) and not self.may_show(offer):
                 continue
-            logit = slope * score + intercept
-            probability = 1.0 / (1.0 + exp(min(_MAX_LOGIT, logit)))
+            probability = 1.0 / (1.0 + exp(min(slope * score + intercept, _MAX_LOGIT)))
             if reserve is not None and not self._worth_of(offer, probability) >= reserve:
                 break
             rank = len(shown) + 1

@@ -145,7 +145,7 @@ def signal_matrix(
 
 
 def _learning_name(found: Gathered) -> str:
-    return WITH_CART.get(found.tier, found.tier) if found.n_cart or found.n_viewed else found.tier
+    return WITH_CART.get(found.tier, found.tier) if found.has_cart else found.tier
 
 
 def with_reasons(

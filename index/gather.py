@@ -55,6 +55,11 @@ class Gathered:
     banned: set[int]
     bought: RowBytes | None
 
+    @property
+    def has_cart(self) -> bool:
+        """Whether anything in the cart or among the viewed items is known."""
+        return self.n_cart > 0 or self.n_viewed > 0
+
 
 def gather(
     generation: Generation,
@@ -104,10 +109,9 @@ def gather(
         found.tier = "thin" if customer.n_orders < THIN_BELOW_ORDERS else "individual"
         if _repeat_policy(request, generation.model) == "exclude":
             found.bought = customer.history_bytes
-    elif found.context_rows or found.n_cart or found.n_viewed:
+    elif found.context_rows or found.has_cart:
         found.tier = "context"
-    has_cart = found.n_cart > 0 or found.n_viewed > 0
-    found.tier_name = generation.model.tier_name(found.tier, has_cart=has_cart)
+    found.tier_name = generation.model.tier_name(found.tier, has_cart=found.has_cart)
     return found
 
 

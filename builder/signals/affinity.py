@@ -42,7 +42,8 @@ class AffinitySettings:
         trust: how much a chance given the item counts against the offer's overall share.
         single_below_orders: a pair seen once counts only for items with fewer orders than this;
             nearly all pairs were seen once, and to leave them out spares most of the sorting.
-        offers_per_item: length of a row.
+        offers_per_item: length of a row; each one more costs every decision with a cart time, and
+            the items table 12 bytes an item.
         group_offers: how many of the shop's most frequent offers the rows of item groups may name.
         links_per_item: pairs of an item that vectors are made from.
     """
