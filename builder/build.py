@@ -30,6 +30,7 @@ from builder.report import Report
 from builder.report_files import report_json
 from builder.report_html import render
 from builder.scoring import RUN_NAME, ScorePartition
+from builder.signals.collaborative import CollaborativeSettings
 from builder.signals.context import ContextSettings
 from builder.signals.counts import CountSettings
 from builder.signals.learn import SignalSettings
@@ -254,6 +255,7 @@ def _learn(night: Night, label: str, cut: Cut) -> tuple[Path, LearnedArrays]:
         n_items=n_items,
         counts=CountSettings(target_kind=night.target_kind),
         signals=SignalSettings(context=ContextSettings(offers_per_value=CONTEXT_OFFERS)),
+        collaborative=CollaborativeSettings(),
     )
     arrays = open_learned(
         learned.globals_dir,

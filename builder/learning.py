@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.engine import Engine
+from builder.signals.collaborative import METHODS, CollaborativeSettings, LearnCollaborative
 from builder.signals.counts import CountPartition, CountSettings
 from builder.signals.learn import LearnSignals, SignalSettings
 from builder.signals.merge import MergeCounts
@@ -39,6 +40,7 @@ def learn_cut(
     n_items: int,
     counts: CountSettings,
     signals: SignalSettings,
+    collaborative: CollaborativeSettings,
 ) -> Learned:
     """Run the learning stages of one cut.
 
@@ -51,6 +53,7 @@ def learn_cut(
         n_items: items of the vocabulary.
         counts: what is counted.
         signals: how counts become signals.
+        collaborative: how customers alike are learned from.
     """
     count_dirs = tuple(
         engine.run(
@@ -63,7 +66,7 @@ def learn_cut(
     )
     (merged_dir,) = engine.run(
         f"merge-{label}",
-        [MergeCounts(label=label, count_dirs=count_dirs, vocabulary=vocabulary)],
+        [MergeCounts(label=label, count_dirs=count_dirs, vocabulary=vocabulary, counts=counts)],
     )
     n_ranges = -(-max(n_items, 1) // _ITEMS_PER_RANGE)
     affinity_dirs = tuple(
@@ -81,6 +84,20 @@ def learn_cut(
             ],
         )
     )
+    collaborative_dirs = tuple(
+        engine.run(
+            f"collaborative-{label}",
+            [
+                LearnCollaborative(
+                    label=label,
+                    method=method,
+                    merged_dir=merged_dir,
+                    settings=collaborative,
+                )
+                for method in METHODS
+            ],
+        )
+    )
     (globals_dir,) = engine.run(
         f"signals-{label}",
         [
@@ -88,6 +105,7 @@ def learn_cut(
                 label=label,
                 merged_dir=merged_dir,
                 affinity_dirs=affinity_dirs,
+                collaborative_dirs=collaborative_dirs,
                 vocabulary=vocabulary,
                 settings=signals,
             )

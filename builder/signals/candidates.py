@@ -1,13 +1,14 @@
-"""Which offers may be scored for a customer: their own, their neighbours' and popular ones."""
+"""Which offers may be scored for a customer: own ones, likely ones, popular ones."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
-from builder.signals.histories import Floats, Histories, Ints
+from builder.signals.histories import Histories, Ints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,13 +19,11 @@ class Candidates:
         starts: int64, shape (n_customers + 1,); no customer is without candidates.
         offer: int64, offer row of each candidate.
         entry: int64, its entry in the histories, -1 for an offer the customer never ordered.
-        neighbours: float64, mean decayed share of the neighbours' orders, 0 if none had it.
     """
 
     starts: Ints
     offer: Ints
     entry: Ints
-    neighbours: Floats
 
     @property
     def customer(self) -> Ints:
@@ -34,49 +33,53 @@ class Candidates:
 
 def make_candidates(
     histories: Histories,
-    neighbours: tuple[Ints, Ints, Floats],
+    sources: Iterable[NDArray[np.float32]],
+    reach: Ints,
     popular: Ints,
     *,
     n_offers: int,
-    new_per_customer: int,
+    new_per_source: int,
 ) -> Candidates:
-    """A customer's own offers, their neighbours' best others, and popular ones.
+    """A customer's own offers, the best others of each source, and popular ones.
 
     Args:
         histories: of the customers.
-        neighbours: from `neighbours.Neighbourhood.mixed`.
+        sources: float32, shape (n_customers, n offers in reach): what speaks for offers.
+        reach: int64, rising: offer rows of the sources' columns.
         popular: offer rows that everybody gets.
         n_offers: offers of the shop.
-        new_per_customer: how many of the neighbours' offers.
+        new_per_source: how many of each source's offers that are not the customer's own.
     """
     n = len(histories)
-    starts, offers, values = neighbours
     customers = np.arange(n)
-    own = np.repeat(customers, np.diff(histories.entry_starts)) * n_offers + histories.entry_offer
-    near = np.repeat(customers, np.diff(starts)) * n_offers + offers
-    near_place = _find(near, own)
-    unseen = values.copy()
-    unseen[near_place[near_place >= 0]] = -1.0
-    best = near[_best(unseen, starts, new_per_customer)]
-    shared = (customers[:, None] * n_offers + popular[None, :]).ravel()
-    keys = np.unique(np.concatenate([own, best, shared]))
+    owner = np.repeat(customers, np.diff(histories.entry_starts))
+    own = owner * n_offers + histories.entry_offer
+    column = np.minimum(np.searchsorted(reach, histories.entry_offer), max(len(reach) - 1, 0))
+    is_reached = reach[column] == histories.entry_offer if len(reach) else column < 0
+    found = [own, (customers[:, None] * n_offers + popular[None, :]).ravel()]
+    for source in sources:
+        scores = source.copy()
+        scores[owner[is_reached], column[is_reached]] = 0.0
+        rows, columns = _best(scores, new_per_source)
+        found.append(rows * n_offers + reach[columns])
+    keys = np.unique(np.concatenate(found))
     return Candidates(
         starts=np.searchsorted(keys // n_offers, np.arange(n + 1)),
         offer=keys % n_offers,
         entry=_find(own, keys),
-        neighbours=_valued(near, values, keys),
     )
 
 
-def _best(values: Floats, starts: Ints, top: int) -> Ints:
-    """Places of the highest values that are not negative, in each range; ties to the first."""
-    places = []
-    for start, stop in pairwise(starts.tolist()):
-        part = values[start:stop]
-        least = np.partition(part, -top)[-top] if 0 < top < len(part) else 0.0
-        high = np.flatnonzero(part >= max(least, 0.0))
-        places.append(start + high[np.argsort(-part[high], kind="stable")[:top]])
-    return np.concatenate(places) if places else np.empty(0, dtype=np.int64)
+def _best(scores: NDArray[np.float32], top: int) -> tuple[Ints, Ints]:
+    """Rows and columns of the highest positive scores of each row."""
+    if top < scores.shape[1]:
+        columns = np.argpartition(scores, -top, axis=1)[:, -top:]
+    else:
+        columns = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
+    rows = np.repeat(np.arange(len(scores)), columns.shape[1])
+    flat = columns.ravel()
+    positive = scores[rows, flat] > 0.0
+    return rows[positive], flat[positive]
 
 
 def _find(known: Ints, keys: Ints) -> Ints:
@@ -85,11 +88,3 @@ def _find(known: Ints, keys: Ints) -> Ints:
         return np.full(len(keys), -1, dtype=np.int64)
     place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
     return np.where(known[place] == keys, place, -1)
-
-
-def _valued(known: Ints, values: Floats, keys: Ints) -> Floats:
-    place = _find(known, keys)
-    found = place >= 0
-    valued = np.zeros(len(keys))
-    valued[found] = values[place[found]]
-    return valued

@@ -11,7 +11,8 @@ Files written by `CountPartition` (Parquet, sorted by their leading columns):
 - `pairs.parquet`: `item_row`, `offer_row`, `n_orders` BIGINT: orders that hold both the item and
   another item's offer.
 - `sample.parquet`: `customer_hi`, `customer_lo`, `order_key`, `ts_us`, `offer_row`: the orders of
-  the customers with the smallest keys, from which cadences and the neighbour reference are drawn.
+  the customers with the smallest low key halves, from which all is learned that looks at customers
+  rather than counts.
 
 `decayed_<d>` is the sum over orders of 2^(-age / d days) in units of 2^-20, age in whole days: an
 integer, hence the same in whatever order it is added. `merge` adds partitions up.
@@ -40,6 +41,7 @@ from builder.signals.orders import (
 from builder.split import Cut
 
 DECAY_UNIT: Final = 2**20
+SAMPLE_ORDER: Final = ("customer_lo", "customer_hi", "ts_us", "order_key", "offer_row")
 HOUR_OF_WEEK: Final = "hour_of_week"
 CATEGORY: Final = "category"
 PRICE_BAND: Final = "price_band"
@@ -56,13 +58,15 @@ class CountSettings:
         half_lives_days: the grid of decayed counts.
         basket_items: at most this many items of an order enter pairs; a larger basket is sampled
             by a hash of order and item. Pairs grow with its square.
-        sample_customers: how many customers the neighbour reference may hold.
+        sample_customers: how many customers are sampled for methods that learn from customers.
+        sample_uses: and how many (order, offer) they may have together.
     """
 
     target_kind: int = PURCHASE
     half_lives_days: tuple[int, ...] = (7, 28, 91, 364)
     basket_items: int = 50
-    sample_customers: int = 4000
+    sample_customers: int = 100_000
+    sample_uses: int = 8_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +94,7 @@ class CountPartition:
             _add_decay(connection, self.cut, self.settings.half_lives_days)
             _write_singles(connection, out_dir, self.settings.half_lives_days)
             _write_contexts(connection, out_dir, columns)
-            _write_sample(connection, out_dir, self.settings.sample_customers)
+            _write_sample(connection, out_dir, self.settings)
             _write_pairs(connection, out_dir, self.vocabulary, self.settings.basket_items)
 
 
@@ -196,17 +200,36 @@ def _write_contexts(
     )
 
 
-def _write_sample(connection: duckdb.DuckDBPyConnection, out_dir: Path, customers: int) -> None:
+def _write_sample(
+    connection: duckdb.DuckDBPyConnection, out_dir: Path, settings: CountSettings
+) -> None:
+    connection.execute(
+        """
+        CREATE TEMP VIEW uses AS SELECT customer_hi, customer_lo, order_key, ts_us, offer_row
+        FROM orders JOIN basket_offers USING (order_row) WHERE customer_hi != 0 OR customer_lo != 0
+        """
+    )
     write_sorted(
         connection,
-        f"""SELECT customer_hi, customer_lo, order_key, ts_us, offer_row
-            FROM (SELECT DISTINCT customer_hi, customer_lo FROM orders
-                  WHERE customer_hi != 0 OR customer_lo != 0
-                  ORDER BY customer_lo, customer_hi LIMIT {customers})
-            JOIN orders USING (customer_hi, customer_lo) JOIN basket_offers USING (order_row)""",
-        ["customer_lo", "customer_hi", "ts_us", "order_key", "offer_row"],
+        sampled("uses", settings.sample_customers, settings.sample_uses),
+        SAMPLE_ORDER,
         out_dir / "sample.parquet",
     )
+
+
+def sampled(uses: str, customers: int, n_uses: int) -> str:
+    """SQL for the uses of the customers with the smallest low key halves, within both limits.
+
+    Of the parts of a shop together it takes the same customers as of the whole.
+    """
+    return f"""
+        SELECT uses.* FROM {uses} AS uses SEMI JOIN (
+            SELECT customer_hi, customer_lo
+            FROM (SELECT customer_hi, customer_lo, count(*) AS n FROM {uses} GROUP BY ALL)
+            WINDOW by_key AS (ORDER BY customer_lo, customer_hi)
+            QUALIFY row_number() OVER by_key <= {customers}
+                AND (sum(n) OVER by_key <= {n_uses} OR row_number() OVER by_key = 1)
+        ) AS chosen USING (customer_hi, customer_lo)"""
 
 
 def _write_pairs(

@@ -8,8 +8,12 @@ Globals, each of shape (n_offers,), float32, finite:
 - `long_run.npy`: log of the share of all orders minus log of the prior's share.
 - `cadence.npy`: days between two orders of the offer by the same customer.
 - `repeat.npy`: log of the share of its buyers who bought it again.
+- `reach.npy`: share of the sampled customers who took it, smoothed.
 
-and `facts.json`: `order_gap_days`, the median time between two orders of a customer, at least an
+`offer_groups.npy`, int64, shape (2, n_offers): the deepest category of each offer and the one above
+it, as numbers; -1 where there is none (an offer of several items goes by the first).
+
+And `facts.json`: `order_gap_days`, the median time between two orders of a customer, at least an
 hour and at most a year. It is the shop's unit of time: half-lives are multiples of it.
 """
 
@@ -26,10 +30,13 @@ from numpy.typing import NDArray
 
 from builder.duck import literal
 from builder.signals.counts import DECAY_UNIT, decayed_name
-from builder.signals.orders import DAY_US
+from builder.signals.histories import Ints
+from builder.signals.orders import DAY_US, Vocabulary
 from builder.signals.rows import open_array
 from index.arrays import Scores
+from index.context import CATEGORY_SEPARATOR
 
+_NAMES: Final = ("prior", "trend", "long_run", "cadence", "repeat", "reach")
 _PSEUDO_GAPS: Final = 20.0
 _PSEUDO_BUYERS: Final = 5.0
 _PSEUDO_TREND_ORDERS: Final = 100.0
@@ -47,17 +54,24 @@ class OfferFacts:
     long_run: Scores
     cadence: Scores
     repeat: Scores
+    reach: Scores
+    groups: Ints
     order_gap_days: float
 
 
 def learn_facts(
-    connection: duckdb.DuckDBPyConnection, merged_dir: Path, prior: Scores, trend_days: int
+    connection: duckdb.DuckDBPyConnection,
+    merged_dir: Path,
+    vocabulary: Vocabulary,
+    prior: Scores,
+    trend_days: int,
 ) -> OfferFacts:
     """Facts from merged counts and the sample of customers.
 
     Args:
         connection: from `builder.duck.connect`.
         merged_dir: result of `merge.MergeCounts`.
+        vocabulary: rows of items and offers.
         prior: log-odds, shape (n_offers,).
         trend_days: which counted half-life the trend looks at.
     """
@@ -75,32 +89,32 @@ def learn_facts(
     )
     long_run = (dense("n_orders") + 0.5) / (float(totals["n_orders"][0]) + 1.0)
     order_gap_days = _order_gap_days(connection, merged_dir)
-    cadence, repeat = _cadence(connection, merged_dir, len(prior), order_gap_days)
+    cadence, repeat, reach = _cadence(connection, merged_dir, len(prior), order_gap_days)
     return OfferFacts(
         prior=prior,
         trend=(np.log(trend) - np.log(share)).astype(np.float32),
         long_run=(np.log(long_run) - np.log(share)).astype(np.float32),
         cadence=cadence,
         repeat=repeat,
+        reach=reach,
+        groups=_groups(connection, vocabulary, len(prior)),
         order_gap_days=order_gap_days,
     )
 
 
 def write_facts(facts: OfferFacts, out_dir: Path) -> None:
     """Write the files of the module docstring."""
-    for name in ("prior", "trend", "long_run", "cadence", "repeat"):
+    for name in _NAMES:
         np.save(out_dir / f"{name}.npy", getattr(facts, name))
+    np.save(out_dir / "offer_groups.npy", facts.groups)
     (out_dir / "facts.json").write_text(json.dumps({"order_gap_days": facts.order_gap_days}))
 
 
 def open_facts(globals_dir: Path) -> OfferFacts:
     """Map what `write_facts` wrote."""
     return OfferFacts(
-        prior=open_array(globals_dir / "prior.npy"),
-        trend=open_array(globals_dir / "trend.npy"),
-        long_run=open_array(globals_dir / "long_run.npy"),
-        cadence=open_array(globals_dir / "cadence.npy"),
-        repeat=open_array(globals_dir / "repeat.npy"),
+        **{name: open_array(globals_dir / f"{name}.npy") for name in _NAMES},
+        groups=open_array(globals_dir / "offer_groups.npy"),
         order_gap_days=float(
             json.loads((globals_dir / "facts.json").read_text())["order_gap_days"]
         ),
@@ -125,8 +139,8 @@ def _order_gap_days(connection: duckdb.DuckDBPyConnection, merged_dir: Path) -> 
 
 def _cadence(
     connection: duckdb.DuckDBPyConnection, merged_dir: Path, n_offers: int, order_gap_days: float
-) -> tuple[Scores, Scores]:
-    """Days between repeats, drawn to the mean over offers; share of repeaters, likewise."""
+) -> tuple[Scores, Scores, Scores]:
+    """Days between repeats, drawn to the mean over offers; share of repeaters; share of takers."""
     seen = connection.execute(
         f"""
         SELECT offer_row, sum(span_us)::BIGINT AS span_us, sum(n - 1)::BIGINT AS gaps,
@@ -146,7 +160,37 @@ def _cadence(
     cadence = (span_days + _PSEUDO_GAPS * usual) / (gaps + _PSEUDO_GAPS)
     usual_repeat = (repeaters.sum() + 1.0) / (buyers.sum() + 100.0)
     repeat = (repeaters + _PSEUDO_BUYERS * usual_repeat) / (buyers + _PSEUDO_BUYERS)
-    return cadence.astype(np.float32), np.log(repeat).astype(np.float32)
+    [(n_customers,)] = connection.execute(
+        f"SELECT count(DISTINCT (customer_hi, customer_lo)) {_from(merged_dir, 'sample')}"
+    ).fetchall()
+    reach = (buyers + 0.5) / (n_customers + 1.0)
+    return (
+        cadence.astype(np.float32),
+        np.log(repeat).astype(np.float32),
+        reach.astype(np.float32),
+    )
+
+
+def _groups(connection: duckdb.DuckDBPyConnection, vocabulary: Vocabulary, n_offers: int) -> Ints:
+    """Numbers of each offer's deepest category and of the one above."""
+    first = connection.execute(
+        f"""
+        SELECT offer_row, arg_min(category, item_row) AS category
+        FROM read_parquet({literal(vocabulary.item_offers_path)}) AS links
+        JOIN read_parquet({literal(vocabulary.items_path)}) AS items USING (item_row)
+        WHERE category IS NOT NULL GROUP BY offer_row ORDER BY offer_row
+        """
+    ).fetchall()
+    groups = np.full((2, n_offers), -1, dtype=np.int64)
+    numbers: dict[str, int] = {}
+    for offer_row, category in first:
+        path = category
+        for level in range(2):
+            if not path:
+                break
+            groups[level, offer_row] = numbers.setdefault(path, len(numbers))
+            path = path.rpartition(CATEGORY_SEPARATOR)[0]
+    return groups
 
 
 def _dense(rows: NDArray[np.int64], values: NDArray[np.int64], size: int) -> NDArray[np.float64]:

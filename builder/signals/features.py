@@ -7,7 +7,7 @@ orders, so that nothing here knows whether a shop sells bread or sofas.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import numpy as np
@@ -15,13 +15,29 @@ from numpy.typing import NDArray
 
 from builder.signals.candidates import Candidates
 from builder.signals.facts import OfferFacts
+from builder.signals.groups import group_columns
 from builder.signals.histories import Floats, Histories, range_sums
+
+Features = NDArray[np.float32]
 
 HALF_LIVES_GAPS: Final = (2.0, 7.0, 21.0)
 """Half-lives of the decayed counts, in usual times between two orders."""
 
 ORDER_DECAYS: Final = (0.5, 0.8, 0.95)
 """What an order counts for each more recent one the customer made."""
+
+SOURCES: Final = (
+    "neighbours",
+    "walk",
+    "walk_recent",
+    "regression",
+    "regression_recent",
+    "factors",
+)
+"""What other customers say of a customer's next offers; see the modules of these names."""
+
+GROUP_FEATURES: Final = ("frequency", "decayed", "recency", "own_share", "due")
+"""Told of the offer's category and the one above: see `groups`."""
 
 FEATURES: Final = (
     "prior",
@@ -47,23 +63,35 @@ FEATURES: Final = (
     "repeat_new",
     "trend",
     "long_run",
-    "neighbours_known",
-    "neighbours_new",
+    "reach",
+    *(f"{source}_{which}" for source in SOURCES for which in ("known", "new")),
+    *(f"{level}_{what}" for level in ("group", "parent") for what in GROUP_FEATURES),
 )
 
 
 def make_features(
-    histories: Histories, candidates: Candidates, facts: OfferFacts
-) -> NDArray[np.float32]:
-    """The features, in the order of `FEATURES`: float32, shape (n_candidates, n_features)."""
+    histories: Histories, candidates: Candidates, facts: OfferFacts, told: Mapping[str, Floats]
+) -> Features:
+    """The features of all candidates, in the order of `FEATURES`.
+
+    Args:
+        histories: of the customers.
+        candidates: of the same customers.
+        facts: of the shop's offers.
+        told: for each of `SOURCES`, what it says of each candidate: shares of orders or of
+            customers, roughly; below 0 is taken for 0.
+
+    Returns:
+        Float32, shape (n_candidates, n_features).
+    """
     columns = np.empty((len(candidates.offer), len(FEATURES)), dtype=np.float32)
-    for place, column in enumerate(_columns(histories, candidates, facts)):
+    for place, column in enumerate(_columns(histories, candidates, facts, told)):
         columns[:, place] = column
     return columns
 
 
 def _columns(
-    histories: Histories, candidates: Candidates, facts: OfferFacts
+    histories: Histories, candidates: Candidates, facts: OfferFacts, told: Mapping[str, Floats]
 ) -> Iterator[Floats | NDArray[np.float32]]:
     customer, offer, entry = candidates.customer, candidates.offer, candidates.entry
     is_own = entry >= 0
@@ -101,9 +129,16 @@ def _columns(
     yield repeat * is_new
     yield facts.trend[offer]
     yield facts.long_run[offer]
-    near = np.log((candidates.neighbours + 0.1 * share) / 1.1) - np.log(share)
-    yield near * is_own
-    yield near * is_new
+    reach = facts.reach[offer].astype(np.float64)
+    yield np.log(reach) - np.log(share)
+    for source in SOURCES:
+        base, pseudo = (share, 0.1) if source == "neighbours" else (reach, 0.3)
+        said = np.log((np.maximum(told[source], 0.0) + pseudo * base) / (1.0 + pseudo))
+        said -= np.log(base)
+        yield said * is_own
+        yield said * is_new
+    for numbers in facts.groups:
+        yield from group_columns(histories, candidates, numbers, facts.order_gap_days)
 
 
 def _timing(histories: Histories, candidates: Candidates, facts: OfferFacts) -> Iterator[Floats]:

@@ -83,7 +83,7 @@ def load_histories(
 
     Args:
         connection: holds `orders` and `basket_offers`.
-        until_us: the cut, from which ages are told.
+        until_us: the moment, from which ages are told; later orders are not seen.
         customers: name of a table (customer_hi, customer_lo); None for all.
     """
     only = f"SEMI JOIN {customers} USING (customer_hi, customer_lo)" if customers else ""
@@ -94,7 +94,7 @@ def load_histories(
                row_number() OVER (ORDER BY customer_hi, customer_lo, ts_us DESC, order_key) - 1
                    AS place,
                dense_rank() OVER (ORDER BY customer_hi, customer_lo) - 1 AS customer
-        FROM orders {only} WHERE {_KNOWN}
+        FROM orders {only} WHERE {_KNOWN} AND ts_us < {until_us}
         """
     )
     orders = connection.execute(

@@ -1,11 +1,13 @@
 """The task that turns merged counts into the *globals*: one folder of arrays for one cut.
 
-It holds the files of `facts` (with `prior.npy`), `context`, `affinity`, `vectors` and `neighbours`.
+It holds the files of `facts` (with `prior.npy`), `context`, `affinity`, `vectors` and `neighbours`,
+and those of `walk`, `regression` and `factors`.
 Every later task maps them into memory.
 """
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import duckdb
 
 from builder.duck import connect, literal
 from builder.signals.affinity import learn_affinity
+from builder.signals.collaborative import FACTORS_FILE
 from builder.signals.context import ContextSettings, learn_context, write_context
 from builder.signals.facts import learn_facts, write_facts
 from builder.signals.histories import Histories, load_histories
@@ -36,7 +39,7 @@ class SignalSettings:
     """
 
     trend_days: int = 7
-    reference_customers: int = 2000
+    reference_customers: int = 4000
     prior: PriorSettings = field(default_factory=PriorSettings)
     context: ContextSettings = field(default_factory=ContextSettings)
     vectors: VectorSettings = field(default_factory=VectorSettings)
@@ -50,6 +53,7 @@ class LearnSignals:
         label: tells the cuts of one build apart in the task's name.
         merged_dir: result of `merge.MergeCounts`.
         affinity_dirs: results of all `pairs.LearnAffinity` tasks.
+        collaborative_dirs: results of all `collaborative.LearnCollaborative` tasks.
         vocabulary: rows of items and offers.
         settings: see there.
     """
@@ -57,6 +61,7 @@ class LearnSignals:
     label: str
     merged_dir: Path
     affinity_dirs: tuple[Path, ...]
+    collaborative_dirs: tuple[Path, ...]
     vocabulary: Vocabulary
     settings: SignalSettings = field(default_factory=SignalSettings)
 
@@ -72,7 +77,9 @@ class LearnSignals:
                 for path in (self.vocabulary.items_path, self.vocabulary.offers_path)
             )
             prior = learn_prior(connection, self.merged_dir, n_offers, settings.prior)
-            facts = learn_facts(connection, self.merged_dir, prior, settings.trend_days)
+            facts = learn_facts(
+                connection, self.merged_dir, self.vocabulary, prior, settings.trend_days
+            )
             write_facts(facts, out_dir)
             write_rows(learn_affinity(connection, self.affinity_dirs, n_items), out_dir, "affinity")
             half_life_days = REFERENCE_GAPS * facts.order_gap_days
@@ -90,6 +97,11 @@ class LearnSignals:
                 connection, self.merged_dir, self.affinity_dirs, self.vocabulary, settings.vectors
             )
             write_vectors(vectors, out_dir)
+        for directory in self.collaborative_dirs:
+            for path in directory.glob("*.npy"):
+                shutil.copy(path, out_dir)
+            for path in directory.glob(FACTORS_FILE):
+                shutil.copy(path, out_dir)
 
 
 def _count(connection: duckdb.DuckDBPyConnection, path: Path) -> int:

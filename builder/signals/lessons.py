@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builder.duck import connect
-from builder.signals.features import FEATURES, make_features
+from builder.signals.features import FEATURES, Features
 from builder.signals.histories import Histories, Ints, load_histories
 from builder.signals.orders import Partition, Vocabulary, load_orders
 from builder.signals.scorer import Scorer
@@ -27,12 +27,39 @@ class Lessons:
     Attributes:
         features: float32, shape (n, n_features).
         taken: bool, shape (n,): the customer's next order held the candidate.
+        is_own: bool, shape (n,): the customer took it before.
         starts: int64, shape (n_cases,), first row of each case.
+        customer: uint64, shape (n_cases,), low key half of whose case it is.
     """
 
-    features: NDArray[np.float32]
+    features: Features
     taken: NDArray[np.bool_]
+    is_own: NDArray[np.bool_]
     starts: Ints
+    customer: NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def case(self) -> Ints:
+        """Case of each row."""
+        return np.repeat(np.arange(len(self)), np.diff(self.starts, append=len(self.taken)))
+
+    def only(self, rows: NDArray[np.bool_]) -> Lessons:
+        """Some of the rows; cases of which none is taken any more are left out."""
+        if not len(self):
+            return self
+        teaches = np.add.reduceat(self.taken & rows, self.starts, dtype=np.int64) > 0
+        rows &= teaches[self.case]
+        sizes = np.add.reduceat(rows, self.starts, dtype=np.int64)[teaches]
+        return Lessons(
+            features=self.features[rows],
+            taken=self.taken[rows],
+            is_own=self.is_own[rows],
+            starts=np.cumsum(sizes) - sizes,
+            customer=self.customer[teaches],
+        )
 
 
 def load_lessons(
@@ -44,62 +71,58 @@ def load_lessons(
     *,
     target_kind: int,
     customers: int,
+    steps: int,
     memory_bytes: int,
     temp_dir: Path,
 ) -> Lessons:
-    """Candidates and features at the cut; taken is what the first order after it holds.
+    """Candidates and features at moments of a slice; taken is what the first order after it holds.
 
-    Customers are those with an order on both sides of the cut; of more than `customers` those with
-    the smallest low key halves, the same number in each partition.
+    Only histories are told anew at each moment: what is known of the shop stays that of the cut, as
+    in tables that grow old.
+
+    Args:
+        scorer: opened on the globals of the cut.
+        partitions: all customer partitions.
+        vocabulary: rows of items and offers.
+        cut: begin of the slice.
+        slice_until_us: its end, exclusive.
+        target_kind: the kind of event that makes an order.
+        customers: at each moment, those with an order on both sides; of more than this number those
+            with the smallest low key halves, the same number in each partition.
+        steps: how many moments, evenly spread from the cut on.
+        memory_bytes: for this process.
+        temp_dir: where DuckDB may spill.
     """
     limit = -(-customers // max(len(partitions), 1))
+    length_us = slice_until_us - cut.until_us
+    moments = sorted({cut.until_us + length_us * step // steps for step in range(steps)})
+    seen = Cut(until_us=slice_until_us, holdout_share=cut.holdout_share)
     parts: list[Lessons] = []
     for partition in partitions if scorer.n_offers else ():
         with connect(memory_bytes, temp_dir) as connection:
-            load_orders(
-                connection,
-                partition,
-                vocabulary,
-                cut,
-                target_kind=target_kind,
-                slice_until_us=slice_until_us,
-            )
-            _keep_first_orders(connection)
-            load_orders(connection, partition, vocabulary, cut, target_kind=target_kind)
-            _choose_customers(connection, limit)
-            histories = load_histories(connection, cut.until_us, "chosen")
-            next_orders = connection.execute(
-                """SELECT customer_hi, customer_lo, offer_row
-                   FROM next_offers SEMI JOIN chosen USING (customer_hi, customer_lo)
-                   ORDER BY customer_hi, customer_lo, offer_row"""
-            ).fetchnumpy()
-        parts += _lessons(scorer, histories, next_orders)
+            load_orders(connection, partition, vocabulary, seen, target_kind=target_kind)
+            for moment_us in moments:
+                _choose_next(connection, moment_us, limit)
+                histories = load_histories(connection, moment_us, "chosen")
+                next_orders = connection.execute(
+                    """SELECT customer_hi, customer_lo, offer_row
+                       FROM basket_offers JOIN chosen USING (order_row)
+                       ORDER BY customer_hi, customer_lo, offer_row"""
+                ).fetchnumpy()
+                parts += _lessons(scorer, histories, next_orders)
     return _joined(parts)
 
 
-def _keep_first_orders(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make `next_offers(customer_hi, customer_lo, offer_row)` and clear the slice's tables."""
-    connection.execute(
-        """
-        CREATE TEMP TABLE next_offers AS
-        SELECT customer_hi, customer_lo, offer_row FROM basket_offers JOIN (
-            SELECT customer_hi, customer_lo, order_row FROM orders
-            WHERE customer_hi != 0 OR customer_lo != 0
-            QUALIFY row_number() OVER (
-                PARTITION BY customer_hi, customer_lo ORDER BY ts_us, order_key) = 1
-        ) USING (order_row)
-        """
-    )
-    for table in ("orders", "basket_items", "basket_offers"):
-        connection.execute(f"DROP TABLE {table}")
-
-
-def _choose_customers(connection: duckdb.DuckDBPyConnection, limit: int) -> None:
+def _choose_next(connection: duckdb.DuckDBPyConnection, moment_us: int, limit: int) -> None:
+    """Make `chosen(customer_hi, customer_lo, order_row)`: next orders of known customers."""
     connection.execute(
         f"""
-        CREATE TEMP TABLE chosen AS
-        SELECT DISTINCT customer_hi, customer_lo
-        FROM next_offers SEMI JOIN orders USING (customer_hi, customer_lo)
+        CREATE OR REPLACE TEMP TABLE chosen AS
+        SELECT customer_hi, customer_lo,
+               arg_min(order_row, (ts_us, order_key)) FILTER (ts_us >= {moment_us}) AS order_row
+        FROM orders WHERE customer_hi != 0 OR customer_lo != 0
+        GROUP BY customer_hi, customer_lo
+        HAVING min(ts_us) < {moment_us} AND max(ts_us) >= {moment_us}
         ORDER BY customer_lo, customer_hi LIMIT {limit}
         """
     )
@@ -108,7 +131,7 @@ def _choose_customers(connection: duckdb.DuckDBPyConnection, limit: int) -> None
 def _lessons(
     scorer: Scorer, histories: Histories, next_orders: dict[str, NDArray[np.uint64]]
 ) -> list[Lessons]:
-    """Lessons of one partition, a batch of customers at a time."""
+    """Lessons of one partition and moment, a batch of customers at a time."""
     place = {
         (int(hi), int(lo)): customer
         for customer, (hi, lo) in enumerate(zip(histories.key_hi, histories.key_lo, strict=True))
@@ -123,20 +146,17 @@ def _lessons(
     wanted = owner * scorer.n_offers + next_orders["offer_row"].astype(np.int64)
     parts = []
     for first in range(0, len(histories), _BATCH_CUSTOMERS):
-        batch = histories.part(first, min(first + _BATCH_CUSTOMERS, len(histories)))
-        candidates = scorer.candidates(batch)
+        batch = scorer.batch(histories.part(first, min(first + _BATCH_CUSTOMERS, len(histories))))
+        candidates = batch.candidates
         keys = (candidates.customer + first) * scorer.n_offers + candidates.offer
-        taken = np.isin(keys, wanted)
-        teaches = np.add.reduceat(taken, candidates.starts[:-1], dtype=np.int64) > 0
-        rows = np.repeat(teaches, np.diff(candidates.starts))
-        sizes = np.diff(candidates.starts)[teaches]
-        parts.append(
-            Lessons(
-                features=make_features(batch, candidates, scorer.facts)[rows],
-                taken=taken[rows],
-                starts=np.cumsum(sizes) - sizes,
-            )
+        every = Lessons(
+            features=batch.features,
+            taken=np.isin(keys, wanted),
+            is_own=candidates.entry >= 0,
+            starts=candidates.starts[:-1],
+            customer=batch.histories.key_lo,
         )
+        parts.append(every.only(np.ones(len(keys), dtype=np.bool_)))
     return parts
 
 
@@ -146,12 +166,15 @@ def _joined(parts: list[Lessons]) -> Lessons:
     nothing = Lessons(
         features=np.empty((0, len(FEATURES)), dtype=np.float32),
         taken=np.empty(0, dtype=np.bool_),
+        is_own=np.empty(0, dtype=np.bool_),
         starts=np.empty(0, dtype=np.int64),
+        customer=np.empty(0, dtype=np.uint64),
     )
+    shifted = [part.starts + offset for part, offset in zip(parts, offsets, strict=True)]
     return Lessons(
         features=np.concatenate([nothing.features, *(part.features for part in parts)]),
         taken=np.concatenate([nothing.taken, *(part.taken for part in parts)]),
-        starts=np.concatenate(
-            [nothing.starts, *(p.starts + o for p, o in zip(parts, offsets, strict=True))]
-        ),
+        is_own=np.concatenate([nothing.is_own, *(part.is_own for part in parts)]),
+        starts=np.concatenate([nothing.starts, *shifted]),
+        customer=np.concatenate([nothing.customer, *(part.customer for part in parts)]),
     )

@@ -20,14 +20,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
 import numpy as np
 
 from builder.duck import connect, literal
-from builder.signals.counts import CATEGORY, PRICE_BAND
+from builder.signals.counts import CATEGORY, PRICE_BAND, SAMPLE_ORDER, CountSettings, sampled
 from builder.signals.orders import Vocabulary, write_sorted
 from index.context import CATEGORY_SEPARATOR, price_edges
 from index.eligibility import normal_value
@@ -41,7 +41,7 @@ class MergeCounts:
         label: tells the cuts of one build apart in the task's name.
         count_dirs: results of all `CountPartition` tasks of one cut.
         vocabulary: rows of items and offers.
-        sample_customers: size of the neighbour sample over all partitions.
+        counts: what was counted, and how large the sample of customers may be.
         values_per_feature: a context feature keeps this many values, those with most orders.
         value_min_orders: a context value seen in fewer orders is left out.
     """
@@ -49,7 +49,7 @@ class MergeCounts:
     label: str
     count_dirs: tuple[Path, ...]
     vocabulary: Vocabulary
-    sample_customers: int = 4000
+    counts: CountSettings = field(default_factory=CountSettings)
     values_per_feature: int = 1000
     value_min_orders: int = 20
 
@@ -159,11 +159,8 @@ class MergeCounts:
         sample = _all(self.count_dirs, "sample")
         write_sorted(
             connection,
-            f"""SELECT * FROM {sample} AS all_sampled SEMI JOIN (
-                    SELECT DISTINCT customer_lo, customer_hi FROM {sample}
-                    ORDER BY customer_lo, customer_hi LIMIT {self.sample_customers}
-                ) AS chosen USING (customer_lo, customer_hi)""",
-            ["customer_lo", "customer_hi", "ts_us", "order_key", "offer_row"],
+            sampled(sample, self.counts.sample_customers, self.counts.sample_uses),
+            SAMPLE_ORDER,
             out_dir / "sample.parquet",
         )
 

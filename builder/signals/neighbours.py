@@ -101,28 +101,34 @@ class Neighbourhood:
 
     Args:
         reference: opened from the globals.
-        n_offers: columns.
+        n_offers: offers of the shop.
+        reach: int64, rising: offers that are told of.
         half_life_days: as the reference was made with.
         n_neighbours: how many of the nearest are mixed, weighted by nearness.
     """
 
     def __init__(
-        self, reference: Reference, n_offers: int, half_life_days: float, n_neighbours: int
+        self,
+        reference: Reference,
+        n_offers: int,
+        reach: Ints,
+        half_life_days: float,
+        n_neighbours: int,
     ) -> None:
         shape = (len(reference), n_offers)
         parts = (reference.offers.astype(np.int32), reference.starts)
-        self._share = sparse.csr_matrix((reference.share, *parts), shape=shape)
+        self._share = sparse.csr_matrix((reference.share, *parts), shape=shape)[:, reach].tocsr()
         self._by_offer = sparse.csr_matrix((reference.profile, *parts), shape=shape).T.tocsr()
         self._place = {(int(hi), int(lo)): row for row, (hi, lo) in enumerate(reference.keys)}
         self._half_life_days = half_life_days
         self._n_neighbours = min(n_neighbours, len(reference))
 
-    def mixed(self, histories: Histories) -> tuple[Ints, Ints, Floats]:
+    def mixed(self, histories: Histories) -> NDArray[np.float32]:
         """What the neighbours of each customer ordered.
 
         Returns:
-            Starts by customer, offer rows (rising within a customer), and the mean decayed share of
-            the neighbours' orders, in [0, 1]. A customer is not their own neighbour.
+            Float32, shape (n_customers, n offers in reach): the mean decayed share of the
+            neighbours' orders, in [0, 1]. A customer is not their own neighbour.
         """
         profile, _ = profiles(histories, self._half_life_days)
         own = sparse.csr_matrix(
@@ -138,10 +144,5 @@ class Neighbourhood:
             least = np.partition(near, -self._n_neighbours, axis=1)[:, -self._n_neighbours]
             near[near < least[:, None]] = 0.0
         near /= np.maximum(near.sum(axis=1, keepdims=True), 1e-12)
-        mixed = (sparse.csr_matrix(near) @ self._share).tocsr()
-        mixed.sort_indices()
-        return (
-            mixed.indptr.astype(np.int64),
-            mixed.indices.astype(np.int64),
-            mixed.data.astype(float),
-        )
+        mixed: NDArray[np.float32] = (sparse.csr_matrix(near) @ self._share).toarray()
+        return mixed

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -26,7 +26,7 @@ from builder.duck import connect
 from builder.signals.candidates import Candidates
 from builder.signals.features import FEATURES
 from builder.signals.histories import Floats, Histories, Ints, load_histories
-from builder.signals.lessons import load_lessons
+from builder.signals.lessons import Lessons, load_lessons
 from builder.signals.logit import fit_logit
 from builder.signals.orders import DAY_US, PURCHASE, Partition, Vocabulary, load_orders
 from builder.signals.scorer import Scorer
@@ -44,6 +44,9 @@ DEFAULT_WEIGHTS: Final = {
 """Where fitted weights are drawn to: own frequency, old and recent, with a little of neighbours."""
 
 _LEAST_SCALE: Final = 1e-3
+_REFITS: Final = 2
+_LEAST_OWN: Final = 16
+_USUAL_REPEATS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +59,12 @@ class PersonalSettings:
         new_offers: and this many that are new to them.
         history_offers: a customer's history keeps this many offers, those ordered last.
         popular_offers: offers of the highest prior that are candidates for everybody.
+        near_offers: new offers that each source makes candidates for a customer.
         neighbours: how many customers of the reference are mixed.
-        fit_customers: at most this many customers teach the model.
+        fit_customers: at most this many customers teach the model at each moment.
+        fit_moments: how many moments of the slice lessons are taken at.
+        contenders: a case's best candidates, on which the model is fitted once more: what is far
+            down has no say in the order of the first ten.
         ridge: how strongly weights are drawn to the defaults.
         batch_customers: customers scored at a time.
     """
@@ -67,8 +74,11 @@ class PersonalSettings:
     new_offers: int = 32
     history_offers: int = 512
     popular_offers: int = 100
-    neighbours: int = 100
+    near_offers: int = 48
+    neighbours: int = 300
     fit_customers: int = 4000
+    fit_moments: int = 2
+    contenders: int = 100
     ridge: float = 3.0
     batch_customers: int = 512
 
@@ -157,33 +167,60 @@ def fit_personal(
         slice_until_us,
         target_kind=settings.target_kind,
         customers=settings.fit_customers,
+        steps=settings.fit_moments,
         memory_bytes=memory_bytes,
         temp_dir=temp_dir,
     )
-    if not len(lessons.starts):
+    if not len(lessons):
         return PersonalModel(settings=settings)
-    scale: Floats = np.maximum(lessons.features.std(axis=0, dtype=np.float64), _LEAST_SCALE)
-    scaled: NDArray[np.float32] = np.divide(lessons.features, scale, dtype=np.float32)
-    weights, loss = fit_logit(
-        scaled,
-        lessons.taken,
-        lessons.starts,
-        start=np.array(PersonalModel().weights) * scale,
-        ridge=settings.ridge,
-    )
+    weights, loss = _fit(lessons, lessons, settings.ridge)
+    for _ in range(_REFITS):
+        scores = lessons.features @ weights
+        contenders = lessons.only(best_of_cases(lessons, scores, settings.contenders))
+        weights, loss = _fit(contenders, lessons, settings.ridge)
     return PersonalModel(
-        settings=settings,
-        weights=tuple(float(weight) for weight in weights / scale),
-        n_cases=len(lessons.starts),
+        settings=replace(settings, **_row_lengths(lessons, settings)),
+        weights=tuple(map(float, weights)),
+        n_cases=len(lessons),
         loss=loss,
     )
+
+
+def best_of_cases(lessons: Lessons, scores: Floats, n: int) -> NDArray[np.bool_]:
+    """Which rows are among the n best of their case; ties to the first."""
+    case = lessons.case
+    order = np.lexsort((-scores, case))
+    rank = np.arange(len(order)) - lessons.starts[case[order]]
+    best = np.zeros(len(order), dtype=np.bool_)
+    best[order[rank < n]] = True
+    return best
+
+
+def _fit(lessons: Lessons, scaled_by: Lessons, ridge: float) -> tuple[Floats, float]:
+    """Weights per feature as they come; the ridge is in units of each feature's spread."""
+    scale = np.maximum(scaled_by.features.std(axis=0, dtype=np.float64), _LEAST_SCALE)
+    scaled: NDArray[np.float32] = np.divide(lessons.features, scale, dtype=np.float32)
+    start = np.array(PersonalModel().weights) * scale
+    weights, loss = fit_logit(scaled, lessons.taken, lessons.starts, start=start, ridge=ridge)
+    return weights / scale, loss
+
+
+def _row_lengths(lessons: Lessons, settings: PersonalSettings) -> dict[str, int]:
+    """Where next orders hold little that was ordered before, rows have more room for new offers."""
+    repeated = float(lessons.is_own[lessons.taken].mean())
+    movable = settings.own_offers - _LEAST_OWN
+    moved = round(movable * max(1.0 - repeated / _USUAL_REPEATS, 0.0))
+    return {
+        "own_offers": settings.own_offers - moved,
+        "new_offers": settings.new_offers + moved,
+    }
 
 
 def _scorer(globals_dir: Path, settings: PersonalSettings) -> Scorer:
     return Scorer(
         globals_dir,
         popular_offers=settings.popular_offers,
-        near_offers=2 * settings.new_offers,
+        new_per_source=settings.near_offers,
         neighbours=settings.neighbours,
     )
 
@@ -215,10 +252,10 @@ def score_partition(  # noqa: PLR0917  # what a task holds, in its order
         return
     weights = np.array(model.weights)
     for first in range(0, len(histories), settings.batch_customers):
-        batch = histories.part(first, min(first + settings.batch_customers, len(histories)))
-        candidates = scorer.candidates(batch)
-        lifts = scorer.lifts(batch, candidates, weights)
-        yield from _rows(batch, candidates, lifts, scorer.facts.prior, settings)
+        part = histories.part(first, min(first + settings.batch_customers, len(histories)))
+        batch = scorer.batch(part)
+        lifts = scorer.lifts(batch, batch.features @ weights)
+        yield from _rows(part, batch.candidates, lifts, scorer.facts.prior, settings)
 
 
 def _rows(

@@ -1,38 +1,72 @@
-"""From customers' histories to lifts: candidates, features and their weighted sum."""
+"""From customers' histories to their candidates, and what is told of each candidate."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
 
 from builder.signals.candidates import Candidates, make_candidates
+from builder.signals.collaborative import FACTORS_FILE
+from builder.signals.factors import Factors, FactorSettings, FoldIn
 from builder.signals.facts import OfferFacts, open_facts
-from builder.signals.features import make_features
-from builder.signals.histories import Floats, Histories, Ints
+from builder.signals.features import Features, make_features
+from builder.signals.histories import Floats, Histories, Ints, range_sums
+from builder.signals.interactions import Matrix, open_links
 from builder.signals.neighbours import REFERENCE_GAPS, Neighbourhood, open_reference
+from builder.signals.rows import open_array
+
+_RECENT_DECAY: Final = 0.7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Customers with their candidates and what is told of each.
+
+    Attributes:
+        histories: of the customers.
+        candidates: offers that may be theirs.
+        features: float32, shape (n_candidates, n_features), see `features`.
+    """
+
+    histories: Histories
+    candidates: Candidates
+    features: Features
 
 
 class Scorer:
-    """Turns batches of histories into candidates and lifts; opens the globals once.
+    """Turns histories into candidates with features; opens the globals once.
 
     Args:
         globals_dir: result of `learn.LearnSignals`.
         popular_offers: offers of the highest prior that are candidates for everybody.
-        near_offers: offers of neighbours that are candidates for a customer.
+        new_per_source: how many new offers each source makes candidates for a customer.
         neighbours: how many customers of the reference are mixed.
     """
 
     def __init__(
-        self, globals_dir: Path, *, popular_offers: int, near_offers: int, neighbours: int
+        self, globals_dir: Path, *, popular_offers: int, new_per_source: int, neighbours: int
     ) -> None:
         self.facts: OfferFacts = open_facts(globals_dir)
+        self._reach: Ints = np.asarray(open_array(globals_dir / "reach_offers.npy"))
+        self._column = np.full(self.n_offers, -1, dtype=np.int64)
+        self._column[self._reach] = np.arange(len(self._reach))
         half_life_days = REFERENCE_GAPS * self.facts.order_gap_days
         self._neighbourhood = Neighbourhood(
-            open_reference(globals_dir), self.n_offers, half_life_days, neighbours
+            open_reference(globals_dir), self.n_offers, self._reach, half_life_days, neighbours
         )
+        self._walk = open_links(globals_dir, "walk")
+        self._regression = open_links(globals_dir, "regression")
+        settings = json.loads((globals_dir / FACTORS_FILE).read_text())
+        self._factors: Factors = np.asarray(open_array(globals_dir / "factors.npy"))
+        self._fold_in = FoldIn(self._factors, FactorSettings(**settings))
         by_prior = np.lexsort((np.arange(self.n_offers), -self.facts.prior))
-        self._near_offers = near_offers
+        self._new_per_source = new_per_source
         self.popular: Ints = np.sort(by_prior[:popular_offers])
 
     @property
@@ -40,21 +74,73 @@ class Scorer:
         """Offers of the shop."""
         return len(self.facts.prior)
 
-    def candidates(self, batch: Histories) -> Candidates:
-        """Offers to score for each customer of a batch."""
-        return make_candidates(
-            batch,
-            self._neighbourhood.mixed(batch),
+    def batch(self, histories: Histories) -> Batch:
+        """Candidates of customers, with features."""
+        sources = self._sources(histories)
+        candidates = make_candidates(
+            histories,
+            sources.values(),
+            self._reach,
             self.popular,
             n_offers=self.n_offers,
-            new_per_customer=self._near_offers,
+            new_per_source=self._new_per_source,
+        )
+        column = self._column[candidates.offer]
+        is_reached = column >= 0
+        customer, column = candidates.customer[is_reached], column[is_reached]
+
+        def of_candidates(source: NDArray[np.float32]) -> Floats:
+            values = np.zeros(len(is_reached))
+            values[is_reached] = source[customer, column]
+            return values
+
+        told = {name: of_candidates(source) for name, source in sources.items()}
+        return Batch(
+            histories=histories,
+            candidates=candidates,
+            features=make_features(histories, candidates, self.facts, told),
         )
 
-    def lifts(self, batch: Histories, candidates: Candidates, weights: Floats) -> Floats:
+    def lifts(self, batch: Batch, utility: Floats) -> Floats:
         """Utility over the prior, less that of the popular offers new to the customer."""
-        utility = make_features(batch, candidates, self.facts) @ weights
+        candidates = batch.candidates
         lift = utility - self.facts.prior[candidates.offer]
         return lift - self._offset(candidates, lift)[candidates.customer]
+
+    def _sources(self, histories: Histories) -> dict[str, NDArray[np.float32]]:
+        """What each source says of all offers in reach: float32, shape (n_customers, n_reach)."""
+        ever, recent = self._taken(histories)
+        # A walk begins at one of a customer's offers; it is told in offers a customer, as reach is.
+        n_taken = np.maximum(np.diff(ever.indptr), 1)
+        steps = sparse.diags((float(self.facts.reach.sum()) / n_taken).astype(np.float32))
+        numbers = self._fold_in.customers(ever.indptr, ever.indices)
+        return {
+            "neighbours": self._neighbourhood.mixed(histories),
+            "walk": (steps @ ever @ self._walk).toarray(),
+            "walk_recent": (steps @ recent @ self._walk).toarray(),
+            "regression": (ever @ self._regression).toarray(),
+            "regression_recent": (recent @ self._regression).toarray(),
+            "factors": numbers @ self._factors.T,
+        }
+
+    def _taken(self, histories: Histories) -> tuple[Matrix, Matrix]:
+        """What customers took, all alike and the latest most; both add up to how many offers."""
+        rank = np.arange(len(histories.order_age_days)) - np.repeat(
+            histories.order_starts[:-1], histories.n_orders
+        )
+        newest = rank[histories.use_order[histories.use_starts[:-1]]]
+        column = self._column[histories.entry_offer]
+        kept = column >= 0
+        starts = np.append(0, np.cumsum(kept))[histories.entry_starts]
+        lately = _RECENT_DECAY ** newest[kept].astype(np.float64)
+        n_taken = np.diff(starts)
+        lately *= np.repeat(n_taken / np.maximum(range_sums(lately, starts), 1e-30), n_taken)
+        shape = (len(histories), len(self._reach))
+        ones = np.ones(len(lately), dtype=np.float32)
+        return (
+            sparse.csr_matrix((ones, column[kept], starts), shape=shape),
+            sparse.csr_matrix((lately.astype(np.float32), column[kept], starts), shape=shape),
+        )
 
     def _offset(self, candidates: Candidates, lift: Floats) -> Floats:
         is_popular = np.zeros(self.n_offers, dtype=np.bool_)

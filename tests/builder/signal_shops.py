@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 
 from builder.engine import Task
+from builder.signals.collaborative import METHODS, LearnCollaborative
 from builder.signals.counts import CountPartition, CountSettings
 from builder.signals.learn import LearnSignals, SignalSettings
 from builder.signals.merge import MergeCounts
@@ -158,11 +159,19 @@ def learn(
         )
         for first, stop in item_ranges(shop.n_items, 2)
     )
+    collaborative_dirs = tuple(
+        run(
+            LearnCollaborative(label="x", method=method, merged_dir=merged_dir),
+            folder,
+        )
+        for method in METHODS
+    )
     globals_dir = run(
         LearnSignals(
             label="x",
             merged_dir=merged_dir,
             affinity_dirs=affinity_dirs,
+            collaborative_dirs=collaborative_dirs,
             vocabulary=shop.vocabulary,
             settings=signals or SignalSettings(),
         ),

@@ -265,12 +265,15 @@ def test_candidates_are_own_near_and_popular(tmp_path: Path) -> None:
         use_starts=np.array([0, 1, 2]),
         use_order=np.array([0, 0]),
     )
-    near = (np.array([0, 3]), np.array([2, 3, 5]), np.array([0.1, 0.9, 0.2]))
-    candidates = make_candidates(history, near, np.array([0, 8]), n_offers=9, new_per_customer=1)
+    reach = np.array([1, 2, 3, 4, 5, 6])
+    near = np.array([[0.0, 0.1, 0.9, 0.0, 0.2, 0.0]], dtype=np.float32)
+    other = np.array([[0.3, 0.0, 0.0, 0.0, 0.0, -0.2]], dtype=np.float32)
+    candidates = make_candidates(
+        history, [near, other], reach, np.array([0, 8]), n_offers=9, new_per_source=1
+    )
 
-    assert candidates.offer.tolist() == [0, 3, 5, 8]
-    assert candidates.entry.tolist() == [-1, 0, -1, 1]
-    assert candidates.neighbours.tolist() == [0.0, 0.9, 0.2, 0.0]
+    assert candidates.offer.tolist() == [0, 1, 3, 5, 8]
+    assert candidates.entry.tolist() == [-1, -1, 0, -1, 1]
 
 
 odd_lines = st.lists(
