@@ -4,9 +4,10 @@ A cut trades variance for bias. For each candidate both are estimated, and the s
 error wins: variance + bias², the bias being what the cut takes away from the estimate.
 
 Source: Su, Dimakopoulou, Krishnamurthy, Dudík (2020), *Doubly robust off-policy evaluation with
-shrinkage*, section 5, with the direct estimate of the bias. Their alternative, a bound that holds
-with high probability, adds so much to every candidate's bias that it cut nothing in any log we
-tried; SLOPE (Su, Srinath, Krishnamurthy 2020) doubled the error wherever the model was wrong.
+shrinkage*, section 5, with the direct estimate of the bias. Their alternative, a bound
+that holds with high probability, adds so much to every candidate's bias that next to nothing was
+cut in the logs we tried. SLOPE (Su, Srinath, Krishnamurthy 2020) halved the error where the model
+of the reward was good, and doubled it where it was not.
 """
 
 from __future__ import annotations

@@ -32,14 +32,14 @@ def log_of(reward: Floats, customers: list[int]) -> LoggedDecisions:
 def test_two_customers_are_estimated_by_each_other() -> None:
     """Each earned 4 with the first offer and 0 with the second, 2 more and 2 less than the mean.
 
-    With a ridge of 1, one observation gets half of that. The policy shows either half the time.
+    One observation and a ridge of 3 leave a quarter of that. The policy shows either half the time.
     """
     offers = np.array([[1.0, 0.0], [0.0, 1.0]] * 2)
     log = log_of(np.array([4.0, 0.0, 4.0, 0.0]), [1, 1, 2, 2])
 
-    found = with_rewards(log, offers, np.full((4, 2), 0.5), ridge=1.0)
+    found = with_rewards(log, offers, np.full((4, 2), 0.5), ridge=3.0)
 
-    assert found.q_logged == pytest.approx(np.array([3.0, 1.0, 3.0, 1.0]))
+    assert found.q_logged == pytest.approx(np.array([2.5, 1.5, 2.5, 1.5]))
     assert found.q_policy == pytest.approx(np.full(4, 2.0))
 
 

@@ -17,7 +17,7 @@ from tests.builder.logs import World, values
 
 ALL: tuple[Estimator, ...] = ("ips", "clipped_ips", "snips", "dm", "dr", "switch_dr")
 UNBIASED: tuple[Estimator, ...] = ("ips", "snips", "dm", "dr")
-N_LOGS = 300
+N_LOGS = 200
 
 REWARDS = np.array([[1.0, 0.5, 0.0, 0.2], [0.0, 0.8, 0.4, 0.1], [0.3, 0.3, 0.9, 0.6]])
 LOGGING = np.array([[0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1], [0.25, 0.25, 0.25, 0.25]])
@@ -110,9 +110,9 @@ N_INTERVALS = 400
 
 
 def lucky_logs(n_logs: int) -> list[LoggedDecisions]:
-    """Four decisions of each customer, alike in kind and in luck."""
+    """Eight decisions of each customer, alike in kind and in luck."""
     rng = np.random.default_rng(7)
-    return [LUCKY.log(rng, 150, each=4) for _ in range(n_logs)]
+    return [LUCKY.log(rng, 75, each=8) for _ in range(n_logs)]
 
 
 def coverage(logs: list[LoggedDecisions]) -> dict[Estimator, float]:
@@ -134,7 +134,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
 
 
 def test_intervals_over_decisions_would_be_too_narrow() -> None:
-    """The same logs, had each decision another customer; of 80, 76 ± 1.9 would hold the truth."""
-    found = coverage([replace(log, customers=np.arange(len(log))) for log in lucky_logs(80)])
+    """The same logs, had each decision another customer; of 40, 38 ± 1.4 would hold the truth."""
+    found = coverage([replace(log, customers=np.arange(len(log))) for log in lucky_logs(40)])
 
-    assert max(found.values()) < 0.95 - 3 * np.sqrt(0.95 * 0.05 / 80)
+    assert max(found.values()) < 0.95 - 3 * np.sqrt(0.95 * 0.05 / 40)
