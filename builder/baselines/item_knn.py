@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from builder.baselines.bipartite import orders_by_item, orders_by_offer
+from builder.baselines.bipartite import over_orders
 from builder.baselines.data import Example, History
 from builder.baselines.ranking import best_scored, by_popularity, fill_up, places
 from builder.metrics import Floats, Ints
@@ -78,13 +78,13 @@ class ItemKnn:
 def fit(history: History, settings: Settings | None = None) -> ItemKnn:
     """Lay out which items and offers stand in which orders."""
     popular = by_popularity(history.popularity)
-    items, orders = orders_by_item(history), orders_by_offer(history)
+    graph = over_orders(history)
     return ItemKnn(
         settings=settings or Settings(),
-        items=items,
-        orders=orders,
-        item_orders=np.asarray(items.sum(axis=1)).ravel(),
-        offer_orders=np.asarray(orders.sum(axis=0)).ravel(),
+        items=graph.items,
+        orders=graph.offers,
+        item_orders=np.asarray(graph.items.sum(axis=1)).ravel(),
+        offer_orders=np.asarray(graph.offers.sum(axis=0)).ravel(),
         popular=popular,
         place=places(popular),
     )
