@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder.baselines import data, default, registry
+from builder.baselines import data, default, recent, registry
 from builder.baselines.data import Example
 from tests.builder.small_history import CARTS, ask, history, rows
 
@@ -44,6 +44,23 @@ def test_every_method_answers_every_example(
 
     assert len(ranked) == len(set(ranked)) == min(k, N_OFFERS - len(exclude))
     assert not set(ranked) & set(exclude)
+
+
+@pytest.mark.parametrize("fit", EVERY)
+def test_what_is_excluded_makes_room_for_the_next_best(fit: registry.Fit) -> None:
+    """Offers 3, 4 and 5 go together; without 3 and 4 a customer of theirs gets 5.
+
+    Whoever knows only popularity goes on with 0, which stands in twice as many orders.
+    """
+    together = [(customer, day, [3, 4, 5]) for customer in (1, 2) for day in range(60)]
+    others = [(-1, day, [0, 1, 2]) for day in range(240)]
+    orders = [(0, 1, [3, 4, 5]), (0, 2, [3, 4]), *together, *others]
+    method = fit(history(orders, n_offers=6, categories=[0, 0, 0, 1, 1, 1]))
+    expected = 0 if fit in {default.fit, recent.fit} else 5
+
+    ranked = method.rank(ask(0, cart=rows(3), exclude=rows(3, 4)), k=1)
+
+    assert ranked.tolist() == [expected]
 
 
 @pytest.mark.parametrize("fit", EVERY)
