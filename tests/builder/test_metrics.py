@@ -57,6 +57,17 @@ def test_hit_is_any_place() -> None:
     assert metrics.hit(judged, k=1).tolist() == [0.0, 0.0]
 
 
+def test_taken_value_is_the_worth_of_the_hits() -> None:
+    """Of 7, 8 and 9 the last two are taken, of the padded list only 1."""
+    ranked = np.array([[7, 8, 9], [1, -1, -1]])
+    judged = metrics.judge(ranked, [rows(9, 8), rows(1)])
+    values = np.array([0.0, 0.5, 0, 0, 0, 0, 0, 64.0, 2.0, 4.0])
+
+    assert metrics.taken_value(judged, ranked, values, k=3).tolist() == [6.0, 0.5]
+    assert metrics.taken_value(judged, ranked, values, k=2).tolist() == [2.0, 0.5]
+    assert metrics.taken_value(judged, ranked, None, k=3).tolist() == [2.0, 1.0]
+
+
 def test_mean_first_hit_is_over_lists_with_a_hit() -> None:
     judged = metrics.judge(np.array([[1, 2], [3, 4], [5, 6]]), [rows(2), rows(3, 4), rows(9)])
 
