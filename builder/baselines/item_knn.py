@@ -57,8 +57,7 @@ class ItemKnn:
         for item in example.cart.tolist():
             rows, similarities = self.nearest(item)
             scores[rows] += similarities
-        rows = np.flatnonzero(scores)
-        best = best_scored(rows, scores[rows], self.place, k + example.exclude.size)
+        best = best_scored(scores, self.place, k + example.exclude.size)
         return fill_up(best, self.popular, example.exclude, k)
 
     def nearest(self, item: int) -> tuple[Ints, Floats]:
@@ -68,9 +67,7 @@ class ItemKnn:
             norm = np.sqrt(self.item_orders[item] * self.offer_orders[together.indices])
             similarity = np.zeros(self.popular.size)
             similarity[together.indices] = together.data / (norm + self.settings.shrinkage)
-            rows = together.indices.astype(np.int64)
-            n_neighbours = self.settings.n_neighbours
-            rows = best_scored(rows, similarity[rows], self.place, n_neighbours)
+            rows = best_scored(similarity, self.place, self.settings.n_neighbours)
             self.near[item] = rows, similarity[rows]
         return self.near[item]
 

@@ -53,15 +53,15 @@ class Rp3Beta:
 
     def rank(self, example: Example, k: int) -> Ints:
         scores = self.scores(example)
-        rows = np.flatnonzero(scores)
-        best = best_scored(rows, scores[rows], self.place, k + example.exclude.size)
+        best = best_scored(scores, self.place, k + example.exclude.size)
         return fill_up(best, self.popular, example.exclude, k)
 
     def scores(self, example: Example) -> Floats:
         """How likely walks from what is known end at each offer, damped: float64, (n_offers,)."""
         steps = self.to_owners[self.known(example)]
-        reached = np.bincount(steps.indices, steps.data, minlength=self.to_offers.shape[0])
-        scores: Floats = reached @ self.to_offers
+        arriving = np.bincount(steps.indices, steps.data)
+        owners = np.flatnonzero(arriving)
+        scores: Floats = arriving[owners] @ self.to_offers[owners]
         return scores
 
 

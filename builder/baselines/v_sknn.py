@@ -57,8 +57,7 @@ class VSknn:
 
     def rank(self, example: Example, k: int) -> Ints:
         scores = self.scores(example.cart)
-        rows = np.flatnonzero(scores)
-        best = best_scored(rows, scores[rows], self.place, k + example.exclude.size)
+        best = best_scored(scores, self.place, k + example.exclude.size)
         return fill_up(best, self.popular, example.exclude, k)
 
     def scores(self, cart: Ints) -> Floats:
