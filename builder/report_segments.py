@@ -29,19 +29,15 @@ def segments(report: Report) -> Html:
         element("h2", "Segment against individual"),
         element(
             "p",
-            f"What the next order of a known customer holds, foretold for the segment ({SEGMENT}: "
-            "favourite category by source by part of the day) and for the customer alone "
-            f"({OURS}), by how many orders the customer had made before.",
+            "What a known customer orders next, foretold by the list of the customer’s segment "
+            "(favourite category by source by part of the day) and by the customer’s own, by how "
+            "many orders came before.",
             css="lead",
         ),
         element("p", f"{standing(gap)} {_unit(gap)}", css="note"),
         element(
             "div",
-            element(
-                "div",
-                _chart(gap),
-                element("p", f"NDCG@{gap.k} with 95 % interval", css="legend"),
-            ),
+            element("div", _chart(gap), element("p", _legend(gap), css="legend")),
             _differences(gap, gap.overall),
             css="beside",
         ),
@@ -69,23 +65,27 @@ def _unit(gap: SegmentGap) -> str:
 
 def _orders(one: GapBin) -> str:
     if one.last is None:
-        return f"{number(one.first)} or more"
+        return f"{number(one.first)}+"
     return f"{number(one.first)}–{number(one.last)}"
 
 
 def _chart(gap: SegmentGap) -> Html:
     rows = [
         Bar(
-            label=f"{_orders(one)}: {name}",
+            label=label,
             length=mean.value,
             text=figure(mean.value, 4),
-            is_ours=name == OURS,
+            is_ours=label != SEGMENT,
             interval=mean,
         )
         for one in gap.bins
-        for name, mean in ((OURS, one.ndcg.ours), (SEGMENT, one.ndcg.segment))
+        for label, mean in ((_orders(one), one.ndcg.ours), (SEGMENT, one.ndcg.segment))
     ]
-    words = "; ".join(f"{row.label} {row.text}" for row in rows)
+    words = "; ".join(
+        f"{_orders(one)} orders: {figure(one.ndcg.ours.value, 4)} and "
+        f"{figure(one.ndcg.segment.value, 4)}"
+        for one in gap.bins
+    )
     return Html(
         charts.figure(
             charts.bars(rows),
@@ -96,10 +96,14 @@ def _chart(gap: SegmentGap) -> Html:
     )
 
 
+def _legend(gap: SegmentGap) -> str:
+    return f"NDCG@{gap.k} with 95 % interval: {OURS} by past orders, {SEGMENT} below it"
+
+
 def _differences(gap: SegmentGap, overall: GapBin) -> Html:
     return table(
-        f"{OURS} minus {SEGMENT}, paired by customer, with 95 % intervals",
-        ("Past orders", "Customers", *_names(gap)[:2], "Value deviation"),
+        f"{OURS} minus {SEGMENT} by past orders, paired by customer; for value, the deviation",
+        ("Orders", "Customers", *_names(gap)),
         (
             (
                 name,
@@ -116,8 +120,8 @@ def _differences(gap: SegmentGap, overall: GapBin) -> Html:
 
 def _means(gap: SegmentGap, overall: GapBin) -> Html:
     return table(
-        "Means and their 95 % intervals",
-        ("Past orders", *(f"{name}, {who}" for name in _names(gap) for who in (OURS, SEGMENT))),
+        "Means and their 95 % intervals, by past orders",
+        ("Orders", *(f"{name}, {who}" for name in _names(gap) for who in (OURS, SEGMENT))),
         (
             (
                 name,

@@ -304,7 +304,7 @@ def test_page_has_every_number_of_segment_against_individual(
                 assert f"{getattr(pair.ours, bound):.{decimals}f}" in words
                 assert f"{getattr(pair.segment, bound):.{decimals}f}" in words
                 assert signed(getattr(pair.difference, bound), decimals) in words
-    for text in ("1–2", "3–10", "11 or more", "in the unit of the offers"):
+    for text in ("1–2", "3–10", "11+", "in the unit of the offers"):
         assert text in words
 
 
