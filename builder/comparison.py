@@ -13,6 +13,7 @@ from builder.metrics import Exposure, Floats, Interval, Ints, Replicates
 
 OURS = "almanac"
 DEFAULT = "default"
+SEGMENT = "segment"
 
 QUESTIONS = ("next_order", "post_purchase")
 SLICES = ("warm", "thin", "cold_with_cart", "cold_without_cart")

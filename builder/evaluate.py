@@ -16,9 +16,10 @@ from builder.baselines.registry import NEXT_ORDER as NEXT_ORDER_FITS
 from builder.baselines.registry import POST_PURCHASE as POST_PURCHASE_FITS
 from builder.baselines.registry import rank_all, tune
 from builder.cases import NEXT_ORDER, POST_PURCHASE, Case
-from builder.comparison import OURS, SliceResult, compare
+from builder.comparison import OURS, SEGMENT, SliceResult, compare
 from builder.history import Past
 from builder.metrics import Floats, Ints, ReliabilityCurve
+from builder.segment_gap import SegmentGap, segment_gap
 from index.decide import decide_for_key
 from index.generation import Generation
 from index.model import WITH_CART
@@ -69,12 +70,15 @@ class Measured:
         tier_shares: by question and slice, the share of decisions of each tier.
         calibration: by tier.
         baseline_settings: what tuned baselines were tuned to.
+        segment_gap: segment against individual; None where another question was asked than the
+            next order.
     """
 
     slices: tuple[SliceResult, ...]
     tier_shares: Mapping[str, Mapping[str, float]]
     calibration: tuple[TierCalibration, ...]
     baseline_settings: Mapping[str, str]
+    segment_gap: SegmentGap | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,31 @@ def measure(
         tier_shares=shares,
         calibration=_calibrations(question, asked, answers),
         baseline_settings={f"{question}/{name}": text for name, text in tuned.settings.items()},
+        segment_gap=_segment_gap(generation, asked, ranked, past, seed)
+        if question == NEXT_ORDER
+        else None,
+    )
+
+
+def _segment_gap(
+    generation: Generation,
+    cases: Sequence[Case],
+    ranked: Mapping[str, Ints],
+    past: Past,
+    seed: int,
+) -> SegmentGap:
+    """Ours against segments for the customers whose past is known; each is asked about once."""
+    n_past_orders = past.n_orders_of([case.key for case in cases])
+    known = np.flatnonzero(n_past_orders)
+    values = generation.model.values
+    return segment_gap(
+        ours=ranked[OURS][known],
+        segment=ranked[SEGMENT][known],
+        truth=[cases[place].truth for place in known.tolist()],
+        n_past_orders=n_past_orders[known],
+        values=None if values is None else values.astype(np.float64),
+        k=K,
+        seed=seed,
     )
 
 
@@ -154,6 +183,7 @@ def together(parts: Sequence[Measured]) -> Measured:
         baseline_settings={
             name: text for part in parts for name, text in part.baseline_settings.items()
         },
+        segment_gap=next((part.segment_gap for part in parts if part.segment_gap), None),
     )
 
 

@@ -34,6 +34,14 @@ class Past:
         """Dense index of a customer, -1 for one the history does not know."""
         return UNKNOWN if key is None else self.customers.get(key, UNKNOWN)
 
+    def n_orders_of(self, keys: Sequence[bytes | None]) -> Ints:
+        """How many orders each of the customers made: int64, shape (n,), 0 for unknown ones."""
+        customer = self.history.customer[np.unique(self.history.order, return_index=True)[1]]
+        n_orders = np.bincount(customer[customer >= 0], minlength=self.history.n_customers)
+        # The unknown index, -1, takes the zero at the end.
+        index = np.array([self.index_of(key) for key in keys], dtype=np.int64)
+        return np.append(n_orders, 0)[index]
+
 
 def load_past(
     partitions: Sequence[Partition],

@@ -143,6 +143,20 @@ def hit(judged: Judged, k: int) -> Floats:
     return np.asarray(judged.is_hit[:, :k].any(axis=1), dtype=np.float64)
 
 
+def taken_value(judged: Judged, ranked: Ints, values: Floats | None, k: int) -> Floats:
+    """What the offers of the first k places that are in the truth are worth together.
+
+    Args:
+        judged: what `judge` found of `ranked`.
+        ranked: int64, shape (n, depth), offer rows, padded with -1.
+        values: worth of each offer row; None counts each offer as one.
+        k: places that count.
+    """
+    worth = 1.0 if values is None else values[ranked]
+    taken: Floats = np.where(judged.is_hit, worth, 0.0)[:, :k].sum(axis=1)
+    return taken
+
+
 def mean_first_hit(judged: Judged) -> float | None:
     """Mean place (from 1) of the first hit, over the lists that have one; None when none has."""
     with_hit = judged.is_hit[judged.is_hit.any(axis=1)]

@@ -15,6 +15,7 @@ from builder.comparison import DEFAULT, OURS, SliceResult
 from builder.evaluate import TierCalibration
 from builder.gate import MIN_CUSTOMERS, Verdict
 from builder.progress import StageCost
+from builder.segment_gap import SegmentGap
 
 FORMAT_VERSION: Final = 1
 
@@ -164,6 +165,7 @@ class Report:
         tier_shares: share of decisions by tier, for each `question/slice`.
         calibration: how honest probabilities are, by tier.
         baseline_settings: what tuned baselines were tuned to.
+        segment_gap: segment against individual, by past orders; None when it was not measured.
         notes: sentences a reader should know before believing the figures.
         format_version: of report.json; a reader refuses what it does not know.
     """
@@ -181,6 +183,7 @@ class Report:
     tier_shares: Mapping[str, Mapping[str, float]]
     calibration: tuple[TierCalibration, ...]
     baseline_settings: Mapping[str, str]
+    segment_gap: SegmentGap | None
     files: tuple[SnapshotFile, ...]
     origin: Origin
     notes: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ from builder.report_parts import (
     percent,
     size,
 )
+from builder.report_segments import segments
 
 # A page that can't be made to load anything, whatever a file name or an item id holds.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -39,6 +40,7 @@ def render(report: Report) -> str:
         _head(report),
         _headline(report),
         *evaluation(report),
+        segments(report),
         probabilities(report),
         *background(report),
     )

@@ -79,6 +79,7 @@ def make_report(
         tier_shares=measured.tier_shares,
         calibration=measured.calibration,
         baseline_settings=measured.baseline_settings,
+        segment_gap=measured.segment_gap,
         files=tuple(
             SnapshotFile(name=entry.name, size_bytes=entry.size, n_entries=entry.entries)
             for entry in manifest.files

@@ -1,24 +1,82 @@
-"""Which items and offers stand in which orders, as sparse matrices of ones."""
+"""Who holds which items and offers, as sparse matrices of ones: the graph that walks go over.
+
+An *owner* is an order or a customer. What is known of somebody when offers are chosen belongs to
+it: over orders it is the cart, over customers what the customer bought before.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from builder.baselines.data import History, distinct_pairs
+from builder.baselines.data import Example, History, distinct_pairs
+from builder.metrics import Bools, Ints
+
+Known = Callable[[Example], Ints]
+"""The item rows that choosing starts from, int64, distinct; none when nothing is known."""
 
 
-def orders_by_item(history: History) -> Any:
-    """Scipy CSR float64, shape (n_items, n_orders)."""
-    n_items = history.item_category.size
-    order, item = distinct_pairs(history.order, history.item_row, n_items)
-    return sparse.csr_matrix((np.ones(order.size), (item, order)), (n_items, history.n_orders))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bipartite:
+    """Items and offers of every owner.
+
+    Attributes:
+        items: scipy CSR float64, shape (n_items, n_owners), 1 where an owner holds an item.
+        offers: scipy CSR float64, shape (n_owners, n_offers), 1 where an owner holds an offer.
+        known: what an example gives to start from.
+    """
+
+    items: Any
+    offers: Any
+    known: Known
 
 
-def orders_by_offer(history: History) -> Any:
-    """Scipy CSR float64, shape (n_orders, n_offers)."""
-    order, offer = distinct_pairs(history.order, history.offer_row, history.n_offers)
-    shape = (history.n_orders, history.n_offers)
-    return sparse.csr_matrix((np.ones(order.size), (order, offer)), shape)
+def over_orders(history: History) -> Bipartite:
+    """Every order an owner; what is known is the cart."""
+    every = np.ones(history.order.size, dtype=np.bool_)
+    return _over(history, history.order, every, history.n_orders, _cart)
+
+
+def over_customers(history: History) -> Bipartite:
+    """Every customer an owner, guests left out; what is known is what the customer bought."""
+    known = history.customer >= 0
+    rows = _matrix(
+        history.customer[known],
+        history.item_row[known],
+        (history.n_customers, history.item_category.size),
+    )
+
+    def bought(example: Example) -> Ints:
+        customer = example.customer
+        places = slice(*rows.indptr[customer : customer + 2]) if customer >= 0 else slice(0)
+        return np.asarray(rows.indices[places], dtype=np.int64)
+
+    return _over(history, history.customer, known, history.n_customers, bought)
+
+
+def offers_of_items(history: History) -> Any:
+    """Which offers an item is or belongs to: scipy CSR float64, shape (n_items, n_offers)."""
+    shape = (history.item_category.size, history.n_offers)
+    return _matrix(history.item_row, history.offer_row, shape)
+
+
+def _cart(example: Example) -> Ints:
+    return example.cart
+
+
+def _over(history: History, owner: Ints, lines: Bools, n_owners: int, known: Known) -> Bipartite:
+    owner, item, offer = (column[lines] for column in (owner, history.item_row, history.offer_row))
+    return Bipartite(
+        items=_matrix(item, owner, (history.item_category.size, n_owners)),
+        offers=_matrix(owner, offer, (n_owners, history.n_offers)),
+        known=known,
+    )
+
+
+def _matrix(row: Ints, column: Ints, shape: tuple[int, int]) -> Any:
+    row, column = distinct_pairs(row, column, shape[1])
+    return sparse.csr_matrix((np.ones(row.size), (row, column)), shape)

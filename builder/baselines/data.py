@@ -81,7 +81,8 @@ class Example:
         context: the features known at this moment.
         cart: int64, item rows in the cart or in the order's first lines; may be empty.
         truth: int64, offer rows that were bought; what the metrics compare with.
-        exclude: int64, offer rows that must not be ranked; those of the cart among them.
+        exclude: int64, offer rows that must not be ranked: those of the cart, and where repeats are
+            out those the customer took before.
     """
 
     customer: int

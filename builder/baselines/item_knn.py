@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from builder.baselines.bipartite import orders_by_item, orders_by_offer
+from builder.baselines.bipartite import over_orders
 from builder.baselines.data import Example, History
 from builder.baselines.ranking import best_scored, by_popularity, fill_up, places
 from builder.metrics import Floats, Ints
@@ -57,8 +57,7 @@ class ItemKnn:
         for item in example.cart.tolist():
             rows, similarities = self.nearest(item)
             scores[rows] += similarities
-        rows = np.flatnonzero(scores)
-        best = best_scored(rows, scores[rows], self.place, k + example.exclude.size)
+        best = best_scored(scores, self.place, k + example.exclude.size)
         return fill_up(best, self.popular, example.exclude, k)
 
     def nearest(self, item: int) -> tuple[Ints, Floats]:
@@ -68,9 +67,7 @@ class ItemKnn:
             norm = np.sqrt(self.item_orders[item] * self.offer_orders[together.indices])
             similarity = np.zeros(self.popular.size)
             similarity[together.indices] = together.data / (norm + self.settings.shrinkage)
-            rows = together.indices.astype(np.int64)
-            n_neighbours = self.settings.n_neighbours
-            rows = best_scored(rows, similarity[rows], self.place, n_neighbours)
+            rows = best_scored(similarity, self.place, self.settings.n_neighbours)
             self.near[item] = rows, similarity[rows]
         return self.near[item]
 
@@ -78,13 +75,13 @@ class ItemKnn:
 def fit(history: History, settings: Settings | None = None) -> ItemKnn:
     """Lay out which items and offers stand in which orders."""
     popular = by_popularity(history.popularity)
-    items, orders = orders_by_item(history), orders_by_offer(history)
+    graph = over_orders(history)
     return ItemKnn(
         settings=settings or Settings(),
-        items=items,
-        orders=orders,
-        item_orders=np.asarray(items.sum(axis=1)).ravel(),
-        offer_orders=np.asarray(orders.sum(axis=0)).ravel(),
+        items=graph.items,
+        orders=graph.offers,
+        item_orders=np.asarray(graph.items.sum(axis=1)).ravel(),
+        offer_orders=np.asarray(graph.offers.sum(axis=0)).ravel(),
         popular=popular,
         place=places(popular),
     )

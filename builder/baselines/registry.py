@@ -10,7 +10,17 @@ from types import MappingProxyType
 import numpy as np
 
 from builder import metrics
-from builder.baselines import default, frequency, item_knn, recent, rp3beta, segment, tifu_knn
+from builder.baselines import (
+    default,
+    ease,
+    frequency,
+    item_knn,
+    recent,
+    rp3beta,
+    segment,
+    tifu_knn,
+    v_sknn,
+)
 from builder.baselines.data import Baseline, Example, History
 from builder.metrics import Ints
 
@@ -24,19 +34,31 @@ NEXT_ORDER: Mapping[str, Fit] = MappingProxyType(
         "segment": segment.fit,
         "frequency": frequency.fit,
         "tifu_knn": tifu_knn.fit,
+        "ease": ease.fit_customers,
+        "rp3beta": rp3beta.fit_customers,
     }
 )
 
-# What goes with this cart.
+# What goes with this cart: methods that can start from either start from the cart.
 POST_PURCHASE: Mapping[str, Fit] = MappingProxyType(
-    {**NEXT_ORDER, "item_knn": item_knn.fit, "rp3beta": rp3beta.fit}
+    {
+        **NEXT_ORDER,
+        "ease": ease.fit_orders,
+        "rp3beta": rp3beta.fit_orders,
+        "item_knn": item_knn.fit,
+        "v_sknn": v_sknn.fit,
+    }
 )
 
 # Published methods are only a fair comparison with settings that suit the shop.
-_GRIDS: Mapping[str, tuple[Callable[..., Baseline], Sequence[object]]] = {
-    "tifu_knn": (tifu_knn.fit, tifu_knn.GRID),
-    "item_knn": (item_knn.fit, item_knn.GRID),
-    "rp3beta": (rp3beta.fit, rp3beta.GRID),
+_GRIDS: Mapping[Callable[..., Baseline], Sequence[object]] = {
+    tifu_knn.fit: tifu_knn.GRID,
+    ease.fit_customers: ease.GRID,
+    ease.fit_orders: ease.GRID,
+    rp3beta.fit_customers: rp3beta.GRID,
+    rp3beta.fit_orders: rp3beta.GRID,
+    item_knn.fit: item_knn.GRID,
+    v_sknn.fit: v_sknn.GRID,
 }
 
 # Settings of a coarse grid differ by more than the noise of this many examples.
@@ -68,13 +90,14 @@ def tune(fits: Mapping[str, Fit], history: History, examples: Sequence[Example],
     """
     spread = examples[:: max(1, len(examples) // _TUNING_EXAMPLES)][:_TUNING_EXAMPLES]
     tuned, texts = dict(fits), {}
-    for name, (fit, grid) in _GRIDS.items():
-        if name not in fits or not spread:
+    names = {fit: name for name, fit in fits.items()}
+    for fit, grid in _GRIDS.items():
+        if fit not in names or not spread:
             continue
         scores = [_mean_ndcg(fit(history, settings), spread, k) for settings in grid]
         best = grid[int(np.argmax(scores))]
-        tuned[name] = partial(fit, settings=best)
-        texts[name] = repr(best).removeprefix("Settings(").removesuffix(")")
+        tuned[names[fit]] = partial(fit, settings=best)
+        texts[names[fit]] = repr(best).removeprefix("Settings(").removesuffix(")")
     return Tuned(fits=tuned, settings=texts)
 
 

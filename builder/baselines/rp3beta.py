@@ -1,10 +1,11 @@
-"""RP3β: a random walk from the cart over orders to offers, popular offers damped.
+"""RP3β: a random walk from what is known over its owners to offers, popular offers damped.
 
 Bibek Paudel, Fabian Christoffel, Chris Newell, Abraham Bernstein: "Updatable, Accurate, Diverse,
 and Scalable Recommendations for Interactive Applications", ACM TiiS 7(1), 2016. The paper walks
-user → item → user → item; here the order plays the user, and the walk starts at the cart's items,
-each alike: p(order | item) = 1 / orders of the item, p(offer | order) = 1 / offers of the order,
-both to the power α, and an offer's probability is divided by (its orders) to the power β.
+user → item → user → item. For the next order that is the walk here, over customers; for a cart the
+order plays the user. A walk starts at each known item alike: p(owner | item) = 1 / owners of the
+item, p(offer | owner) = 1 / offers of the owner, both to the power α, and an offer's probability is
+divided by (its owners) to the power β.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from builder.baselines.bipartite import orders_by_item, orders_by_offer
+from builder.baselines.bipartite import Bipartite, Known, over_customers, over_orders
 from builder.baselines.data import Example, History
 from builder.baselines.ranking import best_scored, by_popularity, fill_up, places
 from builder.metrics import Floats, Ints
@@ -39,40 +40,52 @@ class Rp3Beta:
     """The two steps of the walk.
 
     Attributes:
-        to_orders: scipy CSR, shape (n_items, n_orders): p(order | item)^α.
-        to_offers: scipy CSR, shape (n_orders, n_offers): p(offer | order)^α / orders(offer)^β.
+        known: the item rows an example starts from.
+        to_owners: scipy CSR, shape (n_items, n_owners): p(owner | item)^α.
+        to_offers: scipy CSR, shape (n_owners, n_offers): p(offer | owner)^α / owners(offer)^β.
     """
 
-    to_orders: Any
+    known: Known
+    to_owners: Any
     to_offers: Any
     popular: Ints
     place: Ints
 
     def rank(self, example: Example, k: int) -> Ints:
-        scores = self.scores(example.cart)
-        rows = np.flatnonzero(scores)
-        best = best_scored(rows, scores[rows], self.place, k + example.exclude.size)
+        scores = self.scores(example)
+        best = best_scored(scores, self.place, k + example.exclude.size)
         return fill_up(best, self.popular, example.exclude, k)
 
-    def scores(self, cart: Ints) -> Floats:
-        """How likely a walk ends at each offer, damped: float64, shape (n_offers,)."""
-        reached = self.to_orders[cart] @ self.to_offers
-        scores: Floats = np.asarray(reached.sum(axis=0)).ravel()
+    def scores(self, example: Example) -> Floats:
+        """How likely walks from what is known end at each offer, damped: float64, (n_offers,)."""
+        steps = self.to_owners[self.known(example)]
+        arriving = np.bincount(steps.indices, steps.data)
+        owners = np.flatnonzero(arriving)
+        scores: Floats = arriving[owners] @ self.to_offers[owners]
         return scores
 
 
-def fit(history: History, settings: Settings | None = None) -> Rp3Beta:
+def fit_customers(history: History, settings: Settings | None = None) -> Rp3Beta:
+    """Walks from what a customer bought before, over the customers who bought it too."""
+    return _fit(history, over_customers(history), settings or Settings())
+
+
+def fit_orders(history: History, settings: Settings | None = None) -> Rp3Beta:
+    """Walks from a cart, over the orders its items stood in."""
+    return _fit(history, over_orders(history), settings or Settings())
+
+
+def _fit(history: History, graph: Bipartite, settings: Settings) -> Rp3Beta:
     """Turn the two incidence matrices into damped transition probabilities."""
-    settings = settings or Settings()
-    items, orders = orders_by_item(history), orders_by_offer(history)
     popular = by_popularity(history.popularity)
-    from_item = np.asarray(items.sum(axis=1)).ravel()
-    from_order = np.asarray(orders.sum(axis=1)).ravel()
-    into_offer = np.asarray(orders.sum(axis=0)).ravel()
-    to_offers = _scaled_rows(orders, from_order, settings.alpha)
+    from_item = np.asarray(graph.items.sum(axis=1)).ravel()
+    from_owner = np.asarray(graph.offers.sum(axis=1)).ravel()
+    into_offer = np.asarray(graph.offers.sum(axis=0)).ravel()
+    to_offers = _scaled_rows(graph.offers, from_owner, settings.alpha)
     to_offers.data /= into_offer[to_offers.indices] ** settings.beta
     return Rp3Beta(
-        to_orders=_scaled_rows(items, from_item, settings.alpha),
+        known=graph.known,
+        to_owners=_scaled_rows(graph.items, from_item, settings.alpha),
         to_offers=to_offers,
         popular=popular,
         place=places(popular),

@@ -61,7 +61,8 @@ class Segment:
     popular: Ints
 
     def rank(self, example: Example, k: int) -> Ints:
-        return fill_up(self._offers(example), self.popular, example.exclude, k)
+        enough = self._offers(example)[: k + example.exclude.size]
+        return fill_up(enough, self.popular, example.exclude, k)
 
     def _offers(self, example: Example) -> Ints:
         parts = (self._category(example), self._source(example), daypart(example.hour_of_week))

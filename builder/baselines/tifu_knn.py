@@ -60,8 +60,7 @@ class TifuKnn:
         if example.customer < 0 or np.isinf(self.lengths[example.customer]):
             return fill_up(self.popular[:0], self.popular, example.exclude, k)
         scores = self.scores(example.customer)
-        rows = np.flatnonzero(scores)
-        best = best_scored(rows, scores[rows], self.place, k + example.exclude.size)
+        best = best_scored(scores, self.place, k + example.exclude.size)
         return fill_up(best, self.popular, example.exclude, k)
 
     def scores(self, customer: int) -> Floats:

@@ -94,12 +94,25 @@ def test_fill_up_keeps_its_promises(
 
 @pytest.mark.parametrize("n", [1, 2, 3, 9])
 def test_best_scored_breaks_ties_by_place(n: int) -> None:
-    """Offers 5, 6 and 7 score alike; the places say 7 before 5 before 6; 8 has no score."""
-    place = rows(0, 1, 2, 3, 4, 6, 7, 5, 8)
+    """Offers 0, 1 and 2 score alike; the places say 2 before 0 before 1; 3 and 4 score nothing."""
+    best = ranking.best_scored(np.array([1.0, 1.0, 1.0, 0.0, -1.0]), rows(3, 4, 2, 0, 1), n)
 
-    best = ranking.best_scored(rows(5, 6, 7, 8), np.array([1.0, 1.0, 1.0, 0.0]), place, n)
+    assert best.tolist() == [2, 0, 1][:n]
 
-    assert best.tolist() == [7, 5, 6][:n]
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 700), st.integers(1, 12), st.integers(1, 9))
+def test_best_scored_of_many_is_the_front_of_all_in_order(
+    seed: int, n_offers: int, n: int, n_different: int
+) -> None:
+    """However many scores there are, and however many of them are equal or below zero."""
+    draw = np.random.default_rng(seed)
+    scores = draw.integers(-1, n_different, n_offers).astype(np.float64)
+    place = draw.permutation(n_offers)
+
+    best = ranking.best_scored(scores, place, n).tolist()
+
+    in_order = sorted(np.flatnonzero(scores > 0.0), key=lambda row: (-scores[row], place[row]))
+    assert best == in_order[:n]
 
 
 def test_ranked_lists_of_an_owner_without_rows_is_empty() -> None:

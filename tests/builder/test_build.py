@@ -151,6 +151,21 @@ def test_counts_are_of_what_was_learned_from(shipped: BuiltShop, rehearsed: Buil
     assert 0.7 * len(before) < shipped.told["counts"]["orders"] < 0.9 * len(before)
 
 
+def test_segments_are_set_against_all_known_customers(shipped: BuiltShop) -> None:
+    """Everybody has two favourites, which no segment can tell."""
+    before, ever = orders_of(until=AS_OF_AT), orders_of(until=None)
+    n_before = [
+        len(orders)
+        for name, orders in before.items()
+        if bucket(name) >= 2000 and len(ever[name]) > len(orders)
+    ]
+    gap = shipped.told["report"]["segment_gap"]
+
+    assert gap["overall"]["n_examples"] == len(n_before)
+    assert sum(one["n_examples"] for one in gap["bins"]) == len(n_before)
+    assert all(one["ndcg"]["difference"]["low"] > 0.0 for one in gap["bins"])
+
+
 def test_killed_again_and_again_it_ends_with_the_same_tables(
     planted: Planted, shipped: BuiltShop, tmp_path: Path
 ) -> None:

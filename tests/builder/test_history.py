@@ -90,6 +90,24 @@ def test_lines_come_as_they_were_bought(tmp_path: Path) -> None:
     assert found.index_of(None) == found.index_of(key(3)) == UNKNOWN
 
 
+def test_orders_of_a_customer_are_counted_before_the_cut(tmp_path: Path) -> None:
+    """Customer 1 makes three orders, one of them later; customer 2 one of two lines."""
+    lines = [
+        Line(customer=1, order=1, item=0, day=10),
+        Line(customer=1, order=2, item=1, day=20),
+        Line(customer=1, order=3, item=0, day=100),
+        Line(customer=2, order=4, item=0, day=30),
+        Line(customer=2, order=4, item=1, day=30),
+        Line(customer=3, order=5, item=0, day=200),
+        Line(customer=0, order=6, item=0, day=40),
+    ]
+    shop = write_shop(tmp_path / "shop", lines, n_items=2, item_offers=[(0, 0), (0, 1)])
+    found = past(shop, tmp_path, n_offers=2)
+
+    assert found.n_orders_of([key(3), key(2), None, key(1)]).tolist() == [0, 1, 0, 2]
+    assert found.n_orders_of([]).tolist() == []
+
+
 def test_everybody_who_is_asked_for_is_in_however_small_the_sample(tmp_path: Path) -> None:
     lines = [Line(customer=n, order=n, item=n % 2, day=90) for n in range(1, 101)]
     shop = write_shop(tmp_path / "shop", lines, n_items=2, partition_of=[n % 2 for n in range(100)])

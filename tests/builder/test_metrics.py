@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder import metrics
-from builder.metrics import Ints
+from builder.metrics import Floats, Ints
 
 ONE_LIST = np.array([[7, 8, 9]])
 
@@ -52,6 +55,17 @@ def test_hit_is_any_place() -> None:
 
     assert metrics.hit(judged, k=2).tolist() == [1.0, 0.0]
     assert metrics.hit(judged, k=1).tolist() == [0.0, 0.0]
+
+
+def test_taken_value_is_the_worth_of_the_hits() -> None:
+    """Of 7, 8 and 9 the last two are taken, of the padded list only 1."""
+    ranked = np.array([[7, 8, 9], [1, -1, -1]])
+    judged = metrics.judge(ranked, [rows(9, 8), rows(1)])
+    values = np.array([0.0, 0.5, 0, 0, 0, 0, 0, 64.0, 2.0, 4.0])
+
+    assert metrics.taken_value(judged, ranked, values, k=3).tolist() == [6.0, 0.5]
+    assert metrics.taken_value(judged, ranked, values, k=2).tolist() == [2.0, 0.5]
+    assert metrics.taken_value(judged, ranked, None, k=3).tolist() == [2.0, 1.0]
 
 
 def test_mean_first_hit_is_over_lists_with_a_hit() -> None:
@@ -252,3 +266,37 @@ def test_reliability_loses_nothing(pairs: list[tuple[float, bool]], n_bins: int)
     positives = np.multiply(curve.positive_share, curve.n_examples).sum()
     assert positives == pytest.approx(outcome.sum())
     assert list(curve.mean_probability) == sorted(curve.mean_probability)
+
+
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def golden_lists() -> metrics.Judged:
+    """Lists of different lengths, padded, with truths longer and shorter than any cut."""
+    ranked = np.full((len(GOLDEN["lists"]), 12), metrics.PADDING)
+    for place, drawn in enumerate(GOLDEN["lists"]):
+        ranked[place, : len(drawn["ranked"])] = drawn["ranked"]
+    return metrics.judge(ranked, [rows(*drawn["truth"]) for drawn in GOLDEN["lists"]])
+
+
+@pytest.mark.parametrize("k", [1, 3, 10])
+@pytest.mark.parametrize(
+    ("name", "metric"),
+    [("recall", metrics.recall), ("ndcg", metrics.ndcg), ("hit_rate", metrics.hit)],
+)
+def test_metrics_agree_with_ranx(
+    golden_lists: metrics.Judged, name: str, metric: Callable[..., Floats], k: int
+) -> None:
+    """`make_golden_metrics` says what was asked of which version."""
+    expected = GOLDEN["scores"][f"{name}@{k}"]
+
+    assert len(set(expected)) > 1
+    assert metric(golden_lists, k).tolist() == pytest.approx(expected, abs=1e-11)
+
+
+def test_first_hits_agree_with_ranx(golden_lists: metrics.Judged) -> None:
+    """Its reciprocal ranks are one over our places; lists without a hit have neither."""
+    places = [1.0 / reciprocal for reciprocal in GOLDEN["scores"]["mrr"] if reciprocal > 0.0]
+
+    assert metrics.mean_first_hit(golden_lists) == pytest.approx(sum(places) / len(places))

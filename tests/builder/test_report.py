@@ -35,7 +35,9 @@ from builder.report import (
 from builder.report_files import report_json, write_report
 from builder.report_html import render
 from builder.report_parts import signed
+from builder.report_segments import standing as against_segments
 from builder.report_text import evaluation_table
+from builder.segment_gap import SegmentGap, segment_gap
 
 HOSTILE = "<script>alert(\"1\")</script> & 'co'"
 
@@ -99,7 +101,24 @@ def evaluation() -> tuple[SliceResult, ...]:
 
 
 @pytest.fixture(scope="module")
-def report(evaluation: tuple[SliceResult, ...]) -> Report:
+def gap() -> SegmentGap:
+    """A list of the customer's own finds an offer for most of those known for long."""
+    chance = np.random.default_rng(9)
+    n_past_orders = np.repeat([2, 8, 60], 40)
+    finds = chance.random(120) < np.where(n_past_orders > 50, 0.9, 0.3)
+    return segment_gap(
+        ours=np.where(finds[:, None], [0, 3], [2, 3]),
+        segment=np.where(chance.random(120)[:, None] < 0.3, [0, 3], [2, 3]),
+        truth=[np.array([0, 1])] * 120,
+        n_past_orders=n_past_orders,
+        values=np.array([2.5, 1.0, 1.0, 1.0]),
+        k=2,
+        seed=1,
+    )
+
+
+@pytest.fixture(scope="module")
+def report(evaluation: tuple[SliceResult, ...], gap: SegmentGap) -> Report:
     now = datetime(2026, 3, 1, 4, 30, tzinfo=UTC)
     probability, outcome = np.linspace(0.01, 0.3, 50), np.arange(50) % 4 == 0
     return Report(
@@ -155,6 +174,7 @@ def report(evaluation: tuple[SliceResult, ...]) -> Report:
             ),
         ),
         baseline_settings={"item_knn": "shrinkage=50.0"},
+        segment_gap=gap,
         files=(SnapshotFile(name="customers.lmdb", size_bytes=4_200_000, n_entries=100),),
         origin=Origin(
             command="almanac build --events orders.csv --out out",
@@ -192,6 +212,7 @@ def nothing(report: Report) -> Report:
         tier_shares={},
         calibration=(),
         baseline_settings={},
+        segment_gap=None,
         files=(),
     )
 
@@ -269,6 +290,50 @@ def test_page_has_the_numbers_of_every_other_table(report: Report) -> None:
         *(f"{observed * 100:.2f} %" for observed in curve.positive_share),
     ):
         assert text in words
+
+
+def test_page_has_every_number_of_segment_against_individual(
+    report: Report, gap: SegmentGap
+) -> None:
+    words = Page(render(report)).words
+
+    assert gap.overall is not None
+    for one in (*gap.bins, gap.overall):
+        for pair, decimals in ((one.recall, 4), (one.ndcg, 4), (one.value, 2)):
+            for bound in ("value", "low", "high"):
+                assert f"{getattr(pair.ours, bound):.{decimals}f}" in words
+                assert f"{getattr(pair.segment, bound):.{decimals}f}" in words
+                assert signed(getattr(pair.difference, bound), decimals) in words
+    for text in ("1–2", "3–10", "11+", "in the unit of the offers"):
+        assert text in words
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_page_is_silent_about_segments_where_too_few_are_known(
+    report: Report, gap: SegmentGap, *, few: bool
+) -> None:
+    unmeasured = replace(gap, bins=(), overall=None) if few else None
+
+    assert "Segment against individual" in Page(render(report)).words
+    page = Page(render(replace(report, segment_gap=unmeasured)))
+    assert "Segment against individual" not in page.words
+    assert "segment-gap-t" not in dict(page.attributes).values()
+
+
+def test_page_says_when_value_is_a_count(report: Report, gap: SegmentGap) -> None:
+    counted = replace(report, segment_gap=replace(gap, value_unit="hits"))
+
+    assert "how many of its offers were bought" in Page(render(counted)).words
+
+
+def test_standing_against_segments_counts_what_is_sure(gap: SegmentGap) -> None:
+    sure = [one.ndcg.difference.low > 0.0 for one in gap.bins]
+
+    assert sure == [False, False, True]
+    assert against_segments(gap) == (
+        "By NDCG@2, almanac is better in 1 of 3 groups of customers, worse in 0,"
+        " and in 2 no difference can be shown."
+    )
 
 
 def test_page_loads_nothing(report: Report) -> None:
