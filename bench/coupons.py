@@ -1,9 +1,9 @@
 """Coupon choice: which of a campaign's coupons a household redeems, asked of a shipped snapshot.
 
 One snapshot is built from what was known before all measured campaigns, with their coupons as
-offers, and asked about each choice on the campaign's first day with nothing but household and
-campaign. Beside it rank all order lines of a coupon's items (`popularity`), and the household's own
-lines with all lines where these are equal (`frequency`), both from the same orders.
+offers, and asked about each choice on the day of its first redemption, with nothing but household
+and campaign. Beside it stand two baselines from the same orders: all lines of a coupon's items
+(`popularity`), and the household's own lines, then all lines where these are equal (`frequency`).
 
 What this can't show: coupons were not handed out at random, and which of them a household got is
 not known. A method that guesses what was handed out looks good.
@@ -71,7 +71,7 @@ class CouponRun:
 
 
 def measure_coupons(work_dir: Path) -> CouponRun:
-    """Build, ask and compare: some two minutes.
+    """Build, ask and compare: a minute or two.
 
     Args:
         work_dir: folder for inputs and snapshot; holds none of these yet.
@@ -100,10 +100,10 @@ def measure_coupons(work_dir: Path) -> CouponRun:
 
 
 def ask(generation: Generation, choice: Choice) -> list[str]:
-    """Ids of what the snapshot would show the household on the campaign's first day."""
+    """Ids of what the snapshot would show the household when it first redeemed something."""
     request = Request(
         customer_id=choice.household,
-        at=choice.starts_at,
+        at=choice.at,
         context={"campaign": choice.campaign},
         k=PLACES,
         repeat="allow",

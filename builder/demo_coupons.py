@@ -36,7 +36,7 @@ class Choice:
     Attributes:
         household: its customer id.
         campaign: value of the context `campaign`.
-        starts_at: the campaign's first moment, on the shop's clock.
+        at: noon of the first day it redeemed something, on the shop's clock; hours are not told.
         offers: ids of the campaign's offers, rising.
         redeemed: those the household redeemed, at least one.
         lines: for each of the offers, all order lines of its items before `CUT`.
@@ -45,7 +45,7 @@ class Choice:
 
     household: str
     campaign: str
-    starts_at: datetime
+    at: datetime
     offers: tuple[str, ...]
     redeemed: frozenset[str]
     lines: tuple[int, ...]
@@ -78,14 +78,14 @@ def load_choices(temp_dir: Path) -> list[Choice]:
         own = {row[:2]: dict(row[2]) for row in connection.execute(_OWN_LINES).fetchall()}
         redeemed = connection.execute(_REDEEMED).fetchall()
     choices = []
-    for household, campaign, taken in redeemed:
-        starts_at, offers, lines = campaigns[campaign]
+    for household, campaign, at, taken in redeemed:
+        offers, lines = campaigns[campaign]
         own_lines = own.get((household, campaign), {})
         choices.append(
             Choice(
                 household=household,
                 campaign=campaign,
-                starts_at=starts_at,
+                at=at,
                 offers=tuple(offers),
                 redeemed=frozenset(taken),
                 lines=tuple(lines),
@@ -125,9 +125,8 @@ FROM coupons GROUP BY offer_id ORDER BY offer_id
 """
 
 _CAMPAIGNS: Final = """
-SELECT campaign, any_value(start_date), list(offer_id ORDER BY offer_id),
-    list(n_lines ORDER BY offer_id)
-FROM (SELECT campaign, offer_id, any_value(start_date) AS start_date, count(household) AS n_lines
+SELECT campaign, list(offer_id ORDER BY offer_id), list(n_lines ORDER BY offer_id)
+FROM (SELECT campaign, offer_id, count(household) AS n_lines
       FROM coupons LEFT JOIN lines USING (product_id) GROUP BY campaign, offer_id)
 GROUP BY campaign
 """
@@ -141,7 +140,7 @@ GROUP BY household, campaign
 
 _REDEEMED: Final = f"""
 SELECT household_id::VARCHAR AS household, campaign_id::VARCHAR AS campaign,
-    list(DISTINCT campaign_id || ':' || coupon_upc)
+    min(redemption_date) + INTERVAL 12 HOUR, list(DISTINCT campaign_id || ':' || coupon_upc)
 FROM raw_coupon_redemptions
 WHERE campaign_id::VARCHAR IN (
     SELECT campaign FROM coupons GROUP BY campaign HAVING count(DISTINCT offer_id) > {PLACES})

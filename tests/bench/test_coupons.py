@@ -71,7 +71,7 @@ def choice(household: str, *, own: tuple[int, ...] = (0, 0, 0), redeemed: str = 
     return Choice(
         household=household,
         campaign="spring",
-        starts_at=datetime(2017, 8, 8),  # noqa: DTZ001 - the shop's clock
+        at=datetime(2017, 8, 9, 12),  # noqa: DTZ001 - the shop's clock
         offers=("a", "b", "c"),
         redeemed=frozenset(redeemed),
         lines=(5, 9, 2),
@@ -104,6 +104,7 @@ def test_a_choice_is_a_household_and_a_campaign_of_many_coupons(
 
     assert (first.household, first.campaign) == ("1", "7")
     assert (second.household, second.campaign) == ("2", "7")
+    assert first.at == datetime(2017, 9, 2, 12)  # noqa: DTZ001 - the shop's clock
     assert first.redeemed == {"7:103", "7:104"}
     assert second.redeemed == {"7:110"}
     assert first.offers == second.offers == offers
