@@ -84,6 +84,11 @@ VERBS = {
         help="Measure the edge over HTTP, beside a no-op app and a Redis service.",
         extra="bench",
     ),
+    "bench coupons": Verb(
+        target="bench.cli:coupons",
+        help="Measure which coupons households redeem, beside popularity and frequency.",
+        extra="all",
+    ),
 }
 GROUPS = {"bench": "Measure on this machine."}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -143,6 +144,37 @@ def http(
         told = (CANNOT_SHOW, row_table(summary["rows"]), ratio_lines(summary["cpu_ratios"]))
         print("\n\n".join((*told, company_line(run.facts))))
     print(f"samples and summary: {run_dir}", file=sys.stderr)
+
+
+def coupons(*, out_dir: Path = DEFAULT_DIR, json: bool = False) -> None:
+    """Measure which of a campaign's coupons households redeem, beside popularity and frequency.
+
+    Builds a snapshot of the demo's shop as of 2017-08-01, with the coupons of later campaigns as
+    offers, and asks it about each household and campaign with a redemption. Takes a minute or two.
+    The lists and a summary are kept under `--out-dir`, the snapshot is not.
+
+    Parameters
+    ----------
+    out_dir
+        Where runs are kept.
+    json
+        Print the summary as JSON instead of a table.
+    """
+    # The other verbs must run where nothing that only learning needs is installed.
+    from bench.coupons import coupon_table, measure_coupons  # noqa: PLC0415
+
+    facts = machine_facts("almanac bench coupons")
+    with TemporaryDirectory(prefix="almanac-coupons-") as work_dir:
+        run = measure_coupons(Path(work_dir))
+    summary = {
+        "machine": facts,
+        "choices": run.n_choices,
+        "methods": run.methods,
+        "differences": run.differences,
+    }
+    run_dir = write_run("coupons", summary, run.ranked, out_dir)
+    print(orjson.dumps(summary).decode() if json else coupon_table(run))
+    print(f"lists and summary: {run_dir}", file=sys.stderr)
 
 
 def _profile(

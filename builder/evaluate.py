@@ -105,15 +105,15 @@ def measure(
     Args:
         generation: the snapshot to be measured, opened.
         question: `next_order` or `post_purchase`.
-        cases: from the final slice; other questions are passed over.
+        cases: from the final slice; other questions are passed over, and so are cases in which no
+            offer may be shown: they tell of the brand's rules, not of the tables.
         past: what baselines may know: the same cut as the snapshot's.
         tuning_cases: of the weight slice, for tuned baselines.
         tuning_past: the cut before the weight slice.
         seed: of the bootstrap.
     """
     fits = _FITS[question]
-    asked = [case for case in cases if case.question == question]
-    answers = _answer(generation, asked)
+    asked, answers = _answer(generation, [case for case in cases if case.question == question])
     tuning = [_example(case, tuning_past) for case in tuning_cases if case.question == question]
     tuned = tune(fits, tuning_past.history, tuning, K)
     examples = [_example(case, past) for case in asked]
@@ -187,17 +187,21 @@ def together(parts: Sequence[Measured]) -> Measured:
     )
 
 
-def _answer(generation: Generation, cases: Sequence[Case]) -> _Answers:
-    ranked = np.full((len(cases), K), metrics.PADDING, dtype=np.int64)
-    probability = np.zeros((len(cases), K))
-    tiers: list[Tier] = []
-    for place, case in enumerate(cases):
+def _answer(generation: Generation, cases: Sequence[Case]) -> tuple[list[Case], _Answers]:
+    """The cases in which something may be shown, and what is."""
+    asked, decisions = [], []
+    for case in cases:
         decision = decide_for_key(generation, case.request, case.key)
+        if decision.offers:
+            asked.append(case)
+            decisions.append(decision)
+    ranked = np.full((len(asked), K), metrics.PADDING, dtype=np.int64)
+    probability = np.zeros((len(asked), K))
+    for place, decision in enumerate(decisions):
         offers = decision.offers[:K]
         ranked[place, : len(offers)] = [offer.offer_row for offer in offers]
         probability[place, : len(offers)] = [offer.probability for offer in offers]
-        tiers.append(decision.tier)
-    return _Answers(ranked, probability, tiers)
+    return asked, _Answers(ranked, probability, [decision.tier for decision in decisions])
 
 
 def _calibrations(
