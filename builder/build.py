@@ -31,7 +31,6 @@ from builder.report_files import report_json
 from builder.report_html import render
 from builder.scoring import RUN_NAME, ScorePartition
 from builder.signals.collaborative import CollaborativeSettings
-from builder.signals.context import ContextSettings
 from builder.signals.counts import CountSettings
 from builder.signals.learn import SignalSettings
 from builder.signals.orders import PURCHASE, Partition, Vocabulary
@@ -48,8 +47,6 @@ from index.writer import SnapshotWriter
 
 TARGET_KINDS: Final[Mapping[str, int]] = {"purchase": PURCHASE, "view": 1, "add_to_cart": 2}
 WEIGHT_CUSTOMERS: Final = 4000
-CONTEXT_OFFERS: Final = 64
-"""Offers per context value: each one more costs every decision time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,7 +251,7 @@ def _learn(night: Night, label: str, cut: Cut) -> tuple[Path, LearnedArrays]:
         cut,
         n_items=n_items,
         counts=CountSettings(target_kind=night.target_kind),
-        signals=SignalSettings(context=ContextSettings(offers_per_value=CONTEXT_OFFERS)),
+        signals=SignalSettings(),
         collaborative=CollaborativeSettings(),
     )
     arrays = open_learned(

@@ -8,6 +8,7 @@ Files written by `CountPartition` (Parquet, sorted by their leading columns):
 - `contexts.parquet`: `feature`, `value` VARCHAR, `n_orders`, `n_half` BIGINT: orders with that
   value, and how many of them are from one half of the customers (by a bit of their key).
 - `context_offers.parquet`: `feature`, `value`, `offer_row`, `n_orders`, `n_half`.
+- `moments.parquet`: see `moments`.
 - `pairs.parquet`: `item_row`, `offer_row`, `n_orders` BIGINT: orders that hold both the item and
   another item's offer.
 - `sample.parquet`: `customer_hi`, `customer_lo`, `order_key`, `ts_us`, `offer_row`: the orders of
@@ -29,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builder.duck import connect, literal, quoted
+from builder.signals.moments import HALF, write_moments
 from builder.signals.orders import (
     CONTEXT_PREFIX,
     DAY_US,
@@ -60,6 +62,9 @@ class CountSettings:
             by a hash of order and item. Pairs grow with its square.
         sample_customers: how many customers are sampled for methods that learn from customers.
         sample_uses: and how many (order, offer) they may have together.
+        context_values: of a context feature with more values than this only the most frequent are
+            counted, and among equals everywhere the same: no row comes of a column of ids.
+        sample_moments: how many orders are sampled to see which contexts hold together.
     """
 
     target_kind: int = PURCHASE
@@ -67,6 +72,8 @@ class CountSettings:
     basket_items: int = 50
     sample_customers: int = 100_000
     sample_uses: int = 8_000_000
+    context_values: int = 20_000
+    sample_moments: int = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +100,9 @@ class CountPartition:
             )
             _add_decay(connection, self.cut, self.settings.half_lives_days)
             _write_singles(connection, out_dir, self.settings.half_lives_days)
-            _write_contexts(connection, out_dir, columns)
+            features = _features(columns)
+            _write_contexts(connection, out_dir, features, self.settings.context_values)
+            write_moments(connection, features.values(), self.settings.sample_moments, out_dir)
             _write_sample(connection, out_dir, self.settings)
             _write_pairs(connection, out_dir, self.vocabulary, self.settings.basket_items)
 
@@ -165,22 +174,33 @@ def _write_singles(
     )
 
 
-def _write_contexts(
-    connection: duckdb.DuckDBPyConnection, out_dir: Path, context_columns: list[str]
-) -> None:
+def _features(context_columns: list[str]) -> dict[str, str]:
+    """Column of each context feature of an order."""
     features = {c.removeprefix(CONTEXT_PREFIX): c for c in context_columns}
     features = {name: c for name, c in features.items() if name not in DERIVED_FEATURES}
-    features[HOUR_OF_WEEK] = HOUR_OF_WEEK
+    return features | {HOUR_OF_WEEK: HOUR_OF_WEEK}
+
+
+def _write_contexts(
+    connection: duckdb.DuckDBPyConnection,
+    out_dir: Path,
+    features: dict[str, str],
+    values_per_feature: int,
+) -> None:
     connection.execute(
         "CREATE TEMP TABLE order_context"
         " (order_row UINTEGER, feature VARCHAR, value VARCHAR, half BOOLEAN)"
     )
     for feature, column in features.items():
         connection.execute(
-            f"""INSERT INTO order_context SELECT order_row, ?, {quoted(column)}::VARCHAR,
-                    (CASE WHEN customer_hi = 0 AND customer_lo = 0 THEN order_key
-                     ELSE customer_lo END >> 20) % 2 = 1
-                FROM orders WHERE {quoted(column)} IS NOT NULL""",
+            f"""INSERT INTO order_context
+                SELECT order_row, ?, value, half FROM (
+                    SELECT order_row, {quoted(column)}::VARCHAR AS value, {HALF} AS half
+                    FROM orders WHERE {quoted(column)} IS NOT NULL)
+                SEMI JOIN (
+                    SELECT {quoted(column)}::VARCHAR AS value FROM orders GROUP BY value
+                    QUALIFY row_number() OVER (ORDER BY count(*) DESC, hash(value), value)
+                        <= {values_per_feature}) USING (value)""",
             [feature],
         )
     keys = ["feature", "value"]

@@ -1,8 +1,8 @@
 """Adds up what the partitions counted, except pairs: the small aggregates of a whole shop.
 
 Files written by `MergeCounts`, with the columns described in `counts`: `totals.parquet`,
-`items.parquet`, `offers.parquet`, `contexts.parquet`, `context_offers.parquet`, `sample.parquet`;
-and what a cart's items say beyond themselves:
+`items.parquet`, `offers.parquet`, `contexts.parquet`, `context_offers.parquet`, `moments.parquet`,
+`sample.parquet`; and what a cart's items say beyond themselves:
 
 - `item_groups.parquet`: `item_row`, `context_row`: an item stands once per level of its category
   path and once for its price band.
@@ -22,15 +22,20 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import duckdb
 import numpy as np
 
 from builder.duck import connect, literal
 from builder.signals.counts import CATEGORY, PRICE_BAND, SAMPLE_ORDER, CountSettings, sampled
+from builder.signals.moments import merge_moments
 from builder.signals.orders import Vocabulary, write_sorted
 from index.context import CATEGORY_SEPARATOR, price_edges
 from index.eligibility import normal_value
+
+_SPELLINGS: Final = 10
+"""In how many spellings a value may come and still surely be counted in full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +82,16 @@ class MergeCounts:
             self._spell_contexts(connection)
             self._group_items(connection, out_dir)
             self._write_contexts(connection, out_dir)
+            merge_moments(connection, self.count_dirs, self.counts.sample_moments, out_dir)
 
     def _spell_contexts(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Make `spelled(feature, raw, value)` and `seen(feature, value, n_orders, n_half)`."""
         contexts = _all(self.count_dirs, "contexts")
-        raw = connection.execute(f"SELECT DISTINCT feature, value FROM {contexts}").fetchall()
+        # Most spellings of a column of ids are of one order; they would only cost time.
+        raw = connection.execute(
+            f"""SELECT feature, value FROM {contexts} GROUP BY feature, value
+                HAVING sum(n_orders) * {_SPELLINGS} >= {self.value_min_orders}"""
+        ).fetchall()
         connection.execute(
             "CREATE TEMP TABLE spelled (feature VARCHAR, raw VARCHAR, value VARCHAR)"
         )

@@ -24,6 +24,16 @@ def build_here(
     items: Sequence[Row] = (),
     offers: Sequence[Row] = (),
 ) -> Built:
+    """Build `folder/snapshot` from rows."""
+    inputs = Inputs(
+        events=_written(folder / "events.csv", rows),
+        items=_written(folder / "items.csv", items),
+        offers=_written(folder / "offers.jsonl", offers),
+    )
+    return build_inputs(folder, inputs, config)
+
+
+def build_inputs(folder: Path, inputs: Inputs, config: Config | None = None) -> Built:
     """Build `folder/snapshot` in this process: the command line's own tests start others."""
     chosen = config or settings()
     with Engine(
@@ -33,11 +43,6 @@ def build_here(
         listener=Listener(),
         executor=lambda: ThreadPoolExecutor(1),
     ) as engine:
-        inputs = Inputs(
-            events=_written(folder / "events.csv", rows),
-            items=_written(folder / "items.csv", items),
-            offers=_written(folder / "offers.jsonl", offers),
-        )
         imported = import_inputs(engine, inputs, chosen, SECRET, now_us=NOW_US)
         plan = plan_for(imported, chosen, None, MEMORY_BYTES, engine.work_dir)
         night = Night(
