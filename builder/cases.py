@@ -113,7 +113,6 @@ def make_case(order: Order, question: str, *, k: int) -> Case | None:
             at=order.at,
             context=dict(order.context),
             cart=[CartLine(item_id=item_id) for item_id in order.item_ids[:n_cart]],
-            repeat="allow",
         ),
         truth=np.array(sorted(wanted), dtype=np.int64),
         cart_rows=np.array(order.item_rows[:n_cart], dtype=np.int64),

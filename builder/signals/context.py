@@ -145,17 +145,20 @@ def _expect(
     connection.execute(
         f"""
         CREATE TEMP TABLE expected AS
-        SELECT context_row, offer_row, share, seen.n_orders AS c, seen.n_half AS c_half,
+        SELECT context_row, offer_row, if(contexts.n_half IS NULL, unit_share, order_share)
+                   AS share, seen.n_orders AS c, seen.n_half AS c_half,
                share * greatest(contexts.n_orders - coalesce(own, 0), 0) AS e,
                share * contexts.n_half AS e_half
         FROM (FROM {merged("context_offers")}
               UNION ALL
-              SELECT context_row, offer_row, sum(n_orders)::BIGINT, NULL
+              SELECT context_row, offer_row, sum(n_units)::BIGINT, NULL
               FROM read_parquet([{groups}]) GROUP BY context_row, offer_row) AS seen
         JOIN contexts USING (context_row)
         JOIN (SELECT offer_row, (n_orders + 0.5) / (SELECT n_orders + 1 FROM {merged("totals")})
-                     AS share FROM {merged("offers")}) AS shares USING (offer_row)
-        LEFT JOIN (SELECT context_row, offer_row, sum(n_orders)::BIGINT AS own
+                     AS order_share,
+                     (n_units + 0.5) / (SELECT n_units + 1 FROM {merged("totals")}) AS unit_share
+              FROM {merged("offers")}) AS shares USING (offer_row)
+        LEFT JOIN (SELECT context_row, offer_row, sum(n_units)::BIGINT AS own
                    FROM {merged("item_groups")} JOIN {merged("items")} USING (item_row)
                    JOIN read_parquet({literal(vocabulary.item_offers_path)}) AS links
                    USING (item_row) GROUP BY context_row, offer_row) AS owned

@@ -1,8 +1,8 @@
 """What a customer's own orders say about offers: one row per customer.
 
 A row's value is the utility of a conditional logit over `features`, fitted on the first orders
-after a cut, minus the prior and minus what the utility of a popular offer the customer never
-ordered is above it: so that it is an additive log-lift, with 0 for offers the row does not name.
+after a cut, minus the prior and minus what the utility of a popular offer that the row does not
+name is above it: so that it is an additive log-lift, with 0 for offers the row does not name.
 
 - `fit_personal(partitions, vocabulary, cut, slice_until_us, globals_dir, *, …)` gives the
   `PersonalModel`, plain numbers; with no order to learn from, documented defaults.
@@ -32,6 +32,7 @@ from builder.signals.orders import DAY_US, PURCHASE, Partition, Vocabulary, load
 from builder.signals.scorer import Scorer
 from builder.split import Cut
 from index.arrays import Counts, Rows, Scores
+from index.request import RepeatPolicy
 
 DEFAULT_WEIGHTS: Final = {
     "prior": 1.0,
@@ -47,6 +48,7 @@ _LEAST_SCALE: Final = 1e-3
 _REFITS: Final = 2
 _LEAST_OWN: Final = 16
 _USUAL_REPEATS: Final = 0.5
+_LEAST_REPEATS: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +94,19 @@ class PersonalModel:
         weights: one for each of `FEATURES`.
         n_cases: customers it was fitted on.
         loss: mean negative log-likelihood per taken candidate, nats.
+        repeated: share of what was taken next that the customer had taken before, in [0, 1].
     """
 
     settings: PersonalSettings = field(default_factory=PersonalSettings)
     weights: tuple[float, ...] = tuple(DEFAULT_WEIGHTS.get(name, 0.0) for name in FEATURES)
     n_cases: int = 0
     loss: float = 0.0
+    repeated: float = 1.0
+
+    @property
+    def repeat(self) -> RepeatPolicy:
+        """Whether offers taken before may be offered again: not where nobody ever takes them."""
+        return "allow" if self.repeated >= _LEAST_REPEATS else "exclude"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,16 +182,18 @@ def fit_personal(
     )
     if not len(lessons):
         return PersonalModel(settings=settings)
+    repeated = float(lessons.is_own[lessons.taken].mean())
     weights, loss = _fit(lessons, lessons, settings.ridge)
     for _ in range(_REFITS):
         scores = lessons.features @ weights
         contenders = lessons.only(best_of_cases(lessons, scores, settings.contenders))
         weights, loss = _fit(contenders, lessons, settings.ridge)
     return PersonalModel(
-        settings=replace(settings, **_row_lengths(lessons, settings)),
+        settings=replace(settings, **_row_lengths(repeated, settings)),
         weights=tuple(map(float, weights)),
         n_cases=len(lessons),
         loss=loss,
+        repeated=repeated,
     )
 
 
@@ -205,9 +216,8 @@ def _fit(lessons: Lessons, scaled_by: Lessons, ridge: float) -> tuple[Floats, fl
     return weights / scale, loss
 
 
-def _row_lengths(lessons: Lessons, settings: PersonalSettings) -> dict[str, int]:
+def _row_lengths(repeated: float, settings: PersonalSettings) -> dict[str, int]:
     """Where next orders hold little that was ordered before, rows have more room for new offers."""
-    repeated = float(lessons.is_own[lessons.taken].mean())
     movable = settings.own_offers - _LEAST_OWN
     moved = round(movable * max(1.0 - repeated / _USUAL_REPEATS, 0.0))
     return {
@@ -254,18 +264,18 @@ def score_partition(  # noqa: PLR0917  # what a task holds, in its order
     for first in range(0, len(histories), settings.batch_customers):
         part = histories.part(first, min(first + settings.batch_customers, len(histories)))
         batch = scorer.batch(part)
-        lifts = scorer.lifts(batch, batch.features @ weights)
-        yield from _rows(part, batch.candidates, lifts, scorer.facts.prior, settings)
+        yield from _rows(part, batch.candidates, batch.features @ weights, scorer, settings)
 
 
 def _rows(
     batch: Histories,
     candidates: Candidates,
-    lifts: Floats,
-    prior: Scores,
+    utility: Floats,
+    scorer: Scorer,
     settings: PersonalSettings,
 ) -> Iterator[CustomerRow]:
-    kept = _kept(candidates, lifts + prior[candidates.offer], settings)
+    kept = _kept(candidates, utility, settings)
+    lifts = _lifts(candidates, utility, kept, scorer)
     starts = np.searchsorted(kept, candidates.starts)
     offers = candidates.offer[kept].astype(np.uint32)
     values = lifts[kept].astype(np.float32)
@@ -289,6 +299,26 @@ def _rows(
             counts=counts[part],
             history=history.astype(np.uint32),
         )
+
+
+def _lifts(candidates: Candidates, utility: Floats, kept: Ints, scorer: Scorer) -> Floats:
+    """Utility over the prior, less what it is on average for popular offers that are not kept.
+
+    Offers that a row does not name count as if their lift was 0, so this is what 0 must stand for.
+    Popular offers that are not kept are the less likely ones; were 0 the mean of all, they would
+    overtake what is known to be likelier.
+    """
+    is_unnamed = np.zeros(scorer.n_offers, dtype=np.bool_)
+    is_unnamed[scorer.popular] = True
+    unnamed = is_unnamed[candidates.offer]
+    unnamed[kept] = False
+    lift = utility - scorer.facts.prior[candidates.offer]
+    weight = scorer.facts.share[candidates.offer] * unnamed
+    total = np.add.reduceat(weight, candidates.starts[:-1])
+    mean = np.add.reduceat(weight * lift, candidates.starts[:-1]) / np.maximum(total, 1e-12)
+    # With all of them named, nothing that is not would be worth a place.
+    least = np.minimum.reduceat(lift, candidates.starts[:-1])
+    return lift - np.where(total > 0.0, mean, least)[candidates.customer]
 
 
 def _kept(candidates: Candidates, scores: Floats, settings: PersonalSettings) -> Ints:
