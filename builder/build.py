@@ -34,7 +34,7 @@ from builder.signals.collaborative import CollaborativeSettings
 from builder.signals.context import ContextSettings
 from builder.signals.counts import CountSettings, PairUnit
 from builder.signals.learn import SignalSettings
-from builder.signals.orders import PURCHASE, Partition, Vocabulary
+from builder.signals.orders import PURCHASE, VIEW, Partition, Vocabulary
 from builder.signals.personal import PersonalModel, PersonalSettings, fit_personal
 from builder.split import Cut, Plan, make_plan
 from builder.tables import LearnedArrays, binding_of, open_learned
@@ -46,7 +46,7 @@ from index.model import ANY_PLACEMENT, TIERS
 from index.snapshot import open_snapshot
 from index.writer import SnapshotWriter
 
-TARGET_KINDS: Final[Mapping[str, int]] = {"purchase": PURCHASE, "view": 1, "add_to_cart": 2}
+TARGET_KINDS: Final[Mapping[str, int]] = {"purchase": PURCHASE, "view": VIEW, "add_to_cart": 2}
 WEIGHT_CUSTOMERS: Final = 4000
 LEAST_BASKETS: Final = 0.1
 """Where fewer orders hold several items, what goes with what is learned from customers instead."""
