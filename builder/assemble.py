@@ -70,7 +70,10 @@ def untrained(signals: Sequence[str], tiers: Sequence[str]) -> LearnedWeights:
     """All signals with weight one and carts undamped: what weights are learned under."""
     model = TierModel(weights=dict.fromkeys(signals, 1.0))
     return LearnedWeights(
-        tiers=dict.fromkeys(tiers, model), cart_power=0.0, n_cases=dict.fromkeys(tiers, 0)
+        tiers=dict.fromkeys(tiers, model),
+        cart_power=0.0,
+        viewed_decay=1.0,
+        n_cases=dict.fromkeys(tiers, 0),
     )
 
 
@@ -120,6 +123,7 @@ def assemble(
         price_edges_cents=learned.price_edges_cents,
         tiers=weights.tiers,
         cart_power=weights.cart_power,
+        viewed_decay=weights.viewed_decay,
         repeat=dict(policy.repeat),
         reserve=dict(policy.reserve),
         exploration=policy.exploration,

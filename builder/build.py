@@ -25,15 +25,15 @@ from builder.evaluate import K, Measured, together
 from builder.intake import Imported
 from builder.learning import learn_cut
 from builder.measuring import MeasureQuestion, read_measured
-from builder.profile import orders_between, shop_profile
+from builder.profile import orders_between, share_of_baskets, shop_profile
 from builder.report import Report
 from builder.report_files import report_json
 from builder.report_html import render
 from builder.scoring import RUN_NAME, ScorePartition
 from builder.signals.collaborative import CollaborativeSettings
-from builder.signals.counts import CountSettings
+from builder.signals.counts import CountSettings, PairUnit
 from builder.signals.learn import SignalSettings
-from builder.signals.orders import PURCHASE, Partition, Vocabulary
+from builder.signals.orders import PURCHASE, VIEW, Partition, Vocabulary
 from builder.signals.personal import PersonalModel, PersonalSettings, fit_personal
 from builder.split import Cut, Plan, make_plan
 from builder.tables import LearnedArrays, binding_of, open_learned
@@ -45,8 +45,10 @@ from index.model import ANY_PLACEMENT, TIERS
 from index.snapshot import open_snapshot
 from index.writer import SnapshotWriter
 
-TARGET_KINDS: Final[Mapping[str, int]] = {"purchase": PURCHASE, "view": 1, "add_to_cart": 2}
+TARGET_KINDS: Final[Mapping[str, int]] = {"purchase": PURCHASE, "view": VIEW, "add_to_cart": 2}
 WEIGHT_CUSTOMERS: Final = 4000
+LEAST_BASKETS: Final = 0.1
+"""Where fewer orders hold several items, what goes with what is learned from customers instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +88,22 @@ class Night:
             Partition(number=number, event_paths=(path,))
             for number, path in enumerate(self.imported.events)
         )
+
+    @cached_property
+    def pair_unit(self) -> PairUnit:
+        """What two items must be in to be a pair: an order, unless it says nothing of items.
+
+        Orders dealt by lot do not; nor is there much to learn where hardly any holds two items.
+        """
+        if self.imported.by_lot:
+            return "customer"
+        share = share_of_baskets(
+            self.imported.events,
+            self.target_kind,
+            memory_bytes=self.memory_bytes,
+            temp_dir=self.engine.work_dir,
+        )
+        return "order" if share >= LEAST_BASKETS else "customer"
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -250,7 +268,7 @@ def _learn(night: Night, label: str, cut: Cut) -> tuple[Path, LearnedArrays]:
         night.vocabulary,
         cut,
         n_items=n_items,
-        counts=CountSettings(target_kind=night.target_kind),
+        counts=CountSettings(target_kind=night.target_kind, pair_unit=night.pair_unit),
         signals=SignalSettings(),
         collaborative=CollaborativeSettings(),
     )
@@ -323,7 +341,7 @@ def _writing(
                     brand=config.brand.name,
                     timezone=config.brand.timezone,
                     currency=config.brand.currency,
-                    repeat={ANY_PLACEMENT: "allow", **config.serve.repeat},
+                    repeat={ANY_PLACEMENT: lessons.personal.repeat, **config.serve.repeat},
                     reserve={ANY_PLACEMENT: config.serve.reserve} if config.serve.reserve else {},
                     exploration=config.serve.exploration,
                 ),

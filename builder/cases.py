@@ -17,7 +17,7 @@ import numpy as np
 
 from builder.duck import connect, literal, quoted
 from builder.metrics import Ints
-from builder.signals.orders import CONTEXT_PREFIX, Partition, Vocabulary, load_orders
+from builder.signals.orders import CONTEXT_PREFIX, VIEW, Partition, Vocabulary, load_orders
 from builder.split import HELD_OUT_UNITS, Cut
 from index.request import CartLine, Request
 
@@ -74,7 +74,7 @@ class Case:
         key: the customer key asked with; None for a guest.
         request: the question.
         truth: int64, offer rows to be found; not empty.
-        cart_rows: int64, item rows in the cart.
+        cart_rows: int64, item rows of what is given, in the cart or viewed.
     """
 
     question: str
@@ -85,13 +85,14 @@ class Case:
     cart_rows: Ints
 
 
-def make_case(order: Order, question: str, *, k: int) -> Case | None:
+def make_case(order: Order, question: str, *, k: int, as_viewed: bool = False) -> Case | None:
     """Ask a question about an order.
 
     Args:
         order: the order.
         question: `next_order` or `post_purchase`.
         k: how many offers to ask for.
+        as_viewed: what is given was looked at; otherwise it is in the cart.
 
     Returns:
         None when the order cannot answer it: nothing would be left to find.
@@ -99,6 +100,7 @@ def make_case(order: Order, question: str, *, k: int) -> Case | None:
     n_cart = 0 if question == NEXT_ORDER else order.n_cart()
     if question == POST_PURCHASE and n_cart < 1:
         return None
+    given_ids = order.item_ids[:n_cart]
     given = {offer for own in order.own_offers[:n_cart] for offer in own}
     wanted = {offer for own in order.own_offers[n_cart:] for offer in own} - given
     if not wanted:
@@ -112,8 +114,8 @@ def make_case(order: Order, question: str, *, k: int) -> Case | None:
             k=k,
             at=order.at,
             context=dict(order.context),
-            cart=[CartLine(item_id=item_id) for item_id in order.item_ids[:n_cart]],
-            repeat="allow",
+            cart=[] if as_viewed else [CartLine(item_id=item_id) for item_id in given_ids],
+            viewed=list(given_ids) if as_viewed else [],
         ),
         truth=np.array(sorted(wanted), dtype=np.int64),
         cart_rows=np.array(order.item_rows[:n_cart], dtype=np.int64),
@@ -159,7 +161,7 @@ def load_cases(
         temp_dir=temp_dir,
     )
     asked = (
-        make_case(order, question, k=k)
+        make_case(order, question, k=k, as_viewed=target_kind == VIEW)
         for order in orders
         if without is None or not order.is_held_out(without)
         for question in (NEXT_ORDER, POST_PURCHASE)

@@ -22,7 +22,7 @@ from builder.metrics import Floats, Ints, ReliabilityCurve
 from builder.segment_gap import SegmentGap, segment_gap
 from index.decide import decide_for_key
 from index.generation import Generation
-from index.model import WITH_CART
+from index.model import ANY_PLACEMENT, WITH_CART
 from index.request import Tier
 
 K: Final = 10
@@ -114,9 +114,15 @@ def measure(
     """
     fits = _FITS[question]
     asked, answers = _answer(generation, [case for case in cases if case.question == question])
-    tuning = [_example(case, tuning_past) for case in tuning_cases if case.question == question]
+    # What the tables may not offer, no baseline may either.
+    repeats = generation.model.repeat[ANY_PLACEMENT] == "allow"
+    tuning = [
+        _example(case, tuning_past, repeats=repeats)
+        for case in tuning_cases
+        if case.question == question
+    ]
     tuned = tune(fits, tuning_past.history, tuning, K)
-    examples = [_example(case, past) for case in asked]
+    examples = [_example(case, past, repeats=repeats) for case in asked]
     ranked = {OURS: answers.ranked} | {
         name: rank_all(fit(past.history), examples, K) for name, fit in tuned.fits.items()
     }
@@ -230,9 +236,11 @@ def _calibration(tier: str, shown: list[tuple[Floats, NDArray[np.bool_]]]) -> Ti
     )
 
 
-def _example(case: Case, past: Past) -> Example:
+def _example(case: Case, past: Past, *, repeats: bool) -> Example:
     n_cart = len(case.cart_rows)
     own = [offer for offers in case.order.own_offers[:n_cart] for offer in offers]
+    if not repeats:
+        own += past.offers_of(case.key).tolist()
     return Example(
         customer=past.index_of(case.key),
         hour_of_week=case.order.hour_of_week,

@@ -34,6 +34,16 @@ class Past:
         """Dense index of a customer, -1 for one the history does not know."""
         return UNKNOWN if key is None else self.customers.get(key, UNKNOWN)
 
+    def offers_of(self, key: bytes | None) -> Ints:
+        """What a customer took, with repetitions: int64 offer rows, empty for an unknown one."""
+        index = self.index_of(key)
+        if index == UNKNOWN:
+            return np.empty(0, dtype=np.int64)
+        start, stop = np.searchsorted(self.history.customer, [index, index + 1])
+        taken: Ints = self.history.offer_row[start:stop]
+        known: Ints = taken[taken != UNKNOWN]
+        return known
+
     def n_orders_of(self, keys: Sequence[bytes | None]) -> Ints:
         """How many orders each of the customers made: int64, shape (n,), 0 for unknown ones."""
         customer = self.history.customer[np.unique(self.history.order, return_index=True)[1]]

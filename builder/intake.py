@@ -24,7 +24,7 @@ from builder.errors import DataGate
 from builder.events import CONTEXTS, EVENTS, EventSettings, event_rules
 from builder.import_report import TableImport, gate_sentence, notices, table_report
 from builder.importing import ImportEvents
-from builder.merging import EVENTS_NAME, MERGE_RULES, MergeEvents
+from builder.merging import EVENTS_NAME, LOT_DAYS, LOT_PARTS, MERGE_RULES, MergeEvents
 from builder.offers import OFFER_RULES, OFFERS, ImportOffers
 from builder.sources import SourceFile, expand, inspected, inspections
 from builder.tally import Tally, read_tally, total
@@ -39,6 +39,10 @@ _MIN_PARTITIONS: Final = 4
 _MAX_PARTITIONS: Final = 256
 _ROWS_PER_TASK: Final = 500_000
 _REPORT_MEMORY_BYTES: Final = 2**30
+_BY_LOT: Final = (
+    "events: all have the same time, so which orders are later is drawn by lot, over"
+    f" {LOT_DAYS} days before it; lines without an order are dealt into {LOT_PARTS}"
+)
 _TABLES: Final = (EVENTS, ITEMS, OFFERS)
 
 
@@ -61,6 +65,7 @@ class Imported:
         contexts: context features, without the prefix `ctx_` of their columns.
         first_us: the earliest event.
         last_us: the latest event.
+        by_lot: all events had the same time, and orders got theirs by lot.
         report: the import report, as in `report_path`.
         quarantine_path: CSV of the bad rows (file, row, reason, raw); None when there is none.
     """
@@ -70,6 +75,7 @@ class Imported:
     contexts: tuple[str, ...]
     first_us: int
     last_us: int
+    by_lot: bool
     report: dict[str, Any]
     report_path: Path
     quarantine_path: Path | None
@@ -140,7 +146,8 @@ def import_inputs(
     quarantine_path = _write_quarantine(engine, folders)
     _hold_gate(engine, tables, config, quarantine_path)
 
-    merged = engine.run("events", _merges(plan, folders["events"], config))
+    by_lot = tables[0].tally.first_us == tables[0].tally.last_us
+    merged = engine.run("events", _merges(plan, folders["events"], config, by_lot=by_lot))
     tables[0] = replace(
         tables[0],
         rules=(*tables[0].rules, *MERGE_RULES),
@@ -151,6 +158,8 @@ def import_inputs(
     )
     [vocabulary_dir] = engine.run("vocabulary", [vocabulary])
     report = _report(tables, config, read_tally(vocabulary_dir))
+    if by_lot:
+        report["notices"].append(_BY_LOT)
     report_path = _write_report(engine, report)
     for notice in report["notices"]:
         engine.listener.say(notice)
@@ -163,6 +172,7 @@ def import_inputs(
         contexts=plan.contexts,
         first_us=tally.first_us,
         last_us=tally.last_us,
+        by_lot=by_lot,
         report=report,
         report_path=report_path,
         quarantine_path=quarantine_path,
@@ -266,7 +276,7 @@ def _ranges(file: SourceFile) -> list[tuple[int, int]]:
     ]
 
 
-def _merges(plan: _Plan, folders: Sequence[Path], config: Config) -> list[Task]:
+def _merges(plan: _Plan, folders: Sequence[Path], config: Config, *, by_lot: bool) -> list[Task]:
     return [
         MergeEvents(
             partition=number,
@@ -274,6 +284,7 @@ def _merges(plan: _Plan, folders: Sequence[Path], config: Config) -> list[Task]:
             contexts=plan.contexts,
             bot_max_orders_per_day=config.input.bot_max_orders_per_day,
             bot_max_events_per_day=config.input.bot_max_events_per_day,
+            by_lot=by_lot,
         )
         for number in range(plan.n_partitions)
     ]

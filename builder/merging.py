@@ -20,6 +20,10 @@ from builder.tally import MAX_SAMPLES, Tally
 
 EVENTS_NAME: Final = "part.parquet"
 ITEMS_NAME: Final = "items.parquet"
+LOT_DAYS: Final = 280
+LOT_PARTS: Final = 10
+"""Over so many days orders without times of their own are spread: ten of the usual slices."""
+
 _DAY_US: Final = 86_400_000_000
 _CUSTOMER: Final = "customer_hi, customer_lo"
 _IS_GUEST: Final = "(customer_hi = 0 AND customer_lo = 0)"
@@ -71,6 +75,8 @@ class MergeEvents:
     Attributes:
         parts: folders of finished import tasks.
         contexts: context features, without prefix.
+        by_lot: the events' times say nothing, because they are all the same: an order gets its
+            moment by lot, and lines without an order are dealt into some.
     """
 
     partition: int
@@ -78,6 +84,7 @@ class MergeEvents:
     contexts: tuple[str, ...]
     bot_max_orders_per_day: int
     bot_max_events_per_day: int
+    by_lot: bool
 
     @property
     def name(self) -> str:
@@ -92,6 +99,8 @@ class MergeEvents:
             _drop_duplicates(connection, tally)
             self._drop_bots(connection, tally)
             _net_refunds(connection, tally)
+            if self.by_lot:
+                _draw_lots(connection)
             _write(connection, out_dir, tally, self.contexts)
         tally.write(out_dir)
 
@@ -178,6 +187,32 @@ def _net_refunds(connection: duckdb.DuckDBPyConnection, tally: Tally) -> None:
     used = f"kind = {REFUND} AND has_order AND ({key}) IN (SELECT {key} FROM netted)"
     _take_out(connection, tally, "refunded", gone)
     _take_out(connection, tally, "refund_used", used)
+
+
+def _draw_lots(connection: duckdb.DuckDBPyConnection) -> None:
+    """Spread orders over the time before, by their keys, so that some are later than others.
+
+    Everything is learned by telling later orders from earlier ones. Where no time tells them apart
+    any order of them is as good as another, as long as it is the same in every build. Lines that
+    belong to no order are dealt into ten orders of their customer, one in each part of the time.
+    """
+    part_us = LOT_DAYS * _DAY_US // LOT_PARTS
+    connection.execute(
+        f"""
+        CREATE TEMP TABLE dealt AS SELECT line,
+            md5_number_lower(concat_ws(' ', customer_hi, customer_lo, order_key, item_id))
+                % {LOT_PARTS} AS part,
+            md5_number_lower(concat_ws(' ', customer_hi, customer_lo, order_key)) AS visit
+        FROM gathered WHERE NOT has_order AND session_key = 0;
+
+        UPDATE gathered SET ts_us = ts_us - ((order_key >> 16) % {LOT_DAYS * _DAY_US})::BIGINT
+        WHERE has_order OR session_key <> 0;
+
+        UPDATE gathered SET order_key = greatest(1, md5_number_lower(concat_ws(' ', visit, part))),
+            ts_us = ts_us - (part * {part_us} + (visit >> 16) % {part_us})::BIGINT
+        FROM dealt WHERE dealt.line = gathered.line;
+        """
+    )
 
 
 def _take_out(

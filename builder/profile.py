@@ -89,6 +89,24 @@ def orders_between(
     return n_orders
 
 
+def share_of_baskets(
+    events: Sequence[Path], target_kind: int, *, memory_bytes: int, temp_dir: Path
+) -> float:
+    """What share of orders holds more than one item, in [0, 1]; 0 without orders."""
+    n_orders = n_baskets = 0
+    for path in events:
+        with connect(memory_bytes, temp_dir) as connection:
+            [(orders, baskets)] = connection.execute(
+                f"""SELECT count(*), count_if(several) FROM (
+                        SELECT min(item_id) <> max(item_id) AS several
+                        FROM read_parquet({literal(path)}) WHERE kind = {target_kind}
+                        GROUP BY {_OWNER}, order_key)"""
+            ).fetchall()
+            n_orders += orders
+            n_baskets += baskets
+    return n_baskets / max(n_orders, 1)
+
+
 def _count(
     totals: _Totals, path: Path, target_kind: int, memory_bytes: int, temp_dir: Path
 ) -> None:

@@ -32,6 +32,7 @@ Over all candidates the likelihood is mostly about offers that no list of ten wi
 
 ROUNDS: Final = 3
 CART_POWERS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
+VIEWED_DECAYS: Final = (1.0, 0.9, 0.75, 0.5, 0.25)
 MIN_CASES: Final = 50
 _CART_CONTEXTS: Final = ("context:category", "context:price_band")
 _RIDGE: Final = 1e-3
@@ -46,11 +47,13 @@ class LearnedWeights:
     Attributes:
         tiers: weights and calibration, by names as in `index.model.Model.tiers`.
         cart_power: how strongly the contexts of a long cart are damped.
+        viewed_decay: what an item viewed counts for each that was viewed after it.
         n_cases: cases each tier's weights come from; 0 where another tier's were taken.
     """
 
     tiers: Mapping[str, TierModel]
     cart_power: float
+    viewed_decay: float
     n_cases: Mapping[str, int]
 
 
@@ -95,7 +98,7 @@ def learn_weights(
         individual, context ← individual's without `personal`), and all-ones when none has.
     """
     names = ("prior", *signals)
-    sheets = _sheets(generation, cases, signals)
+    sheets, decay = _best_sheets(generation, cases, signals)
     power = _best_power(sheets, names)
     found = {name: _fit(sheet, names, power) for name, sheet in sorted(sheets.items())}
     # The vector search speaks only for items without an affinity row: pretend that none has one.
@@ -107,6 +110,7 @@ def learn_weights(
     return LearnedWeights(
         tiers=tiers,
         cart_power=power,
+        viewed_decay=decay,
         n_cases={name: len(sheets[name].starts) if name in sheets else 0 for name in tiers},
     )
 
@@ -192,9 +196,10 @@ def _fit(sheet: _Sheet, names: Sequence[str], power: float) -> TierModel:
     relative, _ = _fit_contenders(values, sheet, _expected(names))
     slope, intercept = _calibrate(values @ relative, sheet)
     weights = dict(zip(names[1:], map(float, relative[1:]), strict=True))
-    if not values[:, names.index("viewed")].any():
-        # Nothing was learned of views, so an item looked at counts like one in the cart.
-        weights["viewed"] = weights["cart"]
+    # What nothing was learned of counts like the other: an item looked at, and one in the cart.
+    for missing, like in (("viewed", "cart"), ("cart", "viewed")):
+        if not values[:, names.index(missing)].any():
+            weights[missing] = weights[like]
     return TierModel(weights=weights, slope=slope, intercept=intercept)
 
 
@@ -237,17 +242,44 @@ def _contenders(scores: Floats, sheet: _Sheet) -> tuple[NDArray[np.int64], NDArr
     return np.concatenate(rows or [np.empty(0, np.int64)]), np.array(starts, dtype=np.int64)
 
 
+def _best_sheets(
+    generation: Generation, cases: Sequence[Case], signals: tuple[str, ...]
+) -> tuple[dict[str, _Sheet], float]:
+    """Sheets under the decay of views with the least loss for customers nobody knows."""
+    names = ("prior", *signals)
+    best: tuple[float, dict[str, _Sheet], float] | None = None
+    has_views = any(len(case.request.viewed) > 1 for case in cases)
+    for decay in VIEWED_DECAYS if has_views else (1.0,):
+        sheets = _sheets(generation, cases, signals, viewed_decay=decay)
+        sheet = sheets.get("context+cart") or sheets.get("individual+cart")
+        if sheet is None:
+            return sheets, decay
+        loss = fit_conditional_logit(sheet.values, sheet.is_bought, sheet.starts, _expected(names))[
+            1
+        ]
+        if best is None or loss < best[0]:
+            best = (loss, sheets, decay)
+    assert best is not None
+    return best[1], best[2]
+
+
 def _sheets(
     generation: Generation,
     cases: Sequence[Case],
     signals: tuple[str, ...],
     *,
     withhold_affinity: bool = False,
+    viewed_decay: float = 1.0,
 ) -> dict[str, _Sheet]:
     parts: dict[str, list[tuple[Floats, NDArray[np.bool_], int]]] = {}
     for case in cases:
         matrix = signal_matrix(
-            generation, case.request, case.key, signals, withhold_affinity=withhold_affinity
+            generation,
+            case.request,
+            case.key,
+            signals,
+            withhold_affinity=withhold_affinity,
+            viewed_decay=viewed_decay,
         )
         is_bought = np.isin(matrix.rows, case.truth)
         if is_bought.any() and not is_bought.all():

@@ -6,7 +6,7 @@ class Scratch:
         self,
         pairs: list[RowBytes],
         weights: list[float],
-        pools: list[tuple[list[RowBytes], float]],
+        pools: list[tuple[list[RowBytes], list[float]]],
         bought: RowBytes | None,
         most: int,
     ) -> list[tuple[int, float]]: ...

@@ -79,8 +79,8 @@ cdef class Scratch:
         Args:
             pairs: rows as `records.PAIR` bytes.
             weights: what each row's values are multiplied with.
-            pools: tuples of a list of rows and one weight; of each offer only the largest value
-                among the rows counts, and nothing below 0.
+            pools: tuples of a list of rows and a list of their weights; of each offer only the
+                largest weighted value among the rows counts, and nothing below 0.
             bought: offers left out, as uint32 bytes; None for none.
             most: how many offers are wanted.
 
@@ -99,12 +99,12 @@ cdef class Scratch:
             try:
                 for part, weight in zip(pairs, weights):
                     sound &= self._take(part, weight, is_pooled=False)
-                for pool, weight in pools:
-                    for part in pool:
+                for pool, pool_weights in pools:
+                    for part, weight in zip(pool, pool_weights):
                         sound &= self._take(part, weight, is_pooled=True)
-                    self._add_peaks(weight)
+                    self._add_peaks()
             except BaseException:
-                self._add_peaks(0.0)
+                self._add_peaks()
                 self._select(heap, 0)
                 raise
             if bought is not None:
@@ -117,7 +117,7 @@ cdef class Scratch:
             PyMem_Free(heap)
 
     cdef bint _take(self, object part, float weight, bint is_pooled) except -1:
-        """Add a row's weighted values, or lift the peaks of its offers to its values."""
+        """Add a row's weighted values, or lift the peaks of its offers to them."""
         cdef Py_buffer view
         cdef Py_ssize_t place
         cdef uint32_t row
@@ -131,8 +131,9 @@ cdef class Scratch:
                 sound = False
                 break
             self._touch(row)
+            value *= weight
             if not is_pooled:
-                self.sums[row] += weight * value
+                self.sums[row] += value
             elif value > self.peaks[row]:
                 if self.peaks[row] == 0.0:
                     self.raised[self.n_raised] = row
@@ -141,13 +142,13 @@ cdef class Scratch:
         PyBuffer_Release(&view)
         return sound
 
-    cdef void _add_peaks(self, float weight) noexcept:
-        """Add the weighted peaks, and take them down."""
+    cdef void _add_peaks(self) noexcept:
+        """Add the peaks, and take them down."""
         cdef Py_ssize_t place
         cdef uint32_t row
         for place in range(self.n_raised):
             row = self.raised[place]
-            self.sums[row] += weight * self.peaks[row]
+            self.sums[row] += self.peaks[row]
             self.peaks[row] = 0.0
         self.n_raised = 0
 

@@ -36,14 +36,14 @@ class Terms(NamedTuple):
         pairs: a row each, as `records.PAIR` bytes. The first should name the best offers: where
             nothing is compiled, ranking starts from it.
         weights: as many.
-        pools: tuples of rows and one weight; of each offer only the largest value among the rows
-            counts, and nothing below 0.
+        pools: tuples of rows and as many weights; of each offer only the largest weighted value
+            among the rows counts, and nothing below 0.
         bought: offers left out of the answer, as uint32 bytes; None for none.
     """
 
     pairs: list[RowBytes]
     weights: list[float]
-    pools: list[tuple[list[RowBytes], float]]
+    pools: list[tuple[list[RowBytes], list[float]]]
     bought: RowBytes | None
 
     def rows(self) -> list[RowBytes]:
@@ -110,10 +110,13 @@ class Adder:
             place = sum(lengths[: len(terms.pairs)])
             weights = np.array(terms.weights, _FLOAT).repeat(lengths[: len(terms.pairs)])
             np.add.at(sums, rows[:place], values[:place] * weights)
-            for pool, weight in terms.pools:
-                stop = place + sum(len(part) for part in pool) // PAIR.itemsize
-                _add_peaks(sums, rows[place:stop], values[place:stop], weight)
-                place = stop
+            done = len(terms.pairs)
+            for pool, pool_weights in terms.pools:
+                pool_lengths = lengths[done : done + len(pool)]
+                stop = place + sum(pool_lengths)
+                weighted = values[place:stop] * np.array(pool_weights, _FLOAT).repeat(pool_lengths)
+                _add_peaks(sums, rows[place:stop], weighted)
+                place, done = stop, done + len(pool)
             if bought is not None:
                 sums[bought] = -np.inf
             scores = sums.take(rows)
@@ -126,10 +129,10 @@ class Adder:
         return Candidates(rows, scores, lengths[0], len(lengths))
 
 
-def _add_peaks(sums: Scores, rows: NDArray[np.intp], values: Scores, weight: float) -> None:
+def _add_peaks(sums: Scores, rows: NDArray[np.intp], values: Scores) -> None:
     offers, place = np.unique(rows, return_inverse=True)
     peaks = np.zeros(len(offers), dtype=_FLOAT)
     # Unlike `maximum`, `fmax` passes over what a damaged value made NaN.
     np.fmax.at(peaks, place, values)
     heard = peaks > 0.0
-    sums[offers[heard]] += np.float32(weight) * peaks[heard]
+    sums[offers[heard]] += peaks[heard]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -26,7 +27,8 @@ class SignalRow(NamedTuple):
     Attributes:
         signal: name its weight goes by.
         source: which row it is, for people.
-        damping: what the weight is multiplied with (the contexts of a cart share their influence).
+        damping: what the weight is multiplied with: the contexts of a cart share their influence,
+            and what was viewed earlier has less.
         rows: offers it names, shape (n,).
         values: their log-lifts, shape (n,).
         counts: orders behind each value, shape (n,).
@@ -49,9 +51,12 @@ def signal_rows(
     in_cart = found.n_cart**-model.cart_power if found.n_cart else 1.0
     parts = [
         *_context_rows(lookup, reader, dict.fromkeys(found.context_rows, 1), 1.0),
-        *(_item_row("cart", item) for item in found.cart),
+        *(_item_row("cart", item, 1.0) for item in found.cart),
         *_context_rows(lookup, reader, found.cart_context_rows, in_cart),
-        *(_item_row("viewed", item) for item in found.viewed),
+        *(
+            _item_row("viewed", item, model.viewed_decay**place)
+            for place, item in enumerate(found.viewed)
+        ),
     ]
     if (one := found.customer) is not None:
         source = "personal"
@@ -81,9 +86,9 @@ def _context_rows(
             )
 
 
-def _item_row(signal: str, item: ItemView) -> SignalRow:
+def _item_row(signal: str, item: ItemView, damping: float) -> SignalRow:
     source = f"item {item.item_row}"
-    return SignalRow(signal, source, 1.0, item.rows, item.values, item.counts, item.n_orders)
+    return SignalRow(signal, source, damping, item.rows, item.values, item.counts, item.n_orders)
 
 
 class SignalMatrix(NamedTuple):
@@ -109,6 +114,7 @@ def signal_matrix(
     signals: tuple[str, ...],
     *,
     withhold_affinity: bool = False,
+    viewed_decay: float | None = None,
 ) -> SignalMatrix:
     """What `decide` would add up, as a matrix to learn weights from.
 
@@ -118,8 +124,11 @@ def signal_matrix(
         key: table key of the customer.
         signals: columns wanted; `prior` is put in front of them.
         withhold_affinity: pretend that no item has an affinity row.
+        viewed_decay: instead of the model's own, to learn which is best.
     """
     model, lookup = generation.model, generation.lookup
+    if viewed_decay is not None:
+        model = replace(model, viewed_decay=viewed_decay)
     reader = generation.enter()
     try:
         found = gather(generation, reader, request, key, withhold_affinity=withhold_affinity)
@@ -133,7 +142,8 @@ def signal_matrix(
                 column = 1 + signals.index(part.signal)
                 places = np.searchsorted(rows, part.rows)
                 if part.signal in POOLED:
-                    values[places, column] = np.fmax(values[places, column], part.values)
+                    said = part.values * part.damping
+                    values[places, column] = np.fmax(values[places, column], said)
                 else:
                     values[places, column] += part.values * part.damping
         keep = ~np.isin(rows, [*found.banned])
@@ -203,7 +213,7 @@ def _reasons(
         )
         if part.signal not in POOLED:
             reasons.append(reason)
-        elif value > (peaks[part.signal].value if part.signal in peaks else 0.0):
+        elif weight * value > (peaks[part.signal].contribution if part.signal in peaks else 0.0):
             peaks[part.signal] = reason
     reasons += peaks.values()
     return sorted(reasons, key=lambda reason: -abs(reason.contribution))

@@ -82,6 +82,7 @@ class Model:
         price_edges_cents: rising bounds between price bands.
         tiers: weights and calibration by tier, and by `WITH_CART` names where carts have their own.
         cart_power: contexts of a cart's lines count with weight / (lines) ** cart_power.
+        viewed_decay: what an item viewed counts for each that was viewed after it, in [0, 1].
         repeat: repeat policy by placement, `*` for the others.
         reserve: least probability × value (probability where offers have no value) by placement.
         exploration: share of decisions whose last place explores.
@@ -108,6 +109,7 @@ class Model:
     price_edges_cents: tuple[int, ...]
     tiers: Mapping[str, TierModel]
     cart_power: float
+    viewed_decay: float = 1.0
     repeat: Mapping[str, RepeatPolicy] = field(default_factory=lambda: {ANY_PLACEMENT: "allow"})
     reserve: Mapping[str, float] = field(default_factory=dict)
     exploration: float = 0.0
@@ -134,6 +136,7 @@ _PLAIN: Final = (
     "n_shards",
     "dim",
     "cart_power",
+    "viewed_decay",
     "exploration",
     "n_probe",
     "similar_top",
@@ -231,6 +234,7 @@ def model_problem(model: Model) -> str | None:
         *(number for tier in model.tiers.values() for number in (tier.slope, tier.intercept)),
         *model.reserve.values(),
         model.cart_power,
+        model.viewed_decay,
     ]
     checks = (
         (set(TIERS) <= set(model.tiers) <= _TIER_NAMES, "tiers are missing or unknown"),
@@ -242,6 +246,7 @@ def model_problem(model: Model) -> str | None:
         (all((rows < n_offers).all() for rows in tops), "a best offer is no offer"),
         (_are_worths(model.values, n_offers), "worths are not a finite number for each offer"),
         (all(map(isfinite, numbers)), "a weight, slope or bound is not finite"),
+        (0.0 <= model.viewed_decay <= 1.0, f"a decay of {model.viewed_decay} is no share"),
         (0.0 <= model.exploration <= 1.0, f"exploration {model.exploration} is no share"),
         (len(model.placements) <= 64, "more than 64 placements"),
         (list(model.price_edges_cents) == sorted(model.price_edges_cents), "price bands fall"),

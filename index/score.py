@@ -38,8 +38,12 @@ def terms_of(
     if found.similar is not None:
         pairs.append(found.similar)
         weights.append(weight_of("similar", 0.0))
-    pools: list[tuple[list[RowBytes], float]] = []
-    for signal, items in (("cart", found.cart), ("viewed", found.viewed)):
-        if items:
-            pools.append(([item.pairs for item in items], weight_of(signal, 0.0)))
+    pools: list[tuple[list[RowBytes], list[float]]] = []
+    if found.cart:
+        weight = weight_of("cart", 0.0)
+        pools.append(([item.pairs for item in found.cart], [weight] * len(found.cart)))
+    if found.viewed:
+        weight, decay = weight_of("viewed", 0.0), model.viewed_decay
+        faded = [weight * decay**place for place in range(len(found.viewed))]
+        pools.append(([item.pairs for item in found.viewed], faded))
     return Terms(pairs, weights, pools, found.bought)

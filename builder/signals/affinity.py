@@ -1,7 +1,9 @@
 """What an item in the cart says about offers: a row of directional log-lifts per item.
 
 An order that holds item p also holds offer o with the smoothed chance c(p,o) / (n(p) + shrinkage),
-where c counts orders with both and n orders with p; the shrinkage keeps what few orders say small.
+where c counts orders with both and n orders with p (or customers: `counts.CountSettings`); the
+shrinkage keeps what few orders say small.
+
 Trust times that chance is mixed with the offer's overall share:
 
     value(p,o) = ln(1 + trust · c(p,o) / ((n(p) + shrinkage) · share(o)))
@@ -68,8 +70,8 @@ def learn_affinity(
     """
     paths = ", ".join(literal(path / "affinity.parquet") for path in affinity_dirs)
     columns = connection.execute(
-        f"SELECT item_row, offer_row, value, n_orders FROM read_parquet([{paths}])"
+        f"SELECT item_row, offer_row, value, n_units FROM read_parquet([{paths}])"
     ).fetchnumpy()
     return pack_rows(
-        n_items, columns["item_row"], columns["offer_row"], columns["value"], columns["n_orders"]
+        n_items, columns["item_row"], columns["offer_row"], columns["value"], columns["n_units"]
     )

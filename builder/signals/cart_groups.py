@@ -1,8 +1,8 @@
 """What a group of items in the cart says about offers: rows of categories and price bands.
 
-The orders and pairs of a group are added up over its items. Its rows are log-lifts like those of
-other contexts: with c pairs of the group's items and the offer, and E = the group's orders × the
-offer's share of all orders, ln((c + k) / (E + k)). Halves of pairs are not counted, so k is a
+The units (see `counts`) and pairs of a group are added up over its items. Its rows are log-lifts
+like those of other contexts: with c pairs of the group's items and the offer, and E = the group's
+units × the offer's share of all units, ln((c + k) / (E + k)). Halves of pairs are not counted, so k is a
 setting. From an offer's own items nothing is expected: a pair is two different things.
 """
 
@@ -53,12 +53,12 @@ def learn_cart_groups(
         CREATE TEMP TABLE expected AS
         SELECT context_row, offer_row, share, c,
                share * greatest(n_orders - coalesce(own, 0), 0) AS e
-        FROM (SELECT context_row, offer_row, sum(n_orders)::BIGINT AS c
+        FROM (SELECT context_row, offer_row, sum(n_units)::BIGINT AS c
               FROM read_parquet([{pairs}]) GROUP BY context_row, offer_row)
         JOIN (SELECT context_row, n_orders FROM {merged("contexts")}) USING (context_row)
-        JOIN (SELECT offer_row, (n_orders + 0.5) / (SELECT n_orders + 1 FROM {merged("totals")})
+        JOIN (SELECT offer_row, (n_units + 0.5) / (SELECT n_units + 1 FROM {merged("totals")})
                      AS share FROM {merged("offers")}) USING (offer_row)
-        LEFT JOIN (SELECT context_row, offer_row, sum(n_orders)::BIGINT AS own
+        LEFT JOIN (SELECT context_row, offer_row, sum(n_units)::BIGINT AS own
                    FROM {merged("item_groups")} JOIN {merged("items")} USING (item_row)
                    JOIN read_parquet({literal(vocabulary.item_offers_path)}) AS links
                    USING (item_row) GROUP BY context_row, offer_row)

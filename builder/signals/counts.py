@@ -2,18 +2,21 @@
 
 Files written by `CountPartition` (Parquet, sorted by their leading columns):
 
-- `totals.parquet`: one row: `n_orders`, `n_customers`, `decayed_<d>`… (BIGINT).
-- `items.parquet`: `item_row` UINTEGER, `n_orders` BIGINT: orders that contain the item.
-- `offers.parquet`: `offer_row` UINTEGER, `n_orders`, `n_customers`, `decayed_<d>`… (BIGINT).
+- `totals.parquet`: one row: `n_orders`, `n_customers`, `n_units`, `decayed_<d>`… (BIGINT).
+- `items.parquet`: `item_row` UINTEGER, `n_orders`, `n_units` BIGINT: what contains the item.
+- `offers.parquet`: `offer_row` UINTEGER, `n_orders`, `n_customers`, `n_units`, `decayed_<d>`…
 - `contexts.parquet`: `feature`, `value` VARCHAR, `n_orders`, `n_half` BIGINT: orders with that
   value, and how many of them are from one half of the customers (by a bit of their key).
 - `context_offers.parquet`: `feature`, `value`, `offer_row`, `n_orders`, `n_half`.
 - `moments.parquet`: see `moments`.
-- `pairs.parquet`: `item_row`, `offer_row`, `n_orders` BIGINT: orders that hold both the item and
+- `pairs.parquet`: `item_row`, `offer_row`, `n_units` BIGINT: units that hold both the item and
   another item's offer.
 - `sample.parquet`: `customer_hi`, `customer_lo`, `order_key`, `ts_us`, `offer_row`: the orders of
   the customers with the smallest low key halves, from which all is learned that looks at customers
   rather than counts.
+
+A *unit* is what things must be in together to be a pair: an order, or where orders are of one item
+(`CountSettings.pair_unit`) all that a customer ever took.
 
 `decayed_<d>` is the sum over orders of 2^(-age / d days) in units of 2^-20, age in whole days: an
 integer, hence the same in whatever order it is added. `merge` adds partitions up.
@@ -23,7 +26,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import duckdb
 import numpy as np
@@ -47,6 +50,7 @@ SAMPLE_ORDER: Final = ("customer_lo", "customer_hi", "ts_us", "order_key", "offe
 HOUR_OF_WEEK: Final = "hour_of_week"
 CATEGORY: Final = "category"
 PRICE_BAND: Final = "price_band"
+PairUnit = Literal["order", "customer"]
 DERIVED_FEATURES: Final = (HOUR_OF_WEEK, CATEGORY, PRICE_BAND)
 """Made from the moment and the cart; a context column of such a name does not count."""
 
@@ -58,8 +62,9 @@ class CountSettings:
     Attributes:
         target_kind: the kind of event that makes an order (0 purchase, 1 view, …).
         half_lives_days: the grid of decayed counts.
-        basket_items: at most this many items of an order enter pairs; a larger basket is sampled
-            by a hash of order and item. Pairs grow with its square.
+        pair_unit: what two things must be in to be a pair.
+        basket_items: at most this many items of a unit enter pairs; a larger one is sampled by a
+            hash of unit and item. Pairs grow with its square.
         sample_customers: how many customers are sampled for methods that learn from customers.
         sample_uses: and how many (order, offer) they may have together.
         context_values: of a context feature with more values than this only the most frequent are
@@ -69,6 +74,7 @@ class CountSettings:
 
     target_kind: int = PURCHASE
     half_lives_days: tuple[int, ...] = (7, 28, 91, 364)
+    pair_unit: PairUnit = "order"
     basket_items: int = 50
     sample_customers: int = 100_000
     sample_uses: int = 8_000_000
@@ -99,6 +105,7 @@ class CountPartition:
                 target_kind=self.settings.target_kind,
             )
             _add_decay(connection, self.cut, self.settings.half_lives_days)
+            _add_units(connection, self.settings.pair_unit)
             _write_singles(connection, out_dir, self.settings.half_lives_days)
             features = _features(columns)
             _write_contexts(connection, out_dir, features, self.settings.context_values)
@@ -143,6 +150,17 @@ def _add_decay(
     connection.unregister("decay")
 
 
+def _add_units(connection: duckdb.DuckDBPyConnection, unit: PairUnit) -> None:
+    """Make `units(order_row, unit_key)`; a guest's order is a unit of its own."""
+    order = "hash(customer_hi, customer_lo, order_key)"
+    owner = f"""CASE WHEN customer_hi = 0 AND customer_lo = 0 THEN {order}
+        ELSE hash(customer_hi, customer_lo) END"""
+    connection.execute(
+        f"""CREATE TEMP TABLE units AS
+            SELECT order_row, {owner if unit == "customer" else order} AS unit_key FROM orders"""
+    )
+
+
 def _write_singles(
     connection: duckdb.DuckDBPyConnection, out_dir: Path, half_lives_days: tuple[int, ...]
 ) -> None:
@@ -153,22 +171,26 @@ def _write_singles(
         THEN (order_key, 0::UBIGINT, true) ELSE (customer_hi, customer_lo, false) END)"""
     write_sorted(
         connection,
-        f"SELECT count(*) AS n_orders, {customers} AS n_customers {sums}"
-        " FROM orders JOIN weighted_orders USING (order_row)",
+        f"SELECT count(*) AS n_orders, {customers} AS n_customers,"
+        f" count(DISTINCT unit_key) AS n_units {sums}"
+        " FROM orders JOIN weighted_orders USING (order_row) JOIN units USING (order_row)",
         ["n_orders"],
         out_dir / "totals.parquet",
     )
     write_sorted(
         connection,
-        "SELECT item_row, count(*) AS n_orders FROM basket_items GROUP BY item_row",
+        """SELECT item_row, count(*) AS n_orders, count(DISTINCT unit_key) AS n_units
+           FROM basket_items JOIN units USING (order_row) GROUP BY item_row""",
         ["item_row"],
         out_dir / "items.parquet",
     )
     write_sorted(
         connection,
-        f"""SELECT offer_row, count(*) AS n_orders, {customers} AS n_customers {sums}
+        f"""SELECT offer_row, count(*) AS n_orders, {customers} AS n_customers,
+                   count(DISTINCT unit_key) AS n_units {sums}
             FROM basket_offers JOIN orders USING (order_row)
-            JOIN weighted_orders USING (order_row) GROUP BY offer_row""",
+            JOIN weighted_orders USING (order_row) JOIN units USING (order_row)
+            GROUP BY offer_row""",
         ["offer_row"],
         out_dir / "offers.parquet",
     )
@@ -258,20 +280,20 @@ def _write_pairs(
     own = f"read_parquet({literal(vocabulary.item_offers_path)})"
     connection.execute(
         f"""
-        CREATE TEMP TABLE capped AS SELECT order_row, item_row
-        FROM basket_items JOIN orders USING (order_row)
+        CREATE TEMP TABLE capped AS
+        SELECT DISTINCT unit_key, item_row FROM basket_items JOIN units USING (order_row)
         QUALIFY row_number() OVER (
-            PARTITION BY order_row ORDER BY hash(order_key, item_row), item_row) <= {basket_items}
+            PARTITION BY unit_key ORDER BY hash(unit_key, item_row), item_row) <= {basket_items}
         """
     )
     connection.execute(
         f"""CREATE TEMP TABLE capped_offers AS
-            SELECT DISTINCT order_row, offer_row FROM capped JOIN {own} USING (item_row)"""
+            SELECT DISTINCT unit_key, offer_row FROM capped JOIN {own} USING (item_row)"""
     )
     write_sorted(
         connection,
-        f"""SELECT item_row, offer_row, count(*) AS n_orders
-            FROM capped JOIN capped_offers USING (order_row)
+        f"""SELECT item_row, offer_row, count(*) AS n_units
+            FROM capped JOIN capped_offers USING (unit_key)
             GROUP BY item_row, offer_row
             HAVING (item_row, offer_row) NOT IN (SELECT (item_row, offer_row) FROM {own})""",
         ["item_row", "offer_row"],

@@ -58,6 +58,11 @@ class OfferFacts:
     groups: Ints
     order_gap_days: float
 
+    @property
+    def share(self) -> NDArray[np.float64]:
+        """Share of orders that hold each offer, by the prior."""
+        return 1.0 / (1.0 + np.exp(-self.prior.astype(np.float64)))
+
 
 def learn_facts(
     connection: duckdb.DuckDBPyConnection,

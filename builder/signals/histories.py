@@ -77,7 +77,11 @@ class Histories:
 
 
 def load_histories(
-    connection: duckdb.DuckDBPyConnection, until_us: int, customers: str | None = None
+    connection: duckdb.DuckDBPyConnection,
+    until_us: int,
+    customers: str | None = None,
+    *,
+    last_orders: int | None = None,
 ) -> Histories:
     """Arrays from the tables of `orders.load_orders`.
 
@@ -85,8 +89,16 @@ def load_histories(
         connection: holds `orders` and `basket_offers`.
         until_us: the moment, from which ages are told; later orders are not seen.
         customers: name of a table (customer_hi, customer_lo); None for all.
+        last_orders: of each customer only from one up to so many of the latest orders, by their
+            key; None for all orders.
     """
     only = f"SEMI JOIN {customers} USING (customer_hi, customer_lo)" if customers else ""
+    fewest = (
+        ""
+        if last_orders is None
+        else f"""QUALIFY row_number() OVER (PARTITION BY customer_hi, customer_lo
+            ORDER BY ts_us DESC, order_key) <= 1 + (customer_lo >> 32) % {last_orders}"""
+    )
     connection.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE ranked AS
@@ -94,7 +106,7 @@ def load_histories(
                row_number() OVER (ORDER BY customer_hi, customer_lo, ts_us DESC, order_key) - 1
                    AS place,
                dense_rank() OVER (ORDER BY customer_hi, customer_lo) - 1 AS customer
-        FROM orders {only} WHERE {_KNOWN} AND ts_us < {until_us}
+        FROM (FROM orders {only} WHERE {_KNOWN} AND ts_us < {until_us} {fewest})
         """
     )
     orders = connection.execute(

@@ -72,6 +72,7 @@ def load_lessons(
     target_kind: int,
     customers: int,
     steps: int,
+    last_orders: int | None = None,
     memory_bytes: int,
     temp_dir: Path,
 ) -> Lessons:
@@ -90,6 +91,7 @@ def load_lessons(
         customers: at each moment, those with an order on both sides; of more than this number those
             with the smallest low key halves, the same number in each partition.
         steps: how many moments, evenly spread from the cut on.
+        last_orders: see `histories.load_histories`: lessons as if no more was known of customers.
         memory_bytes: for this process.
         temp_dir: where DuckDB may spill.
     """
@@ -103,7 +105,7 @@ def load_lessons(
             load_orders(connection, partition, vocabulary, seen, target_kind=target_kind)
             for moment_us in moments:
                 _choose_next(connection, moment_us, limit)
-                histories = load_histories(connection, moment_us, "chosen")
+                histories = load_histories(connection, moment_us, "chosen", last_orders=last_orders)
                 next_orders = connection.execute(
                     """SELECT customer_hi, customer_lo, offer_row
                        FROM basket_offers JOIN chosen USING (order_row)

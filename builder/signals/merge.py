@@ -10,7 +10,7 @@ Files written by `MergeCounts`, with the columns described in `counts`: `totals.
   (`index.context.price_edges`).
 
 `contexts.parquet` has these groups too, as features `category` and `price_band`; their `n_orders`
-adds up the orders of their items and their `n_half` is NULL. It numbers all values as
+adds up the units (`counts`) of their items and their `n_half` is NULL. It numbers all values as
 `context_row`, by feature and value, and `context_offers.parquet` has that number in their place.
 Values are spelled as requests will be read (`index.eligibility.normal_value`), and a feature keeps
 only its most frequent values.
@@ -128,7 +128,7 @@ class MergeCounts:
         _insert(connection, "groups", groups)
         connection.execute(
             f"""
-            INSERT INTO seen SELECT feature, value, sum(n_orders)::BIGINT, NULL
+            INSERT INTO seen SELECT feature, value, sum(n_units)::BIGINT, NULL
             FROM groups JOIN read_parquet({literal(out_dir / "items.parquet")}) USING (item_row)
             GROUP BY feature, value
             """

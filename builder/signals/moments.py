@@ -106,7 +106,8 @@ def merge_moments(
     )
     columns = [row[0] for row in connection.execute("DESCRIBE chosen").fetchall()][2:]
     connection.execute(
-        f"CREATE TEMP TABLE placed AS SELECT {_KEY}, half, NULL::UINTEGER AS context_row FROM chosen"
+        f"""CREATE TEMP TABLE placed AS
+            SELECT {_KEY}, half, NULL::UINTEGER AS context_row FROM chosen"""
     )
     for column in columns:
         connection.execute(

@@ -19,6 +19,7 @@ from builder.split import Cut
 
 DAY_US: Final = 86_400_000_000
 PURCHASE: Final = 0
+VIEW: Final = 1
 CONTEXT_PREFIX: Final = "ctx_"
 
 
@@ -92,7 +93,8 @@ def load_orders(
     connection.execute(
         f"""
         CREATE TEMP TABLE lines AS
-        SELECT customer_hi, customer_lo, order_key, ts_us, hour_of_week, line, item_row {extra}
+        SELECT customer_hi, customer_lo, order_key, ts_us, hour_of_week, item_row,
+            row_number() OVER (ORDER BY ts_us, line) AS line {extra}
         FROM {events} JOIN read_parquet({literal(vocabulary.items_path)}) AS items USING (item_id)
         WHERE kind = {target_kind} AND {_in_time(cut, slice_until_us)} AND {kept(cut)}
         """

@@ -2,11 +2,11 @@
 
 Files written by `LearnAffinity` (Parquet, sorted by their leading columns):
 
-- `affinity.parquet`: `item_row`, `offer_row` UINTEGER, `value` DOUBLE, `n_orders` BIGINT: the top
+- `affinity.parquet`: `item_row`, `offer_row` UINTEGER, `value` DOUBLE, `n_units` BIGINT: the top
   offers of each item (see `affinity` for the value).
-- `links.parquet`: `item_row`, `offer_row`, `n_orders`: the pairs that are the least likely to be
+- `links.parquet`: `item_row`, `offer_row`, `n_units`: the pairs that are the least likely to be
   chance, from which vectors are made.
-- `group_offers.parquet`: `context_row`, `offer_row`, `n_orders`: the range's pairs added up over
+- `group_offers.parquet`: `context_row`, `offer_row`, `n_units`: the range's pairs added up over
   the items of each group (`merge`: `item_groups.parquet`), for the shop's most frequent offers.
 """
 
@@ -53,11 +53,11 @@ class LearnAffinity:
             self._write_rows(connection, out_dir)
             write_sorted(
                 connection,
-                f"""SELECT context_row, offer_row, sum(n_orders)::BIGINT AS n_orders
+                f"""SELECT context_row, offer_row, sum(n_units)::BIGINT AS n_units
                     FROM pairs JOIN {self._merged("item_groups")} USING (item_row)
                     WHERE offer_row IN (
                         SELECT offer_row FROM {self._merged("offers")}
-                        ORDER BY n_orders DESC, offer_row LIMIT {self.settings.group_offers})
+                        ORDER BY n_units DESC, offer_row LIMIT {self.settings.group_offers})
                     GROUP BY context_row, offer_row""",
                 ["context_row", "offer_row"],
                 out_dir / "group_offers.parquet",
@@ -68,7 +68,7 @@ class LearnAffinity:
         connection.execute(
             f"""
             CREATE TEMP TABLE pairs AS
-            SELECT item_row, offer_row, sum(n_orders)::BIGINT AS n_orders
+            SELECT item_row, offer_row, sum(n_units)::BIGINT AS n_units
             FROM read_parquet([{paths}])
             WHERE item_row >= {self.first_item} AND item_row < {self.stop_item}
             GROUP BY item_row, offer_row
@@ -80,11 +80,11 @@ class LearnAffinity:
         connection.execute(
             f"""
             CREATE TEMP VIEW judged AS
-            SELECT item_row, offer_row, c AS n_orders, share,
+            SELECT item_row, offer_row, c AS n_units, share,
                    {s.trust} * c / (n + {s.shrinkage_orders}) AS together,
                    c * ln(c / (share * n)) AS surprise
-            FROM (SELECT item_row, offer_row, pairs.n_orders AS c, i.n_orders AS n,
-                         (o.n_orders + 0.5) / (t.n_orders + 1) AS share
+            FROM (SELECT item_row, offer_row, pairs.n_units AS c, i.n_units AS n,
+                         (o.n_units + 0.5) / (t.n_units + 1) AS share
                   FROM pairs JOIN {self._merged("items")} AS i USING (item_row)
                   JOIN {self._merged("offers")} AS o USING (offer_row)
                   CROSS JOIN {self._merged("totals")} AS t)
@@ -95,14 +95,14 @@ class LearnAffinity:
         keys = ["item_row", "offer_row"]
         write_sorted(
             connection,
-            f"""SELECT item_row, offer_row, ln(1 + together / share) AS value, n_orders FROM judged
+            f"""SELECT item_row, offer_row, ln(1 + together / share) AS value, n_units FROM judged
                 QUALIFY {rank} share + together DESC, offer_row) <= {s.offers_per_item}""",
             keys,
             out_dir / "affinity.parquet",
         )
         write_sorted(
             connection,
-            f"""SELECT item_row, offer_row, n_orders FROM judged WHERE surprise > 0
+            f"""SELECT item_row, offer_row, n_units FROM judged WHERE surprise > 0
                 QUALIFY {rank} surprise DESC, offer_row) <= {s.links_per_item}""",
             keys,
             out_dir / "links.parquet",

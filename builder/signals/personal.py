@@ -1,8 +1,8 @@
 """What a customer's own orders say about offers: one row per customer.
 
 A row's value is the utility of a conditional logit over `features`, fitted on the first orders
-after a cut, minus the prior and minus what the utility of a popular offer the customer never
-ordered is above it: so that it is an additive log-lift, with 0 for offers the row does not name.
+after a cut, minus the prior and minus what the utility of a popular offer that the row does not
+name is above it: so that it is an additive log-lift, with 0 for offers the row does not name.
 
 - `fit_personal(partitions, vocabulary, cut, slice_until_us, globals_dir, *, …)` gives the
   `PersonalModel`, plain numbers; with no order to learn from, documented defaults.
@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -32,6 +33,8 @@ from builder.signals.orders import DAY_US, PURCHASE, Partition, Vocabulary, load
 from builder.signals.scorer import Scorer
 from builder.split import Cut
 from index.arrays import Counts, Rows, Scores
+from index.layout import THIN_BELOW_ORDERS
+from index.request import RepeatPolicy
 
 DEFAULT_WEIGHTS: Final = {
     "prior": 1.0,
@@ -44,9 +47,10 @@ DEFAULT_WEIGHTS: Final = {
 """Where fitted weights are drawn to: own frequency, old and recent, with a little of neighbours."""
 
 _LEAST_SCALE: Final = 1e-3
-_REFITS: Final = 2
+_MORE_CONTENDERS: Final = 3
 _LEAST_OWN: Final = 16
 _USUAL_REPEATS: Final = 0.5
+_LEAST_REPEATS: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,14 +94,24 @@ class PersonalModel:
     Attributes:
         settings: it was fitted with.
         weights: one for each of `FEATURES`.
-        n_cases: customers it was fitted on.
+        thin_weights: the same for customers with very few orders: fitted on the last few orders of
+            customers who have more, as if the others were not known.
+        n_cases: cases it was fitted on.
         loss: mean negative log-likelihood per taken candidate, nats.
+        repeated: share of what was taken next that the customer had taken before, in [0, 1].
     """
 
     settings: PersonalSettings = field(default_factory=PersonalSettings)
     weights: tuple[float, ...] = tuple(DEFAULT_WEIGHTS.get(name, 0.0) for name in FEATURES)
+    thin_weights: tuple[float, ...] = tuple(DEFAULT_WEIGHTS.get(name, 0.0) for name in FEATURES)
     n_cases: int = 0
     loss: float = 0.0
+    repeated: float = 1.0
+
+    @property
+    def repeat(self) -> RepeatPolicy:
+        """Whether offers taken before may be offered again: not where nobody ever takes them."""
+        return "allow" if self.repeated >= _LEAST_REPEATS else "exclude"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +147,7 @@ def read_model(path: Path) -> PersonalModel:
     body = json.loads(path.read_text())
     body["settings"] = PersonalSettings(**body["settings"])
     body["weights"] = tuple(body["weights"])
+    body["thin_weights"] = tuple(body["thin_weights"])
     return PersonalModel(**body)
 
 
@@ -159,34 +174,38 @@ def fit_personal(
         memory_bytes: for this process.
         temp_dir: where DuckDB may spill.
     """
-    lessons = load_lessons(
-        _scorer(globals_dir, settings),
+    scorer = _scorer(globals_dir, settings)
+    load = partial(
+        load_lessons,
+        scorer,
         partitions,
         vocabulary,
         cut,
         slice_until_us,
         target_kind=settings.target_kind,
         customers=settings.fit_customers,
-        steps=settings.fit_moments,
         memory_bytes=memory_bytes,
         temp_dir=temp_dir,
     )
+    lessons = load(steps=settings.fit_moments)
     if not len(lessons):
         return PersonalModel(settings=settings)
-    weights, loss = _fit(lessons, lessons, settings.ridge)
-    for _ in range(_REFITS):
-        scores = lessons.features @ weights
-        contenders = lessons.only(best_of_cases(lessons, scores, settings.contenders))
-        weights, loss = _fit(contenders, lessons, settings.ridge)
+    repeated = float(lessons.is_own[lessons.taken].mean())
+    weights, loss = _fit(lessons, settings)
+    n_cases = len(lessons)
+    del lessons
+    thin_weights, _ = _fit(load(steps=1, last_orders=THIN_BELOW_ORDERS - 1), settings)
     return PersonalModel(
-        settings=replace(settings, **_row_lengths(lessons, settings)),
+        settings=replace(settings, **_row_lengths(repeated, settings)),
         weights=tuple(map(float, weights)),
-        n_cases=len(lessons),
+        thin_weights=tuple(map(float, thin_weights)),
+        n_cases=n_cases,
         loss=loss,
+        repeated=repeated,
     )
 
 
-def best_of_cases(lessons: Lessons, scores: Floats, n: int) -> NDArray[np.bool_]:
+def best_of_cases(lessons: Lessons, scores: NDArray[np.float32], n: int) -> NDArray[np.bool_]:
     """Which rows are among the n best of their case; ties to the first."""
     case = lessons.case
     order = np.lexsort((-scores, case))
@@ -196,18 +215,33 @@ def best_of_cases(lessons: Lessons, scores: Floats, n: int) -> NDArray[np.bool_]
     return best
 
 
-def _fit(lessons: Lessons, scaled_by: Lessons, ridge: float) -> tuple[Floats, float]:
-    """Weights per feature as they come; the ridge is in units of each feature's spread."""
-    scale = np.maximum(scaled_by.features.std(axis=0, dtype=np.float64), _LEAST_SCALE)
-    scaled: NDArray[np.float32] = np.divide(lessons.features, scale, dtype=np.float32)
-    start = np.array(PersonalModel().weights) * scale
-    weights, loss = fit_logit(scaled, lessons.taken, lessons.starts, start=start, ridge=ridge)
-    return weights / scale, loss
+def _fit(lessons: Lessons, settings: PersonalSettings) -> tuple[Floats, float]:
+    """Weights per feature as they come; the ridge is in units of each feature's spread.
+
+    Fitted on each case's best candidates only, first by the default weights, then by those found:
+    what else could be chosen does not matter to a conditional logit, and there are many more of it.
+    """
+    start = np.array(PersonalModel().weights)
+    scale = np.maximum(lessons.features.std(axis=0, dtype=np.float64), _LEAST_SCALE)
+    weights, loss = start, 0.0
+    for n in (_MORE_CONTENDERS * settings.contenders, settings.contenders):
+        best = best_of_cases(lessons, lessons.features @ weights.astype(np.float32), n)
+        # The default weights know little: what was taken stays, however far down they put it.
+        contenders = lessons.only(best | lessons.taken if weights is start else best)
+        scaled: NDArray[np.float32] = np.divide(contenders.features, scale, dtype=np.float32)
+        scaled_weights, loss = fit_logit(
+            scaled,
+            contenders.taken,
+            contenders.starts,
+            start=start * scale,
+            ridge=settings.ridge,
+        )
+        weights = scaled_weights / scale
+    return weights, loss
 
 
-def _row_lengths(lessons: Lessons, settings: PersonalSettings) -> dict[str, int]:
+def _row_lengths(repeated: float, settings: PersonalSettings) -> dict[str, int]:
     """Where next orders hold little that was ordered before, rows have more room for new offers."""
-    repeated = float(lessons.is_own[lessons.taken].mean())
     movable = settings.own_offers - _LEAST_OWN
     moved = round(movable * max(1.0 - repeated / _USUAL_REPEATS, 0.0))
     return {
@@ -250,22 +284,24 @@ def score_partition(  # noqa: PLR0917  # what a task holds, in its order
     scorer = _scorer(globals_dir, settings)
     if not scorer.n_offers:
         return
-    weights = np.array(model.weights)
+    weights = np.array([model.weights, model.thin_weights])
     for first in range(0, len(histories), settings.batch_customers):
         part = histories.part(first, min(first + settings.batch_customers, len(histories)))
         batch = scorer.batch(part)
-        lifts = scorer.lifts(batch, batch.features @ weights)
-        yield from _rows(part, batch.candidates, lifts, scorer.facts.prior, settings)
+        is_thin = (part.n_orders < THIN_BELOW_ORDERS).astype(np.int64)
+        utility = np.einsum("ij,ij->i", batch.features, weights[is_thin[batch.candidates.customer]])
+        yield from _rows(part, batch.candidates, utility, scorer, settings)
 
 
 def _rows(
     batch: Histories,
     candidates: Candidates,
-    lifts: Floats,
-    prior: Scores,
+    utility: Floats,
+    scorer: Scorer,
     settings: PersonalSettings,
 ) -> Iterator[CustomerRow]:
-    kept = _kept(candidates, lifts + prior[candidates.offer], settings)
+    kept = _kept(candidates, utility, settings)
+    lifts = _lifts(candidates, utility, kept, scorer)
     starts = np.searchsorted(kept, candidates.starts)
     offers = candidates.offer[kept].astype(np.uint32)
     values = lifts[kept].astype(np.float32)
@@ -289,6 +325,26 @@ def _rows(
             counts=counts[part],
             history=history.astype(np.uint32),
         )
+
+
+def _lifts(candidates: Candidates, utility: Floats, kept: Ints, scorer: Scorer) -> Floats:
+    """Utility over the prior, less what it is on average for popular offers that are not kept.
+
+    Offers that a row does not name count as if their lift was 0, so this is what 0 must stand for.
+    Popular offers that are not kept are the less likely ones; were 0 the mean of all, they would
+    overtake what is known to be likelier.
+    """
+    is_unnamed = np.zeros(scorer.n_offers, dtype=np.bool_)
+    is_unnamed[scorer.popular] = True
+    unnamed = is_unnamed[candidates.offer]
+    unnamed[kept] = False
+    lift = utility - scorer.facts.prior[candidates.offer]
+    weight = scorer.facts.share[candidates.offer] * unnamed
+    total = np.add.reduceat(weight, candidates.starts[:-1])
+    mean = np.add.reduceat(weight * lift, candidates.starts[:-1]) / np.maximum(total, 1e-12)
+    # With all of them named, nothing that is not would be worth a place.
+    least = np.minimum.reduceat(lift, candidates.starts[:-1])
+    return lift - np.where(total > 0.0, mean, least)[candidates.customer]
 
 
 def _kept(candidates: Candidates, scores: Floats, settings: PersonalSettings) -> Ints:

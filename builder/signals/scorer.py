@@ -101,12 +101,6 @@ class Scorer:
             features=make_features(histories, candidates, self.facts, told),
         )
 
-    def lifts(self, batch: Batch, utility: Floats) -> Floats:
-        """Utility over the prior, less that of the popular offers new to the customer."""
-        candidates = batch.candidates
-        lift = utility - self.facts.prior[candidates.offer]
-        return lift - self._offset(candidates, lift)[candidates.customer]
-
     def _sources(self, histories: Histories) -> dict[str, NDArray[np.float32]]:
         """What each source says of all offers in reach: float32, shape (n_customers, n_reach)."""
         ever, recent = self._taken(histories)
@@ -141,11 +135,3 @@ class Scorer:
             sparse.csr_matrix((ones, column[kept], starts), shape=shape),
             sparse.csr_matrix((lately.astype(np.float32), column[kept], starts), shape=shape),
         )
-
-    def _offset(self, candidates: Candidates, lift: Floats) -> Floats:
-        is_popular = np.zeros(self.n_offers, dtype=np.bool_)
-        is_popular[self.popular] = True
-        share = 1.0 / (1.0 + np.exp(-self.facts.prior[candidates.offer].astype(np.float64)))
-        weight = share * (is_popular[candidates.offer] & (candidates.entry < 0))
-        total = np.add.reduceat(weight, candidates.starts[:-1])
-        return np.add.reduceat(weight * lift, candidates.starts[:-1]) / np.maximum(total, 1e-12)

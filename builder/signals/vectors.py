@@ -86,8 +86,8 @@ def learn_vectors(
     pairs = connection.execute(
         f"""
         SELECT item_row, offer_row, ln((c + {settings.strength}) / (e + {settings.strength})) AS pmi
-        FROM (SELECT item_row, offer_row, l.n_orders AS c,
-                     i.n_orders * o.n_orders / (SELECT n_orders FROM {merged["totals"]}) AS e
+        FROM (SELECT item_row, offer_row, l.n_units AS c,
+                     i.n_units * o.n_units / (SELECT n_units FROM {merged["totals"]}) AS e
               FROM read_parquet([{links}]) l JOIN {merged["items"]} i USING (item_row)
               JOIN {merged["offers"]} o USING (offer_row))
         ORDER BY item_row, offer_row

@@ -125,7 +125,7 @@ def test_a_request_says_what_was_known_and_not_who_it_was() -> None:
     assert case.request.customer_id is None
     assert (case.request.at, case.request.context) == (NOON, {"device": "mobile"})
     assert (case.request.k, case.request.placement) == (7, NEXT_ORDER)
-    assert case.request.repeat == "allow"
+    assert case.request.repeat is None, "the brand's own policy applies"
 
 
 def test_an_order_is_read_as_its_lines_stand(tmp_path: Path) -> None:

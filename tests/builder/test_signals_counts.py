@@ -46,7 +46,7 @@ def test_counts_are_those_on_paper(tmp_path: Path) -> None:
     merged_dir = learn(shop, tmp_path / "work").merged_dir
 
     assert [row[:2] for row in read(merged_dir / "totals.parquet")] == [(3, 2)]
-    assert read(merged_dir / "items.parquet") == [(0, 3), (1, 1), (2, 1)]
+    assert read(merged_dir / "items.parquet") == [(0, 3, 3), (1, 1, 1), (2, 1, 1)]
     assert [row[:3] for row in read(merged_dir / "offers.parquet")] == [
         (0, 3, 2),
         (1, 1, 1),

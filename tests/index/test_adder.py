@@ -61,13 +61,19 @@ def test_ties_go_by_row_and_further_offers_come_when_asked(adder: Adder) -> None
 
 def test_of_a_pool_the_largest_value_counts_and_nothing_below_zero(adder: Adder) -> None:
     pool: list[RowBytes] = [row(o1=2.0, o2=1.0, o3=-5.0, o4=-1.0), row(o1=1.0, o2=3.0, o4=0.5)]
-    terms = Terms([row(o2=1.0)], [1.0], [(pool, 0.5), ([row(o2=4.0)], 2.0)], None)
+    terms = Terms([row(o2=1.0)], [1.0], [(pool, [0.5, 0.5]), ([row(o2=4.0)], [2.0])], None)
     for _ in range(2):
         assert list(adder.best(terms, 9)) == [(2, 9.5), (1, 0.0), (4, -0.75), (3, -1.0)]
 
 
+def test_rows_of_a_pool_have_weights_of_their_own(adder: Adder) -> None:
+    pool: list[RowBytes] = [row(o1=2.0, o2=2.0), row(o1=3.0, o3=8.0)]
+    terms = Terms([b""], [1.0], [(pool, [1.0, 0.5])], None)
+    assert list(adder.best(terms, 9)) == [(3, 3.0), (1, 1.0), (2, 1.0)]
+
+
 def test_an_item_that_stands_in_a_pool_twice_counts_once(adder: Adder) -> None:
-    terms = Terms([b""], [1.0], [([row(o1=2.0), row(o1=2.0)], 1.0)], None)
+    terms = Terms([b""], [1.0], [([row(o1=2.0), row(o1=2.0)], [1.0, 1.0])], None)
     assert list(adder.best(terms, 9)) == [(1, 1.0)]
 
 
@@ -94,7 +100,7 @@ def test_what_is_no_number_is_never_the_best(adder: Adder) -> None:
         pytest.param(Terms([row(o1=5.0), row(o10=1.0)], [1.0, 1.0], [], None), id="a row's"),
         pytest.param(Terms([row(o1=5.0)], [1.0], [], ids(0, 10)), id="bought"),
         pytest.param(
-            Terms([row(o1=5.0)], [1.0], [([row(o0=9.0), row(o2=3.0, o10=1.0)], 1.0)], None),
+            Terms([row(o1=5.0)], [1.0], [([row(o0=9.0), row(o2=3.0, o10=1.0)], [1.0, 1.0])], None),
             id="a pool's",
         ),
         pytest.param(Terms([row(o1=5.0)], [1.0], [], ids(0xFFFFFFFF)), id="the largest"),
@@ -142,8 +148,8 @@ def test_compiled_code_and_numpy_agree_to_the_last_bit(
 ) -> None:
     pairs: list[RowBytes] = [_packed(values) for values, _ in parts]
     weights = [weight for _, weight in parts]
-    pools: list[tuple[list[RowBytes], float]] = [
-        ([_packed(values) for values, _ in pool], pool[0][1]) for pool in pooled
+    pools: list[tuple[list[RowBytes], list[float]]] = [
+        ([_packed(values) for values, _ in pool], [weight for _, weight in pool]) for pool in pooled
     ]
     terms = Terms(pairs, weights, pools, None if bought is None else ids(*bought))
     assert found(terms, first, compiled=True) == found(terms, first, compiled=False)
