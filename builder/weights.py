@@ -90,13 +90,15 @@ def learn_weights(
     Args:
         generation: tables cut before the cases, opened, with a cart power of 0.
         cases: questions with answers, of known customers and strangers.
-        signals: signal names besides `prior`.
+        signals: signal names besides `prior`. A context feature without rows in these tables gets
+            no weight: should a later cut find something in it, nothing vouches for that yet.
 
     Returns:
         Weights that are never negative. Requests with a cart get their own where there are 50
         cases. A tier with fewer takes the weights of the nearest tier that has enough (thin ←
         individual, context ← individual's without `personal`), and all-ones when none has.
     """
+    signals = _with_rows(generation, signals)
     names = ("prior", *signals)
     sheets, decay = _best_sheets(generation, cases, signals)
     power = _best_power(sheets, names)
@@ -113,6 +115,12 @@ def learn_weights(
         viewed_decay=decay,
         n_cases={name: len(sheets[name].starts) if name in sheets else 0 for name in tiers},
     )
+
+
+def _with_rows(generation: Generation, signals: Sequence[str]) -> tuple[str, ...]:
+    """All but the context features that the tables say nothing about."""
+    known = {f"context:{feature.name}" for feature in generation.model.features}
+    return tuple(name for name in signals if not name.startswith("context:") or name in known)
 
 
 def fit_conditional_logit(
