@@ -272,7 +272,11 @@ def _learn(night: Night, label: str, cut: Cut) -> tuple[Path, LearnedArrays]:
         night.vocabulary,
         cut,
         n_items=n_items,
-        counts=CountSettings(target_kind=night.target_kind, pair_unit=night.pair_unit),
+        counts=CountSettings(
+            target_kind=night.target_kind,
+            pair_unit=night.pair_unit,
+            in_sequence=night.target_kind == VIEW and night.pair_unit == "order",
+        ),
         signals=SignalSettings(context=ContextSettings(offers_per_value=CONTEXT_OFFERS)),
         collaborative=CollaborativeSettings(),
     )
