@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from builder import gate
 from builder.assemble import Facts, Policy, assemble, golden_requests, untrained
 from builder.cases import NEXT_ORDER, POST_PURCHASE, Case, load_cases
 from builder.config import Config
+from builder.effort import SPENDING, Spending
 from builder.engine import Engine
 from builder.errors import DataGate
 from builder.evaluate import K, Measured, together
@@ -30,11 +31,10 @@ from builder.report import Report
 from builder.report_files import report_json
 from builder.report_html import render
 from builder.scoring import RUN_NAME, ScorePartition
-from builder.signals.collaborative import CollaborativeSettings
 from builder.signals.counts import CountSettings, PairUnit
 from builder.signals.learn import SignalSettings
 from builder.signals.orders import PURCHASE, VIEW, Partition, Vocabulary
-from builder.signals.personal import PersonalModel, PersonalSettings, fit_personal
+from builder.signals.personal import PersonalModel, fit_personal
 from builder.split import Cut, Plan, make_plan
 from builder.tables import LearnedArrays, binding_of, open_learned
 from builder.telling import Origins, make_report
@@ -88,6 +88,11 @@ class Night:
             Partition(number=number, event_paths=(path,))
             for number, path in enumerate(self.imported.events)
         )
+
+    @property
+    def spending(self) -> Spending:
+        """How much is spent on learning."""
+        return SPENDING[self.config.learn.effort]
 
     @cached_property
     def pair_unit(self) -> PairUnit:
@@ -231,7 +236,7 @@ def _learn_weights(night: Night) -> _Lessons:
             plan.weights,
             plan.weights_until_us,
             arrays_dir,
-            settings=PersonalSettings(target_kind=night.target_kind),
+            settings=replace(night.spending.personal, target_kind=night.target_kind),
             memory_bytes=night.memory_bytes,
             temp_dir=night.engine.work_dir,
         )
@@ -268,9 +273,13 @@ def _learn(night: Night, label: str, cut: Cut) -> tuple[Path, LearnedArrays]:
         night.vocabulary,
         cut,
         n_items=n_items,
-        counts=CountSettings(target_kind=night.target_kind, pair_unit=night.pair_unit),
+        counts=CountSettings(
+            target_kind=night.target_kind,
+            pair_unit=night.pair_unit,
+            in_sequence=night.target_kind == VIEW and night.pair_unit == "order",
+        ),
         signals=SignalSettings(),
-        collaborative=CollaborativeSettings(),
+        collaborative=night.spending.collaborative,
     )
     arrays = open_learned(
         learned.globals_dir,
@@ -349,7 +358,11 @@ def _writing(
                     as_of_us=cut.until_us,
                     data={"first_us": night.imported.first_us, "until_us": cut.until_us},
                     n_orders=n_orders,
-                    build={"seed": config.learn.seed, "input": _told(config)},
+                    build={
+                        "seed": config.learn.seed,
+                        "effort": config.learn.effort,
+                        "input": _told(config),
+                    },
                 ),
                 secret=night.secret,
                 binding=binding,

@@ -20,6 +20,7 @@ from cyclopts import Parameter
 from builder.build import Built, Night, plan_for
 from builder.build import build as run_build
 from builder.config import Config, load
+from builder.effort import Effort
 from builder.engine import Engine
 from builder.errors import NotWritable, UsageError, out_of_space
 from builder.intake import Inputs, import_inputs
@@ -43,6 +44,7 @@ def build(
     seed: int | None = None,
     rename: Annotated[list[str] | None, Parameter(name="--map", consume_multiple=True)] = None,
     target: Literal["purchase", "view", "add_to_cart"] | None = None,
+    effort: Effort | None = None,
     max_bad: float | None = None,
     secret_file: Path | None = None,
     memory: str = "4GiB",
@@ -78,6 +80,8 @@ def build(
         Draws the samples; the same input and seed give the same snapshot.
     rename
         SOURCE=OURS, renames a column.
+    effort
+        How much is spent on learning: quick, standard or thorough.
     target
         The event that offers are meant to bring about.
     max_bad
@@ -99,6 +103,7 @@ def build(
     """
     overrides = {
         "learn.seed": seed,
+        "learn.effort": effort,
         "input.max_bad": max_bad,
         "input.target": target,
         "input.map": _renames(rename) if rename else None,

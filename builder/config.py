@@ -102,6 +102,9 @@ class Learn:
     """How tables are learned."""
 
     seed: Annotated[int, Meta(ge=0), "draws the samples; same seed, same snapshot"] = 0
+    effort: Annotated[
+        Literal["quick", "standard", "thorough"], "how much time is spent on learning"
+    ] = "standard"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

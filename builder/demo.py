@@ -14,6 +14,7 @@ from typing import Final
 
 from builder.cli import build
 from builder.demo_inputs import write_inputs, write_personas
+from builder.effort import Effort
 
 AS_OF: Final = "2017-12-01"
 _READY_WITHIN_S: Final = 60.0
@@ -24,6 +25,7 @@ def demo(
     *,
     out: Path = Path("demo-data"),
     no_serve: bool = False,
+    effort: Effort = "quick",
     port: int = 8080,
     json: bool = False,
 ) -> int | None:
@@ -37,6 +39,8 @@ def demo(
         Folder for input, snapshot and report; an older demo in it is replaced.
     no_serve
         Stop after the build.
+    effort
+        How much is spent on learning; the others take longer and find a little more.
     port
         Where to serve.
     json
@@ -55,6 +59,7 @@ def demo(
         config=config_path,
         out=snapshot_dir,
         as_of=AS_OF,
+        effort=effort,
         secret_file=secret_path,
         json=json,
     )

@@ -71,15 +71,12 @@ def make_candidates(
 
 
 def _best(scores: NDArray[np.float32], top: int) -> tuple[Ints, Ints]:
-    """Rows and columns of the highest positive scores of each row."""
+    """Rows and columns of the highest positive scores of each row; ties with the last are in."""
+    best = scores > 0.0
     if top < scores.shape[1]:
-        columns = np.argpartition(scores, -top, axis=1)[:, -top:]
-    else:
-        columns = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
-    rows = np.repeat(np.arange(len(scores)), columns.shape[1])
-    flat = columns.ravel()
-    positive = scores[rows, flat] > 0.0
-    return rows[positive], flat[positive]
+        best &= scores >= np.partition(scores, -top, axis=1)[:, -top, None]
+    rows, columns = np.nonzero(best)
+    return rows, columns
 
 
 def _find(known: Ints, keys: Ints) -> Ints:

@@ -9,14 +9,16 @@ Files written by `CountPartition` (Parquet, sorted by their leading columns):
   value, and how many of them are from one half of the customers (by a bit of their key).
 - `context_offers.parquet`: `feature`, `value`, `offer_row`, `n_orders`, `n_half`.
 - `moments.parquet`: see `moments`.
-- `pairs.parquet`: `item_row`, `offer_row`, `n_units` BIGINT: units that hold both the item and
-  another item's offer.
+- `pairs.parquet`: `item_row`, `offer_row`, `n_milli` BIGINT: units that hold both the item and
+  another item's offer, in thousandths.
 - `sample.parquet`: `customer_hi`, `customer_lo`, `order_key`, `ts_us`, `offer_row`: the orders of
   the customers with the smallest low key halves, from which all is learned that looks at customers
   rather than counts.
 
 A *unit* is what things must be in together to be a pair: an order, or where orders are of one item
-(`CountSettings.pair_unit`) all that a customer ever took.
+(`CountSettings.pair_unit`) all that a customer ever took. In a session the order of items tells
+much (`CountSettings.in_sequence`): what comes d steps after the item counts 1 / d of a unit, and
+what came before it a quarter of that, as in sequential rules (Kamehkhosh, Jannach, Ludewig 2017).
 
 `decayed_<d>` is the sum over orders of 2^(-age / d days) in units of 2^-20, age in whole days: an
 integer, hence the same in whatever order it is added. `merge` adds partitions up.
@@ -50,6 +52,7 @@ SAMPLE_ORDER: Final = ("customer_lo", "customer_hi", "ts_us", "order_key", "offe
 HOUR_OF_WEEK: Final = "hour_of_week"
 CATEGORY: Final = "category"
 PRICE_BAND: Final = "price_band"
+_BEFORE: Final = -250
 PairUnit = Literal["order", "customer"]
 DERIVED_FEATURES: Final = (HOUR_OF_WEEK, CATEGORY, PRICE_BAND)
 """Made from the moment and the cart; a context column of such a name does not count."""
@@ -63,6 +66,7 @@ class CountSettings:
         target_kind: the kind of event that makes an order (0 purchase, 1 view, …).
         half_lives_days: the grid of decayed counts.
         pair_unit: what two things must be in to be a pair.
+        in_sequence: pairs count by who comes first, and how soon.
         basket_items: at most this many items of a unit enter pairs; a larger one is sampled by a
             hash of unit and item. Pairs grow with its square.
         sample_customers: how many customers are sampled for methods that learn from customers.
@@ -75,6 +79,7 @@ class CountSettings:
     target_kind: int = PURCHASE
     half_lives_days: tuple[int, ...] = (7, 28, 91, 364)
     pair_unit: PairUnit = "order"
+    in_sequence: bool = False
     basket_items: int = 50
     sample_customers: int = 100_000
     sample_uses: int = 8_000_000
@@ -111,7 +116,7 @@ class CountPartition:
             _write_contexts(connection, out_dir, features, self.settings.context_values)
             write_moments(connection, features.values(), self.settings.sample_moments, out_dir)
             _write_sample(connection, out_dir, self.settings)
-            _write_pairs(connection, out_dir, self.vocabulary, self.settings.basket_items)
+            _write_pairs(connection, out_dir, self.vocabulary, self.settings)
 
 
 def decayed_name(half_life_days: int) -> str:
@@ -275,25 +280,35 @@ def sampled(uses: str, customers: int, n_uses: int) -> str:
 
 
 def _write_pairs(
-    connection: duckdb.DuckDBPyConnection, out_dir: Path, vocabulary: Vocabulary, basket_items: int
+    connection: duckdb.DuckDBPyConnection,
+    out_dir: Path,
+    vocabulary: Vocabulary,
+    settings: CountSettings,
 ) -> None:
     own = f"read_parquet({literal(vocabulary.item_offers_path)})"
     connection.execute(
         f"""
         CREATE TEMP TABLE capped AS
-        SELECT DISTINCT unit_key, item_row FROM basket_items JOIN units USING (order_row)
-        QUALIFY row_number() OVER (
-            PARTITION BY unit_key ORDER BY hash(unit_key, item_row), item_row) <= {basket_items}
+        SELECT *, row_number() OVER (PARTITION BY unit_key ORDER BY line, item_row) AS place
+        FROM (SELECT unit_key, item_row, min(line) AS line
+              FROM basket_items JOIN units USING (order_row) GROUP BY unit_key, item_row
+              QUALIFY row_number() OVER (PARTITION BY unit_key
+                  ORDER BY hash(unit_key, item_row), item_row) <= {settings.basket_items})
         """
     )
     connection.execute(
-        f"""CREATE TEMP TABLE capped_offers AS
-            SELECT DISTINCT unit_key, offer_row FROM capped JOIN {own} USING (item_row)"""
+        f"""CREATE TEMP TABLE capped_offers AS SELECT unit_key, offer_row, min(place) AS place
+            FROM capped JOIN {own} USING (item_row) GROUP BY unit_key, offer_row"""
     )
+    milli = "1000"
+    if settings.in_sequence:
+        steps = "capped_offers.place - capped.place"
+        milli = f"CASE WHEN {steps} > 0 THEN 1000 // ({steps}) ELSE {_BEFORE} // ({steps}) END"
     write_sorted(
         connection,
-        f"""SELECT item_row, offer_row, count(*) AS n_units
+        f"""SELECT item_row, offer_row, sum({milli})::BIGINT AS n_milli
             FROM capped JOIN capped_offers USING (unit_key)
+            WHERE capped.place <> capped_offers.place
             GROUP BY item_row, offer_row
             HAVING (item_row, offer_row) NOT IN (SELECT (item_row, offer_row) FROM {own})""",
         ["item_row", "offer_row"],

@@ -53,7 +53,7 @@ class LearnAffinity:
             self._write_rows(connection, out_dir)
             write_sorted(
                 connection,
-                f"""SELECT context_row, offer_row, sum(n_units)::BIGINT AS n_units
+                f"""SELECT context_row, offer_row, ceil(sum(n_units))::BIGINT AS n_units
                     FROM pairs JOIN {self._merged("item_groups")} USING (item_row)
                     WHERE offer_row IN (
                         SELECT offer_row FROM {self._merged("offers")}
@@ -68,7 +68,7 @@ class LearnAffinity:
         connection.execute(
             f"""
             CREATE TEMP TABLE pairs AS
-            SELECT item_row, offer_row, sum(n_units)::BIGINT AS n_units
+            SELECT item_row, offer_row, sum(n_milli) / 1000.0 AS n_units
             FROM read_parquet([{paths}])
             WHERE item_row >= {self.first_item} AND item_row < {self.stop_item}
             GROUP BY item_row, offer_row
@@ -95,14 +95,16 @@ class LearnAffinity:
         keys = ["item_row", "offer_row"]
         write_sorted(
             connection,
-            f"""SELECT item_row, offer_row, ln(1 + together / share) AS value, n_units FROM judged
+            f"""SELECT item_row, offer_row, ln(1 + together / share) AS value,
+                       ceil(n_units)::BIGINT AS n_units FROM judged
                 QUALIFY {rank} share + together DESC, offer_row) <= {s.offers_per_item}""",
             keys,
             out_dir / "affinity.parquet",
         )
         write_sorted(
             connection,
-            f"""SELECT item_row, offer_row, n_units FROM judged WHERE surprise > 0
+            f"""SELECT item_row, offer_row, ceil(n_units)::BIGINT AS n_units
+                FROM judged WHERE surprise > 0
                 QUALIFY {rank} surprise DESC, offer_row) <= {s.links_per_item}""",
             keys,
             out_dir / "links.parquet",

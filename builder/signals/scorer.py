@@ -22,6 +22,8 @@ from builder.signals.neighbours import REFERENCE_GAPS, Neighbourhood, open_refer
 from builder.signals.rows import open_array
 
 _RECENT_DECAY: Final = 0.7
+_NAMING: Final = ("neighbours", "walk", "regression", "factors")
+"""Sources that name candidates; what the others would name differs little, and takes time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +81,7 @@ class Scorer:
         sources = self._sources(histories)
         candidates = make_candidates(
             histories,
-            sources.values(),
+            [sources[name] for name in _NAMING],
             self._reach,
             self.popular,
             n_offers=self.n_offers,

@@ -112,6 +112,36 @@ def test_an_odd_shop_gets_a_whole_snapshot(tmp_path: Path, rows: list[Row], cust
         assert len(decide(generation, request).offers) == min(n_others, 10)
 
 
+def test_without_times_lines_are_dealt_into_orders(tmp_path: Path) -> None:
+    """Ten each at most, spread over the time before, the same in every build; nothing comes twice.
+
+    So what a customer took is never offered to them again, unless the request wants it.
+    """
+    pairs = [
+        {"ts": "2025-01-01", "customer_id": f"c{customer}", "item_id": f"i{item}"}
+        for customer in range(60)
+        for item in range(30)
+        if (item * 7 + customer * 3) % 5 < 3 and item % 2 == customer % 2
+    ]
+    ids = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        built = build_here(tmp_path / name, pairs)
+        assert 60 < built.manifest.counts["orders"] <= 600
+        ids.append(built.manifest.snapshot_id)
+    with open_snapshot(tmp_path / "one" / "snapshot", SECRET) as generation:
+        answer = decide(generation, Request(customer_id="c4", k=5))
+        again = decide(generation, Request(customer_id="c4", k=30, repeat="allow"))
+    taken = {pair["item_id"] for pair in pairs if pair["customer_id"] == "c4"}
+
+    assert ids[0] == ids[1]
+    assert not taken & {offer.offer_id for offer in answer.offers}
+    # Customers of even numbers take items of even numbers: those that are left come first.
+    left = {f"i{item}" for item in range(0, 30, 2)} - taken
+    assert {offer.offer_id for offer in answer.offers[: len(left)]} <= left
+    assert taken & {offer.offer_id for offer in again.offers}
+
+
 def test_sessions_are_learned_from_when_views_are_the_target(tmp_path: Path) -> None:
     built = build_here(tmp_path, views_of_sessions(), settings(input__target="view"))
 

@@ -62,7 +62,53 @@ def test_pairs_are_directed_and_leave_out_own_offers(tmp_path: Path) -> None:
         tmp_path,
     )
 
-    assert read(count_dir / "pairs.parquet") == [(0, 1, 1), (0, 2, 1), (1, 0, 1), (2, 0, 1)]
+    assert read(count_dir / "pairs.parquet") == [
+        (0, 1, 1000),
+        (0, 2, 1000),
+        (1, 0, 1000),
+        (2, 0, 1000),
+    ]
+
+
+def test_in_a_session_what_comes_next_counts_most(tmp_path: Path) -> None:
+    """0, 1, 2 by their times, whatever the order of their lines: 1 / d, or a quarter of it."""
+    lines = [Line(customer=0, order=1, item=item, day=item) for item in (2, 0, 1)]
+    shop = write_shop(tmp_path / "shop", lines, n_items=3)
+    count_dir = run(
+        CountPartition(
+            partition=shop.partitions[0],
+            vocabulary=shop.vocabulary,
+            cut=LATE,
+            settings=CountSettings(in_sequence=True),
+        ),
+        tmp_path,
+    )
+
+    assert read(count_dir / "pairs.parquet") == [
+        (0, 1, 1000),
+        (0, 2, 500),
+        (1, 0, 250),
+        (1, 2, 1000),
+        (2, 0, 125),
+        (2, 1, 250),
+    ]
+
+
+def test_without_baskets_pairs_are_what_a_customer_took(tmp_path: Path) -> None:
+    """Customer 1 took 0 and 1 in two orders, customer 2 took 0; a guest's order stands alone."""
+    lines = [
+        Line(customer=customer, order=order, item=item)
+        for order, (customer, item) in enumerate([(1, 0), (1, 1), (2, 0), (0, 1)], start=1)
+    ]
+    shop = write_shop(tmp_path / "shop", lines, n_items=2)
+    merged_dir = learn(
+        shop, tmp_path / "work", counts=CountSettings(pair_unit="customer")
+    ).merged_dir
+    pairs = read(tmp_path / "work" / "count-0000" / "pairs.parquet")
+
+    assert pairs == [(0, 1, 1000), (1, 0, 1000)]
+    assert read(merged_dir / "items.parquet") == [(0, 2, 2), (1, 2, 2)]
+    assert [row[:3] for row in read(merged_dir / "totals.parquet")] == [(4, 3, 3)]
 
 
 def test_offers_of_several_items_count_once_per_order(tmp_path: Path) -> None:
@@ -77,7 +123,7 @@ def test_offers_of_several_items_count_once_per_order(tmp_path: Path) -> None:
     )
 
     assert [row[:2] for row in read(count_dir / "offers.parquet")] == [(0, 1), (1, 1)]
-    assert read(count_dir / "pairs.parquet") == [(0, 1, 1), (2, 0, 1)]
+    assert read(count_dir / "pairs.parquet") == [(0, 1, 1000), (2, 0, 1000)]
 
 
 def test_context_values_are_spelled_as_requests_are_read(tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""What orders say of categories, worked by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from builder.signals.candidates import Candidates
+from builder.signals.groups import group_columns
+from builder.signals.histories import Histories
+
+HISTORY = Histories(
+    key_hi=np.array([1], dtype=np.uint64),
+    key_lo=np.array([1], dtype=np.uint64),
+    last_us=np.array([0]),
+    order_starts=np.array([0, 3]),
+    order_age_days=np.array([2.0, 14.0, 28.0]),
+    entry_starts=np.array([0, 2]),
+    entry_offer=np.array([0, 1]),
+    use_starts=np.array([0, 2, 3]),
+    use_order=np.array([0, 2, 1]),
+)
+"""One customer: offer 0 two and 28 days ago, offer 1 in the order between."""
+
+ALL = Candidates(
+    starts=np.array([0, 4]), offer=np.array([0, 1, 2, 3]), entry=np.array([0, 1, -1, -1])
+)
+
+
+def columns(numbers: list[int]) -> list[list[float]]:
+    """The five columns of offers 0 to 3; the shop's usual time between orders is two days."""
+    return [
+        column.tolist()
+        for column in group_columns(HISTORY, ALL, np.array(numbers), order_gap_days=2.0)
+    ]
+
+
+def test_orders_of_a_category_are_counted_once_each() -> None:
+    """Offers 0, 1 and 2 are of one category, which all three orders held, the newest 1 gap ago.
+
+    Offer 3 is of a category that the customer never bought anything of.
+    """
+    frequency, decayed, recency, own, due = columns([0, 0, 0, 1])
+    assert frequency == pytest.approx([np.log(3.1 / 4)] * 3 + [np.log(0.1 / 4)])
+    weight = 2 ** (-1 / 7) + 2 ** (-7 / 7) + 2 ** (-14 / 7)
+    assert decayed == pytest.approx([np.log(weight + 0.1)] * 3 + [np.log(0.1)])
+    assert recency == pytest.approx([np.log(2)] * 3 + [np.log(61)])
+    assert own == pytest.approx([np.log(2.2 / 4), np.log(1.2 / 4), np.log(0.2 / 4), np.log(0.2)])
+    usual = (14 - 1 + 5) / 3
+    assert due == pytest.approx([np.log(1 / usual + 0.05)] * 3 + [np.log(1.05)])
+
+
+def test_an_offer_without_a_category_is_told_nothing() -> None:
+    """Neither where others have one, nor where nobody has."""
+    assert [column[3] for column in columns([0, 0, 0, -1])] == [0.0] * 5
+    assert columns([-1, -1, -1, -1]) == [[0.0] * 4] * 5
