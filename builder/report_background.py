@@ -178,7 +178,7 @@ def _weights(report: Report) -> Html:
         element(
             "p",
             "Weights of the signals by how much is known of a customer, learned on orders later "
-            "than the tables. They multiply log-odds; zero means a signal adds nothing.",
+            "than the tables. They multiply log-lifts; zero means a signal adds nothing.",
             css="lead",
         ),
         table(
