@@ -17,7 +17,13 @@ import numpy as np
 
 from builder.duck import connect, literal, quoted
 from builder.metrics import Ints
-from builder.signals.orders import CONTEXT_PREFIX, Partition, Vocabulary, load_orders
+from builder.signals.orders import (
+    CONTEXT_PREFIX,
+    Partition,
+    Vocabulary,
+    item_offers,
+    load_orders,
+)
 from builder.split import HELD_OUT_UNITS, Cut
 from index.request import CartLine, Request
 
@@ -207,9 +213,7 @@ def load_sample(
                 target_kind=target_kind,
                 slice_until_us=until_us,
             )
-            orders += _sampled_orders(
-                connection, vocabulary, columns, per_partition, cut.n_held_out
-            )
+            orders += _sampled_orders(connection, vocabulary, columns, per_partition, cut)
     return orders
 
 
@@ -218,7 +222,7 @@ def _sampled_orders(
     vocabulary: Vocabulary,
     columns: list[str],
     limit: int,
-    held_out_below: int,
+    cut: Cut,
 ) -> Iterator[Order]:
     connection.execute(
         f"""
@@ -229,7 +233,7 @@ def _sampled_orders(
             FROM orders)
         QUALIFY dense_rank() OVER (ORDER BY owner, customer_hi) <= {limit}
             AND row_number() OVER (PARTITION BY customer_hi, owner ORDER BY ts_us, order_key)
-                <= if(owner % {HELD_OUT_UNITS} < {held_out_below}, {STRANGER_ORDERS}, 1)
+                <= if(owner % {HELD_OUT_UNITS} < {cut.n_held_out}, {STRANGER_ORDERS}, 1)
         """
     )
     lines = connection.execute(
@@ -242,7 +246,7 @@ def _sampled_orders(
                               FILTER (offer_row IS NOT NULL), []) AS offers
               FROM basket_items SEMI JOIN chosen USING (order_row)
               JOIN read_parquet({literal(vocabulary.items_path)}) USING (item_row)
-              LEFT JOIN read_parquet({literal(vocabulary.item_offers_path)}) USING (item_row)
+              LEFT JOIN {item_offers(vocabulary, cut.until_us)} USING (item_row)
               GROUP BY order_row, item_row, item_id)
         GROUP BY order_row
         """

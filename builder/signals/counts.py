@@ -31,13 +31,14 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from builder.duck import connect, literal, quoted
+from builder.duck import connect, quoted
 from builder.signals.orders import (
     CONTEXT_PREFIX,
     DAY_US,
     PURCHASE,
     Partition,
     Vocabulary,
+    item_offers,
     load_orders,
     write_sorted,
 )
@@ -102,7 +103,8 @@ class CountPartition:
             _write_singles(connection, out_dir, self.settings.half_lives_days)
             _write_contexts(connection, out_dir, columns)
             _write_sample(connection, out_dir, self.settings)
-            _write_pairs(connection, out_dir, self.vocabulary, self.settings.basket_items)
+            own = item_offers(self.vocabulary, self.cut.until_us)
+            _write_pairs(connection, out_dir, own, self.settings.basket_items)
 
 
 def decayed_name(half_life_days: int) -> str:
@@ -255,9 +257,8 @@ def sampled(uses: str, customers: int, n_uses: int) -> str:
 
 
 def _write_pairs(
-    connection: duckdb.DuckDBPyConnection, out_dir: Path, vocabulary: Vocabulary, basket_items: int
+    connection: duckdb.DuckDBPyConnection, out_dir: Path, own: str, basket_items: int
 ) -> None:
-    own = f"read_parquet({literal(vocabulary.item_offers_path)})"
     connection.execute(
         f"""
         CREATE TEMP TABLE capped AS

@@ -70,6 +70,7 @@ def write_shop(
     categories: Sequence[str | None] | None = None,
     prices: Sequence[int | None] | None = None,
     item_offers: Sequence[tuple[int, int]] | None = None,
+    expiry_days: Sequence[float | None] | None = None,
 ) -> Shop:
     """Write events and vocabulary; item i has the id `i<i>`, and is offer i unless told otherwise.
 
@@ -82,6 +83,7 @@ def write_shop(
         categories: path of each item.
         prices: in minor units.
         item_offers: (item row, offer row) pairs.
+        expiry_days: the day after the last one of each offer.
     """
     folder.mkdir(parents=True, exist_ok=True)
     placed = partition_of if partition_of is not None else [0] * len(lines)
@@ -104,7 +106,14 @@ def write_shop(
             "price_cents": [prices[row] if prices else None for row in rows],
         },
     )
-    _write(folder / "offers.parquet", {"offer_row": list(range(n_offers))})
+    expiry = expiry_days or [None] * n_offers
+    _write(
+        folder / "offers.parquet",
+        {
+            "offer_row": list(range(n_offers)),
+            "expires_us": [None if day is None else round(day * DAY_US) for day in expiry],
+        },
+    )
     _write(
         folder / "item_offers.parquet",
         {
@@ -236,6 +245,7 @@ _TYPES = {
     "line": "UBIGINT",
     "item_row": "UINTEGER",
     "offer_row": "UINTEGER",
+    "expires_us": "BIGINT",
 }
 
 
