@@ -70,7 +70,10 @@ def untrained(signals: Sequence[str], tiers: Sequence[str]) -> LearnedWeights:
     """All signals with weight one and carts undamped: what weights are learned under."""
     model = TierModel(weights=dict.fromkeys(signals, 1.0))
     return LearnedWeights(
-        tiers=dict.fromkeys(tiers, model), cart_power=0.0, n_cases=dict.fromkeys(tiers, 0)
+        tiers=dict.fromkeys(tiers, model),
+        cart_power=0.0,
+        n_cases=dict.fromkeys(tiers, 0),
+        n_redemptions={},
     )
 
 

@@ -260,10 +260,17 @@ def _sampled_orders(
     ).fetchall()
     for row, *head in heads:
         if row in baskets:
-            yield _order(head, columns, baskets[row])
+            yield order_of(head, columns, baskets[row])
 
 
-def _order(head: list[Any], columns: list[str], basket: tuple[Any, ...]) -> Order:
+def order_of(head: Sequence[Any], columns: Sequence[str], basket: Sequence[Any]) -> Order:
+    """An order from rows of a query.
+
+    Args:
+        head: customer_hi, customer_lo, order_key, ts_us, hour_of_week, owner, context values.
+        columns: the context columns, `ctx_…`.
+        basket: lists of item ids, item rows and offers, alike in length.
+    """
     high, low, order_key, ts_us, hour, owner, *context = head
     item_ids, item_rows, offers = basket
     return Order(

@@ -171,7 +171,10 @@ def _weights(report: Report) -> Html:
     if not report.weights:
         return html("")
     signals = dict.fromkeys(name for tier in report.weights for name in tier.weights)
-    examples = ("examples", *(number(tier.n_examples) for tier in report.weights))
+    examples = [("examples", *(number(tier.n_examples) for tier in report.weights))]
+    if any(tier.n_redemptions for tier in report.weights):
+        redemptions = (number(tier.n_redemptions) for tier in report.weights)
+        examples.append(("redemptions, for personal and probability", *redemptions))
     return element(
         "section",
         element("h2", "What counts how much"),
@@ -189,7 +192,7 @@ def _weights(report: Report) -> Html:
                     (name, *(figure(tier.weights.get(name), 3) for tier in report.weights))
                     for name in signals
                 ),
-                examples,
+                *examples,
             ],
         ),
     )

@@ -34,6 +34,7 @@ class Line:
     day: float = 0.0
     kind: int = 0
     hour_of_week: int = 0
+    offer: str | None = None
     context: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -71,8 +72,9 @@ def write_shop(
     prices: Sequence[int | None] | None = None,
     item_offers: Sequence[tuple[int, int]] | None = None,
     expiry_days: Sequence[float | None] | None = None,
+    placements: Sequence[Sequence[str]] | None = None,
 ) -> Shop:
-    """Write events and vocabulary; item i has the id `i<i>`, and is offer i unless told otherwise.
+    """Write events and vocabulary; item i is `i<i>`, and is offer `o<i>` unless told otherwise.
 
     Args:
         folder: an empty one.
@@ -84,6 +86,7 @@ def write_shop(
         prices: in minor units.
         item_offers: (item row, offer row) pairs.
         expiry_days: the day after the last one of each offer.
+        placements: that each offer is restricted to.
     """
     folder.mkdir(parents=True, exist_ok=True)
     placed = partition_of if partition_of is not None else [0] * len(lines)
@@ -111,6 +114,8 @@ def write_shop(
         folder / "offers.parquet",
         {
             "offer_row": list(range(n_offers)),
+            "offer_id": [f"o{row}" for row in range(n_offers)],
+            "placements": [list(names) for names in placements or [()] * n_offers],
             "expires_us": [None if day is None else round(day * DAY_US) for day in expiry],
         },
     )
@@ -224,6 +229,7 @@ def _events(lines: Sequence[tuple[int, Line]], contexts: Sequence[str]) -> dict[
         "hour_of_week": [line.hour_of_week for _, line in lines],
         "kind": [line.kind for _, line in lines],
         "item_id": [f"i{line.item}" for _, line in lines],
+        "offer_id": [line.offer for _, line in lines],
         "quantity": [1 for _ in lines],
         "price_cents": [None for _ in lines],
         "line": [number for number, _ in lines],
@@ -246,6 +252,7 @@ _TYPES = {
     "item_row": "UINTEGER",
     "offer_row": "UINTEGER",
     "expires_us": "BIGINT",
+    "placements": "VARCHAR[]",
 }
 
 
