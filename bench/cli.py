@@ -149,8 +149,8 @@ def http(
 def coupons(*, out_dir: Path = DEFAULT_DIR, json: bool = False) -> None:
     """Measure which of a campaign's coupons households redeem, beside popularity and frequency.
 
-    Builds a snapshot of the demo's shop as of 2017-08-01, with the coupons of later campaigns as
-    offers, and asks it about each household and campaign with a redemption. Takes a minute or two.
+    Builds a snapshot of the demo's shop as of 2017-08-01, with coupons as offers, and asks it about
+    each household and later campaign with a redemption. Takes a minute or two.
     The lists and a summary are kept under `--out-dir`, the snapshot is not.
 
     Parameters

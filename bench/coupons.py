@@ -1,9 +1,10 @@
 """Coupon choice: which of a campaign's coupons a household redeems, asked of a shipped snapshot.
 
-One snapshot is built from what was known before all measured campaigns, with their coupons as
-offers, and asked about each choice on the day of its first redemption, with nothing but household
-and campaign. Beside it stand two baselines from the same orders: all lines of a coupon's items
-(`popularity`), and the household's own lines, then all lines where these are equal (`frequency`).
+One snapshot is built from what was known before all measured campaigns: orders, and what was
+redeemed of earlier campaigns. It is asked about each choice on the day of its first redemption,
+with nothing but household and campaign. Beside it stand two baselines from the same orders: all
+lines of a coupon's items (`popularity`), and the household's own lines, then all lines where these
+are equal (`frequency`).
 
 What this can't show: coupons were not handed out at random, and which of them a household got is
 not known. A method that guesses what was handed out looks good.
@@ -24,7 +25,14 @@ from bench.results import aligned
 from builder import metrics
 from builder.cli import build
 from builder.comparison import OURS
-from builder.demo_coupons import CUT, PLACES, Choice, load_choices, write_offers
+from builder.demo_coupons import (
+    CUT,
+    PLACES,
+    Choice,
+    load_choices,
+    write_offers,
+    write_redemptions,
+)
 from builder.demo_inputs import write_inputs
 from builder.metrics import Floats, Interval, Ints
 from index.decide import decide
@@ -36,6 +44,8 @@ from index.snapshot import open_snapshot
 POPULARITY: Final = "popularity"
 FREQUENCY: Final = "frequency"
 _BRAND: Final = "complete-journey"
+# The usual four weeks hold a few redemptions only: campaigns of many coupons are months apart.
+_SLICE_DAYS: Final = 91
 _SEED: Final = 0
 
 
@@ -80,12 +90,12 @@ def measure_coupons(work_dir: Path) -> CouponRun:
         InputNotFound: the package with the data set is not installed.
     """
     snapshot_dir, secret_path = work_dir / "snapshot", work_dir / "brand.key"
-    events, items, config = write_inputs(work_dir, before=CUT)
+    events, items, config = write_inputs(work_dir, before=CUT, slice_days=_SLICE_DAYS)
     secret_path.write_text("complete-journey-coupons-secret\n")
     # The build's own table is about another question: next orders.
     with redirect_stdout(sys.stderr):
         build(
-            events=[str(events)],
+            events=[str(events), str(write_redemptions(work_dir))],
             items=[str(items)],
             offers=[str(write_offers(work_dir))],
             config=config,

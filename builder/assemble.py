@@ -74,6 +74,7 @@ def untrained(signals: Sequence[str], tiers: Sequence[str]) -> LearnedWeights:
         cart_power=0.0,
         viewed_decay=1.0,
         n_cases=dict.fromkeys(tiers, 0),
+        n_redemptions={},
     )
 
 
@@ -117,7 +118,7 @@ def assemble(
         n_shards=n_shards,
         dim=learned.dim,
         prior=learned.prior,
-        prior_top=_prior_tops(learned, placements),
+        prior_top=_prior_tops(learned, placements, facts.as_of_us),
         values=_values(learned),
         features=tables.features_of(learned.contexts),
         price_edges_cents=learned.price_edges_cents,
@@ -171,10 +172,13 @@ def _without_unknown(request: Request, known: Collection[tuple[str, str]]) -> Re
 
 
 def _prior_tops(
-    learned: LearnedArrays, placements: Sequence[str]
+    learned: LearnedArrays, placements: Sequence[str], as_of_us: int
 ) -> dict[str, np.ndarray[tuple[int], np.dtype[np.uint32]]]:
     """Candidates that are always considered: the most likely offers, for each placement apart."""
     order = np.argsort(-learned.prior, kind="stable").astype(np.uint32)
+    expires_us = learned.offers["expires_us"]
+    gone = [row for row, us in enumerate(expires_us) if us is not None and us <= as_of_us]
+    order = order[~np.isin(order, gone)]
     tops = {ANY_PLACEMENT: order[:_PRIOR_TOP]}
     for name in placements:
         fits = [

@@ -27,6 +27,7 @@ from builder.intake import Imported
 from builder.learning import learn_cut
 from builder.measuring import MeasureQuestion, read_measured
 from builder.profile import orders_between, share_of_baskets, shop_profile
+from builder.redemptions import load_redemptions
 from builder.report import Report
 from builder.report_files import report_json
 from builder.report_html import render
@@ -253,6 +254,17 @@ def _learn_weights(night: Night) -> _Lessons:
         memory_bytes=night.memory_bytes,
         temp_dir=night.engine.work_dir,
     )
+    redemptions = load_redemptions(
+        night.partitions,
+        night.vocabulary,
+        plan.weights,
+        plan.weights_until_us,
+        without=plan.measured,
+        max_customers=WEIGHT_CUSTOMERS,
+        k=K,
+        memory_bytes=night.memory_bytes,
+        temp_dir=night.engine.work_dir,
+    )
     ones = _Lessons(personal=personal, weights=untrained(night.signals, TIERS), cases=[])
     path = night.engine.work_dir / "weighing"
     with (
@@ -260,7 +272,7 @@ def _learn_weights(night: Night) -> _Lessons:
         night.engine.listener.stage("weights"),
         open_snapshot(ready.writer.aside) as opened,
     ):
-        weights = learn_weights(opened, cases, night.signals)
+        weights = learn_weights(opened, cases, night.signals, redemptions)
     return _Lessons(personal=personal, weights=weights, cases=cases)
 
 

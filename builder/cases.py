@@ -17,7 +17,14 @@ import numpy as np
 
 from builder.duck import connect, literal, quoted
 from builder.metrics import Ints
-from builder.signals.orders import CONTEXT_PREFIX, VIEW, Partition, Vocabulary, load_orders
+from builder.signals.orders import (
+    CONTEXT_PREFIX,
+    VIEW,
+    Partition,
+    Vocabulary,
+    item_offers,
+    load_orders,
+)
 from builder.split import HELD_OUT_UNITS, Cut
 from index.request import CartLine, Request
 
@@ -210,9 +217,7 @@ def load_sample(
                 target_kind=target_kind,
                 slice_until_us=until_us,
             )
-            orders += _sampled_orders(
-                connection, vocabulary, columns, per_partition, cut.n_held_out
-            )
+            orders += _sampled_orders(connection, vocabulary, columns, per_partition, cut)
     return orders
 
 
@@ -221,7 +226,7 @@ def _sampled_orders(
     vocabulary: Vocabulary,
     columns: list[str],
     limit: int,
-    held_out_below: int,
+    cut: Cut,
 ) -> Iterator[Order]:
     connection.execute(
         f"""
@@ -232,7 +237,7 @@ def _sampled_orders(
             FROM orders)
         QUALIFY dense_rank() OVER (ORDER BY owner, customer_hi) <= {limit}
             AND row_number() OVER (PARTITION BY customer_hi, owner ORDER BY ts_us, order_key)
-                <= if(owner % {HELD_OUT_UNITS} < {held_out_below}, {STRANGER_ORDERS}, 1)
+                <= if(owner % {HELD_OUT_UNITS} < {cut.n_held_out}, {STRANGER_ORDERS}, 1)
         """
     )
     lines = connection.execute(
@@ -245,7 +250,7 @@ def _sampled_orders(
                               FILTER (offer_row IS NOT NULL), []) AS offers
               FROM basket_items SEMI JOIN chosen USING (order_row)
               JOIN read_parquet({literal(vocabulary.items_path)}) USING (item_row)
-              LEFT JOIN read_parquet({literal(vocabulary.item_offers_path)}) USING (item_row)
+              LEFT JOIN {item_offers(vocabulary, cut.until_us)} USING (item_row)
               GROUP BY order_row, item_row, item_id)
         GROUP BY order_row
         """
@@ -259,10 +264,17 @@ def _sampled_orders(
     ).fetchall()
     for row, *head in heads:
         if row in baskets:
-            yield _order(head, columns, baskets[row])
+            yield order_of(head, columns, baskets[row])
 
 
-def _order(head: list[Any], columns: list[str], basket: tuple[Any, ...]) -> Order:
+def order_of(head: Sequence[Any], columns: Sequence[str], basket: Sequence[Any]) -> Order:
+    """An order from rows of a query.
+
+    Args:
+        head: customer_hi, customer_lo, order_key, ts_us, hour_of_week, owner, context values.
+        columns: the context columns, `ctx_…`.
+        basket: lists of item ids, item rows and offers, alike in length.
+    """
     high, low, order_key, ts_us, hour, owner, *context = head
     item_ids, item_rows, offers = basket
     return Order(

@@ -1,14 +1,15 @@
 """Coupons of Complete Journey in the generic format, and which of them households redeemed.
 
 A coupon in a campaign is an offer: its items are the products it is good for, one or thousands, its
-campaign is a rule on the request's context, its validity the campaign's. Only campaigns that begin
-at or after `CUT` are offered, and nothing a build reads is later than that.
+campaign is a rule on the request's context, its validity the campaign's. A build reads the coupons
+of all campaigns, and which of them were redeemed before `CUT`; nothing that happened later.
 
 A *choice* is a household and a campaign of which it redeemed something: which of the campaign's
-coupons did it redeem? Campaigns with no more coupons than a list has places choose themselves and
-are left out. There are 511 choices with 1,491 coupons, found so because order lines before each
-campaign's start then rank as published: by all lines of a coupon's items hit@1 0.119 and NDCG@10
-0.296, by the household's own lines first 0.305 and 0.445 (published: 0.301 and 0.444).
+coupons did it redeem? Only campaigns that begin at or after `CUT` are asked about, and those with
+no more coupons than a list has places choose themselves and are left out. There are 511 choices
+with 1,491 coupons, found so because order lines before each campaign's start then rank as
+published: by all lines of a coupon's items hit@1 0.119 and NDCG@10 0.296, by the household's own
+lines first 0.305 and 0.445 (published: 0.301 and 0.444).
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Choice:
 
 
 def write_offers(out: Path) -> Path:
-    """Write the coupons of campaigns that begin at or after `CUT`; the path of the file.
+    """Write the coupons of all campaigns; the path of the file.
 
     Raises:
         InputNotFound: the package with the data set is not installed.
@@ -62,6 +63,20 @@ def write_offers(out: Path) -> Path:
     with connect(_MEMORY_BYTES, out) as connection:
         _open_tables(connection)
         connection.execute(f"COPY ({_OFFERS}) TO {literal(path)} (FORMAT parquet)")
+    shutil.rmtree(out / "spill", ignore_errors=True)
+    return path
+
+
+def write_redemptions(out: Path) -> Path:
+    """Write what was redeemed before `CUT`, as events; the path of the file.
+
+    Raises:
+        InputNotFound: the package with the data set is not installed.
+    """
+    path = out / "redemptions.parquet"
+    with connect(_MEMORY_BYTES, out) as connection:
+        _open_tables(connection)
+        connection.execute(f"COPY ({_REDEMPTIONS}) TO {literal(path)} (FORMAT parquet)")
     shutil.rmtree(out / "spill", ignore_errors=True)
     return path
 
@@ -96,7 +111,11 @@ def load_choices(temp_dir: Path) -> list[Choice]:
 
 
 def _open_tables(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make `coupons`, a row per offer and item, `lines` before the cut, and views of the files."""
+    """Make tables and views of the files.
+
+    `coupons` has a row per offer and item, `later` those of campaigns to be asked about, `lines`
+    the order lines before the cut, `redeemed` what was redeemed.
+    """
     tables = data_dir()
     for name in ("transactions", "coupons", "coupon_redemptions", "campaign_descriptions"):
         source = literal(tables / f"{name}.parquet")
@@ -106,8 +125,15 @@ def _open_tables(connection: duckdb.DuckDBPyConnection) -> None:
         CREATE TEMP TABLE coupons AS
         SELECT DISTINCT campaign_id::VARCHAR AS campaign,
             campaign_id || ':' || coupon_upc AS offer_id, product_id, start_date, end_date
-        FROM raw_coupons JOIN raw_campaign_descriptions USING (campaign_id)
-        WHERE start_date >= {literal(CUT)}::TIMESTAMP;
+        FROM raw_coupons JOIN raw_campaign_descriptions USING (campaign_id);
+
+        CREATE TEMP VIEW later AS FROM coupons WHERE start_date >= {literal(CUT)}::TIMESTAMP;
+
+        CREATE TEMP VIEW redeemed AS
+        SELECT household_id::VARCHAR AS household, campaign_id::VARCHAR AS campaign,
+            campaign_id || ':' || coupon_upc AS offer_id,
+            redemption_date + INTERVAL 12 HOUR AS redeemed_at
+        FROM raw_coupon_redemptions;
 
         CREATE TEMP TABLE lines AS
         SELECT household_id::VARCHAR AS household, product_id
@@ -124,25 +150,29 @@ SELECT offer_id, to_json(list(product_id::VARCHAR ORDER BY product_id))::VARCHAR
 FROM coupons GROUP BY offer_id ORDER BY offer_id
 """
 
+_REDEMPTIONS: Final = f"""
+SELECT redeemed_at AS ts, household AS customer_id, NULL::VARCHAR AS item_id,
+    'redeem' AS event_type, offer_id, campaign AS ctx_campaign
+FROM redeemed WHERE redeemed_at < {literal(CUT)}::TIMESTAMP ORDER BY ALL
+"""
+
 _CAMPAIGNS: Final = """
 SELECT campaign, list(offer_id ORDER BY offer_id), list(n_lines ORDER BY offer_id)
 FROM (SELECT campaign, offer_id, count(household) AS n_lines
-      FROM coupons LEFT JOIN lines USING (product_id) GROUP BY campaign, offer_id)
+      FROM later LEFT JOIN lines USING (product_id) GROUP BY campaign, offer_id)
 GROUP BY campaign
 """
 
 _OWN_LINES: Final = """
 SELECT household, campaign, list((offer_id, n_lines))
 FROM (SELECT household, campaign, offer_id, count(*) AS n_lines
-      FROM lines JOIN coupons USING (product_id) GROUP BY ALL)
+      FROM lines JOIN later USING (product_id) GROUP BY ALL)
 GROUP BY household, campaign
 """
 
 _REDEEMED: Final = f"""
-SELECT household_id::VARCHAR AS household, campaign_id::VARCHAR AS campaign,
-    min(redemption_date) + INTERVAL 12 HOUR, list(DISTINCT campaign_id || ':' || coupon_upc)
-FROM raw_coupon_redemptions
-WHERE campaign_id::VARCHAR IN (
-    SELECT campaign FROM coupons GROUP BY campaign HAVING count(DISTINCT offer_id) > {PLACES})
-GROUP BY household_id, campaign_id ORDER BY household_id, campaign_id
+SELECT household, campaign, min(redeemed_at), list(DISTINCT offer_id) FROM redeemed
+WHERE campaign IN (
+    SELECT campaign FROM later GROUP BY campaign HAVING count(DISTINCT offer_id) > {PLACES})
+GROUP BY household, campaign ORDER BY household, campaign
 """

@@ -34,7 +34,7 @@ zero_quantity = "drop"
 [evaluation]
 # A fifth of the households is kept out of learning entirely: they are the report's strangers.
 holdout = {holdout}
-slice_days = 28
+slice_days = {slice_days}
 """
 
 _EVENTS: Final = """
@@ -71,12 +71,15 @@ def data_dir() -> Path:
     return Path(spec.origin).parent / "data"
 
 
-def write_inputs(out: Path, *, before: str = "infinity") -> tuple[Path, Path, Path]:
+def write_inputs(
+    out: Path, *, before: str = "infinity", slice_days: int = 28
+) -> tuple[Path, Path, Path]:
     """Write the data set in the generic input format.
 
     Args:
         out: folder to write into.
         before: a time of the shop's clock; no later event is written.
+        slice_days: see `config.Evaluation`.
 
     Returns:
         Paths of events, items and configuration.
@@ -99,7 +102,7 @@ def write_inputs(out: Path, *, before: str = "infinity") -> tuple[Path, Path, Pa
             )
     shutil.rmtree(out / "spill", ignore_errors=True)
     config_path = out / "almanac.toml"
-    config_path.write_text(_CONFIG.format(holdout=HOLDOUT))
+    config_path.write_text(_CONFIG.format(holdout=HOLDOUT, slice_days=slice_days))
     return events_path, items_path, config_path
 
 

@@ -21,12 +21,12 @@ EVENTS: Final = TableColumns(
     table="events",
     required=("ts", "item_id"),
     one_of=IDENTITIES,
-    optional=(*IDENTITIES, "event_type", *_AMOUNTS, *CONTEXTS),
+    optional=(*IDENTITIES, "event_type", "offer_id", *_AMOUNTS, *CONTEXTS),
     has_context=True,
 )
 
-PURCHASE, VIEW, ADD_TO_CART, REMOVE_FROM_CART, REFUND, OTHER = range(6)
-KINDS: Final = ("purchase", "view", "add_to_cart", "remove_from_cart", "refund", "other")
+PURCHASE, VIEW, ADD_TO_CART, REMOVE_FROM_CART, REFUND, REDEEM, OTHER = range(7)
+KINDS: Final = ("purchase", "view", "add_to_cart", "remove_from_cart", "refund", "redeem", "other")
 # Spellings of other systems, with blanks and hyphens as underscores, in lower case.
 SPELLINGS: Final[tuple[tuple[int, str], ...]] = (
     (PURCHASE, "purchase purchased order ordered buy bought sale transaction order_completed"),
@@ -36,7 +36,9 @@ SPELLINGS: Final[tuple[tuple[int, str], ...]] = (
     (ADD_TO_CART, "add_to_cart addtocart add cart basket add_to_basket product_added cart_add"),
     (REMOVE_FROM_CART, "remove_from_cart removefromcart remove product_removed cart_remove"),
     (REFUND, "refund refunded return returned order_refunded order_cancelled cancel cancelled"),
+    (REDEEM, "redeem redeemed redemption coupon_redeemed coupon_redemption offer_redeemed"),
 )
+WITHOUT_QUANTITY: Final = f"{VIEW}, {REDEEM}, {OTHER}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +97,7 @@ def parsed_events(
     said = "".join(
         f", said({text_of(rows, name)}) AS {alias}"
         for name, alias in (
-            *((name, name) for name in ("item_id", *IDENTITIES)),
+            *((name, name) for name in ("item_id", "offer_id", *IDENTITIES)),
             *((name, f"written_{name}") for name in ("event_type", *_AMOUNTS, *sources)),
         )
     )
@@ -141,7 +143,7 @@ def event_rules(settings: EventSettings) -> tuple[Rule, ...]:
 
 
 def _identity_rules(settings: EventSettings) -> tuple[Rule, ...]:
-    ids = ("item_id", *IDENTITIES)
+    ids = ("item_id", "offer_id", *IDENTITIES)
     together = ", ".join(ids)
     return (
         _bad("no_time", "written_ts IS NULL", "the time is missing"),
@@ -154,7 +156,12 @@ def _identity_rules(settings: EventSettings) -> tuple[Rule, ...]:
             condition=f"item_id IS NULL AND written_kind = {OTHER}",
             sentence="an event of another type that is about no item",
         ),
-        _bad("no_item", "item_id IS NULL", "the item id is missing"),
+        _bad("no_item", f"item_id IS NULL AND written_kind <> {REDEEM}", "the item id is missing"),
+        _bad(
+            "no_offer",
+            f"offer_id IS NULL AND written_kind = {REDEEM}",
+            "the id of the redeemed offer is missing",
+        ),
         _bad(
             "no_identity",
             f"coalesce({', '.join(IDENTITIES)}) IS NULL",
@@ -188,7 +195,7 @@ def _identity_rules(settings: EventSettings) -> tuple[Rule, ...]:
 
 
 def _amount_rules(settings: EventSettings) -> tuple[Rule, ...]:
-    counts = f"written_kind NOT IN ({VIEW}, {OTHER})"
+    counts = f"written_kind NOT IN ({WITHOUT_QUANTITY})"
     rules = [
         _bad(
             "bad_quantity",
@@ -236,6 +243,12 @@ def _adjustments(settings: EventSettings) -> tuple[Rule, ...]:
             sentence="the event type is not one we know; kept as other, nothing is learned from it",
         ),
         Rule(
+            name="offer_not_redeemed",
+            action="adjust",
+            condition=f"offer_id IS NOT NULL AND written_kind <> {REDEEM}",
+            sentence="an offer id in an event that is no redemption: left out",
+        ),
+        Rule(
             name="sold_back",
             action="adjust",
             condition=f"written_kind = {PURCHASE} AND quantity < 0",
@@ -244,7 +257,7 @@ def _adjustments(settings: EventSettings) -> tuple[Rule, ...]:
         Rule(
             name="fraction",
             action="adjust",
-            condition=f"written_kind NOT IN ({VIEW}, {OTHER}) AND quantity <> trunc(quantity)",
+            condition=f"written_kind NOT IN ({WITHOUT_QUANTITY}) AND quantity <> trunc(quantity)",
             sentence="the quantity has decimals: rounded, at least 1",
         ),
         Rule(

@@ -12,7 +12,14 @@ import numpy as np
 from builder.baselines.data import RECENT_DAYS, UNKNOWN, ContextColumn, History, make_history
 from builder.duck import connect, literal, quoted
 from builder.metrics import Ints
-from builder.signals.orders import CONTEXT_PREFIX, DAY_US, Partition, Vocabulary, load_orders
+from builder.signals.orders import (
+    CONTEXT_PREFIX,
+    DAY_US,
+    Partition,
+    Vocabulary,
+    item_offers,
+    load_orders,
+)
 from builder.split import Cut
 
 _TOP_LEVEL: Final = ">"
@@ -98,7 +105,8 @@ def load_past(
             popularity[rows] += np.asarray(counts["n"], dtype=np.int64)
             recent[rows] += np.asarray(counts["late"], dtype=np.int64)
             connection.register("asked", keys)
-            loaded.add(connection.execute(_lines(vocabulary, columns, limit)).fetchnumpy(), columns)
+            own = item_offers(vocabulary, cut.until_us)
+            loaded.add(connection.execute(_lines(own, columns, limit)).fetchnumpy(), columns)
     with connect(memory_bytes, temp_dir) as connection:
         categories = connection.execute(
             f"""SELECT trim(split_part(coalesce(category, ''), '{_TOP_LEVEL}', 1)) AS top
@@ -177,7 +185,7 @@ class _Loaded:
         )
 
 
-def _lines(vocabulary: Vocabulary, columns: Sequence[str], limit: int) -> str:
+def _lines(own: str, columns: Sequence[str], limit: int) -> str:
     """Lines of chosen customers; one whose item is in several offers comes once for each."""
     extra = "".join(f", {quoted(column)}" for column in columns)
     return f"""
@@ -187,7 +195,7 @@ def _lines(vocabulary: Vocabulary, columns: Sequence[str], limit: int) -> str:
         SELECT o.order_row, customer_hi, customer_lo, ts_us, hour_of_week, b.item_row,
                coalesce(i.offer_row::BIGINT, {UNKNOWN}) AS offer_row {extra}
         FROM owned o JOIN basket_items b USING (order_row)
-        LEFT JOIN read_parquet({literal(vocabulary.item_offers_path)}) i USING (item_row)
+        LEFT JOIN {own} i USING (item_row)
         WHERE owner IN (SELECT DISTINCT owner FROM owned ORDER BY owner LIMIT {limit})
             OR (customer_hi, customer_lo) IN (SELECT (high, low) FROM asked)
         ORDER BY o.order_row, b.line, b.item_row, i.offer_row"""

@@ -123,6 +123,16 @@ def notices(imported: TableImport, zone: str, currency: str) -> list[str]:
     return [f"{imported.table}: {sentence}" for sentence in found]
 
 
+def vocabulary_notices(vocabulary: Tally) -> list[str]:
+    """What was found when ids of different inputs were brought together, a sentence each."""
+    redeemed = vocabulary.counts.get("redemptions", {})
+    n_unknown = redeemed.get("of_unknown_offers", 0)
+    if not n_unknown:
+        return []
+    of_all = f"{n_unknown} of {redeemed['events']} redemptions"
+    return [f"events: {of_all} are of offers that are not known, and teach nothing"]
+
+
 def moment(time_us: int | None) -> str | None:
     """A moment in RFC 3339.
 

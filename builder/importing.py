@@ -25,10 +25,10 @@ from builder.clean import (
 from builder.duck import connect, literal
 from builder.events import (
     KINDS,
-    OTHER,
     PURCHASE,
+    REDEEM,
     REFUND,
-    VIEW,
+    WITHOUT_QUANTITY,
     EventSettings,
     event_rules,
     is_foreign,
@@ -136,8 +136,8 @@ class ImportEvents:
                 ts_us, hour_of_local_week(ts_us, {literal(settings.zone)}) AS hour_of_week,
                 CASE WHEN written_kind = {PURCHASE} AND quantity < 0 THEN {REFUND}
                     ELSE written_kind END::UTINYINT AS kind,
-                item_id,
-                CASE WHEN written_kind IN ({VIEW}, {OTHER}) OR quantity IS NULL THEN 1
+                item_id, CASE WHEN written_kind = {REDEEM} THEN offer_id END AS offer_id,
+                CASE WHEN written_kind IN ({WITHOUT_QUANTITY}) OR quantity IS NULL THEN 1
                     ELSE greatest(1, round(abs(quantity))) END::INTEGER AS quantity,
                 CASE WHEN NOT ({is_foreign(settings)}) THEN abs(price_minor) END::BIGINT
                     AS price_cents,

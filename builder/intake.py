@@ -22,7 +22,13 @@ from builder.duck import connect, literal
 from builder.engine import Engine, Task
 from builder.errors import DataGate
 from builder.events import CONTEXTS, EVENTS, EventSettings, event_rules
-from builder.import_report import TableImport, gate_sentence, notices, table_report
+from builder.import_report import (
+    TableImport,
+    gate_sentence,
+    notices,
+    table_report,
+    vocabulary_notices,
+)
 from builder.importing import ImportEvents
 from builder.merging import EVENTS_NAME, LOT_DAYS, LOT_PARTS, MERGE_RULES, MergeEvents
 from builder.offers import OFFER_RULES, OFFERS, ImportOffers
@@ -359,6 +365,8 @@ def _report(
         for table in tables
         for notice in notices(table, config.brand.timezone, config.brand.currency)
     ]
+    if vocabulary is not None:
+        report["notices"] += vocabulary_notices(vocabulary)
     return report
 
 

@@ -235,14 +235,14 @@ def _write(
     connection.execute(
         f"""
         COPY (SELECT customer_hi, customer_lo, order_key, session_key, ts_us, hour_of_week, kind,
-                item_id, quantity, price_cents, line {columns}
+                item_id, offer_id, quantity, price_cents, line {columns}
               FROM gathered ORDER BY customer_hi, customer_lo, ts_us, order_key, line)
         TO {literal(out_dir / EVENTS_NAME)} (FORMAT parquet, COMPRESSION zstd);
 
         COPY (SELECT item_id, count(*) AS n_events,
                 max((ts_us, line)) FILTER ({priced}) AS priced_at,
                 arg_max(price_cents, (ts_us, line)) FILTER ({priced}) AS price_cents
-              FROM gathered GROUP BY item_id ORDER BY item_id)
+              FROM gathered WHERE item_id IS NOT NULL GROUP BY item_id ORDER BY item_id)
         TO {literal(out_dir / ITEMS_NAME)} (FORMAT parquet, COMPRESSION zstd);
         """
     )

@@ -125,10 +125,14 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierWeights:
-    """How much each signal counts in one tier, and on how many examples that was learned."""
+    """How much each signal counts in one tier, and on how many examples that was learned.
+
+    Where there are redemptions, `personal` was learned on these.
+    """
 
     tier: str
     n_examples: int
+    n_redemptions: int
     weights: Mapping[str, float]
 
 

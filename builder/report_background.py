@@ -171,14 +171,17 @@ def _weights(report: Report) -> Html:
     if not report.weights:
         return html("")
     signals = dict.fromkeys(name for tier in report.weights for name in tier.weights)
-    examples = ("examples", *(number(tier.n_examples) for tier in report.weights))
+    examples = [("examples", *(number(tier.n_examples) for tier in report.weights))]
+    if any(tier.n_redemptions for tier in report.weights):
+        redemptions = (number(tier.n_redemptions) for tier in report.weights)
+        examples.append(("redemptions, for personal and probability", *redemptions))
     return element(
         "section",
         element("h2", "What counts how much"),
         element(
             "p",
             "Weights of the signals by how much is known of a customer, learned on orders later "
-            "than the tables. They multiply log-odds; zero means a signal adds nothing.",
+            "than the tables. They multiply log-lifts; zero means a signal adds nothing.",
             css="lead",
         ),
         table(
@@ -189,7 +192,7 @@ def _weights(report: Report) -> Html:
                     (name, *(figure(tier.weights.get(name), 3) for tier in report.weights))
                     for name in signals
                 ),
-                examples,
+                *examples,
             ],
         ),
     )

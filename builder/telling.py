@@ -71,6 +71,7 @@ def make_report(
             TierWeights(
                 tier=tier,
                 n_examples=weights.n_cases.get(tier, 0),
+                n_redemptions=weights.n_redemptions.get(tier, 0),
                 weights={"prior": 1.0, **model.weights},
             )
             for tier, model in weights.tiers.items()

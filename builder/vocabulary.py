@@ -15,6 +15,7 @@ import duckdb
 from builder import catalogue, merging, offers
 from builder.catalogue import LEVELS
 from builder.duck import connect, literal
+from builder.events import REDEEM
 from builder.tally import Tally
 
 ITEMS_NAME: Final = "items.parquet"
@@ -55,6 +56,7 @@ class MakeVocabulary:
                 _number_offers(connection, self.offers, tally)
             else:
                 connection.execute(_IDENTITY)
+            _count_redemptions(connection, self.events, tally)
             for table, name, order in (
                 ("items", ITEMS_NAME, "item_row"),
                 ("offers", OFFERS_NAME, "offer_row"),
@@ -137,6 +139,21 @@ def _number_offers(
     ).fetchall()
     numbers = [("listed_again", again), ("unknown_items", n_unknown), ("without_items", n_bare)]
     tally.count("offers", numbers)
+
+
+def _count_redemptions(
+    connection: duckdb.DuckDBPyConnection, events: Sequence[Path], tally: Tally
+) -> None:
+    """How many there are, and of offers that nobody knows: nothing can be learned from these."""
+    [(n_all, n_unknown)] = connection.execute(
+        f"""
+        SELECT count(*), count_if(offers.offer_id IS NULL)
+        FROM {_parts(events, merging.EVENTS_NAME)} AS events LEFT JOIN offers USING (offer_id)
+        WHERE kind = {REDEEM}
+        """
+    ).fetchall()
+    if n_all:
+        tally.count("redemptions", [("events", n_all), ("of_unknown_offers", n_unknown)])
 
 
 def _latest(connection: duckdb.DuckDBPyConnection, source: str, key: str, *, table: str) -> int:

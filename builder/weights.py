@@ -49,12 +49,14 @@ class LearnedWeights:
         cart_power: how strongly the contexts of a long cart are damped.
         viewed_decay: what an item viewed counts for each that was viewed after it.
         n_cases: cases each tier's weights come from; 0 where another tier's were taken.
+        n_redemptions: redemptions that `personal` and the calibration of a tier come from.
     """
 
     tiers: Mapping[str, TierModel]
     cart_power: float
     viewed_decay: float
     n_cases: Mapping[str, int]
+    n_redemptions: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,10 @@ class _Sheet:
 
 
 def learn_weights(
-    generation: Generation, cases: Sequence[Case], signals: tuple[str, ...]
+    generation: Generation,
+    cases: Sequence[Case],
+    signals: tuple[str, ...],
+    redemptions: Sequence[Case] = (),
 ) -> LearnedWeights:
     """Find the weights of all tiers.
 
@@ -92,11 +97,14 @@ def learn_weights(
         cases: questions with answers, of known customers and strangers.
         signals: signal names besides `prior`. A context feature without rows in these tables gets
             no weight: should a later cut find something in it, nothing vouches for that yet.
+        redemptions: questions about which of the offers that could be had were taken.
 
     Returns:
         Weights that are never negative. Requests with a cart get their own where there are 50
         cases. A tier with fewer takes the weights of the nearest tier that has enough (thin ←
         individual, context ← individual's without `personal`), and all-ones when none has.
+        In a tier with 50 redemptions the weight of `personal` and the calibration come from these:
+        what somebody buys anyway is not always what they take.
     """
     signals = _with_rows(generation, signals)
     names = ("prior", *signals)
@@ -107,13 +115,20 @@ def learn_weights(
     carts = [case for case in cases if case.question == POST_PURCHASE]
     for name, sheet in _sheets(generation, carts, signals, withhold_affinity=True).items():
         if name in found:
-            found[name] = _with_similar(found[name], sheet, names, power)
+            found[name] = _with(found[name], sheet, names, power, signal="similar")
+    taken = _sheets(generation, redemptions, signals, shown_only=True)
+    for name, sheet in taken.items():
+        bought = found.get(name, _untold(names))
+        expected = bought.weights["personal"]
+        model = _with(bought, sheet, names, power, signal="personal", expected=expected)
+        found[name] = _calibrated(model, sheet, names, power)
     tiers = _filled(found, signals)
     return LearnedWeights(
         tiers=tiers,
         cart_power=power,
         viewed_decay=decay,
         n_cases={name: len(sheets[name].starts) if name in sheets else 0 for name in tiers},
+        n_redemptions={name: len(sheet.starts) for name, sheet in taken.items()},
     )
 
 
@@ -211,15 +226,38 @@ def _fit(sheet: _Sheet, names: Sequence[str], power: float) -> TierModel:
     return TierModel(weights=weights, slope=slope, intercept=intercept)
 
 
-def _with_similar(model: TierModel, sheet: _Sheet, names: Sequence[str], power: float) -> TierModel:
-    """The weight of the vector search, with all others as they are."""
+def _untold(names: Sequence[str]) -> TierModel:
+    return TierModel(weights=dict(zip(names[1:], _expected(names)[1:].tolist(), strict=True)))
+
+
+def _with(
+    model: TierModel,
+    sheet: _Sheet,
+    names: Sequence[str],
+    power: float,
+    *,
+    signal: str,
+    expected: float = 1.0,
+) -> TierModel:
+    """The weight of one signal learned anew, with all others as they are."""
     values = sheet.damped(names, power)
-    weights = np.array([1.0, *(model.weights[name] for name in names[1:])])
-    place = names.index("similar")
+    weights = _in_order(model, names)
+    place = names.index(signal)
     weights[place] = 0.0
     columns = np.column_stack([values @ weights, values[:, place]])
-    relative, _ = _fit_contenders(columns, sheet, np.ones(2))
-    return replace(model, weights={**model.weights, "similar": float(relative[1])})
+    relative, _ = _fit_contenders(columns, sheet, np.array([1.0, expected]))
+    return replace(model, weights={**model.weights, signal: float(relative[1])})
+
+
+def _calibrated(model: TierModel, sheet: _Sheet, names: Sequence[str], power: float) -> TierModel:
+    """The same weights with a curve for these cases."""
+    scores = sheet.damped(names, power) @ _in_order(model, names)
+    slope, intercept = _calibrate(scores, sheet)
+    return replace(model, slope=slope, intercept=intercept)
+
+
+def _in_order(model: TierModel, names: Sequence[str]) -> Floats:
+    return np.array([1.0, *(model.weights[name] for name in names[1:])])
 
 
 def _fit_contenders(
@@ -278,6 +316,7 @@ def _sheets(
     *,
     withhold_affinity: bool = False,
     viewed_decay: float = 1.0,
+    shown_only: bool = False,
 ) -> dict[str, _Sheet]:
     parts: dict[str, list[tuple[Floats, NDArray[np.bool_], int]]] = {}
     for case in cases:
@@ -288,6 +327,7 @@ def _sheets(
             signals,
             withhold_affinity=withhold_affinity,
             viewed_decay=viewed_decay,
+            shown_only=shown_only,
         )
         is_bought = np.isin(matrix.rows, case.truth)
         if is_bought.any() and not is_bought.all():

@@ -21,7 +21,7 @@ class OfferAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         offer_id: the shop's id.
         rank: 1 for the first.
-        score: sum of the contributions (log-odds).
+        score: sum of the contributions (natural logs).
         probability: calibrated probability that the offer is taken.
         propensity: probability that this offer stood at this rank; log it to learn from outcomes.
         title: what to show.

@@ -11,7 +11,7 @@ Rows: TypeAlias = NDArray[np.uint32]
 """Row numbers of offers, items or contexts."""
 
 Scores: TypeAlias = NDArray[np.float32]
-"""Natural-log lifts, log-odds or similarities."""
+"""Natural-log shares and lifts, or similarities."""
 
 Counts: TypeAlias = NDArray[np.uint32]
 """How many orders stand behind a value."""

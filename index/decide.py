@@ -1,4 +1,4 @@
-"""The decision: log-odds read from tables, added up, excluded, ranked. Plain, synchronous, pure.
+"""The decision: logs read from tables, added up, excluded, ranked. Plain, synchronous, pure.
 
     score(o) = prior[o] + Σ over signals: weight × log-lift of the offer in the signal's row
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.arrays import Counts, Rows, Scores
+from index.choose import Chooser
 from index.context import ContextLookup
 from index.gather import Gathered, gather
 from index.generation import Generation, Reader
@@ -115,6 +116,7 @@ def signal_matrix(
     *,
     withhold_affinity: bool = False,
     viewed_decay: float | None = None,
+    shown_only: bool = False,
 ) -> SignalMatrix:
     """What `decide` would add up, as a matrix to learn weights from.
 
@@ -125,6 +127,7 @@ def signal_matrix(
         signals: columns wanted; `prior` is put in front of them.
         withhold_affinity: pretend that no item has an affinity row.
         viewed_decay: instead of the model's own, to learn which is best.
+        shown_only: leave out what may not be shown to this request, as `decide` does.
     """
     model, lookup = generation.model, generation.lookup
     if viewed_decay is not None:
@@ -149,6 +152,10 @@ def signal_matrix(
         keep = ~np.isin(rows, [*found.banned])
         if found.bought is not None:
             keep &= ~np.isin(rows, np.frombuffer(found.bought, np.uint32))
+        if shown_only:
+            chooser = Chooser(generation, reader, request, model.tiers[found.tier_name])
+            records = map(reader.offer, rows.tolist())
+            keep &= [record is not None and chooser.may_show(record) for record in records]
         return SignalMatrix(_learning_name(found), rows[keep], ("prior", *signals), values[keep])
     finally:
         generation.leave(reader)

@@ -75,7 +75,8 @@ class Model:
         n_customers: customers with a record.
         n_shards: files the customers table is split into, a power of two.
         dim: length of a vector; 0 when there are none.
-        prior: log-odds that an order holds the offer, float32, shape (n_offers,).
+        prior: natural log of the share of orders that hold the offer, below 0; float32, shape
+            (n_offers,).
         prior_top: candidate offers by prior per placement, best first; `*` for any placement.
         values: worth of each offer when taken, float32, shape (n_offers,), or None.
         features: context features.

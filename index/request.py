@@ -77,7 +77,7 @@ class Reason(Struct, frozen=True, gc=False):
         signal: `prior`, `personal`, `cart`, `viewed`, `similar` or `context:NAME`.
         source: which row said so (`hour_of_week=18`, `item 9527`), or the signal's own name.
         weight: learned weight of the signal in this tier, times the cart's damping if one applies.
-        value: log-lift (log-odds for the prior) found in the table.
+        value: log-lift (log-share for the prior) found in the table.
         contribution: weight × value; all contributions sum to the offer's score.
         evidence: orders behind the value (those that held the offer, under this row).
         sample: orders behind the row as a whole.
@@ -99,7 +99,7 @@ class ChosenOffer(Struct, frozen=True, gc=False):
         offer_id: the shop's id.
         offer_row: row number inside the snapshot.
         rank: 1 for the first.
-        score: sum of the contributions (log-odds).
+        score: sum of the contributions (natural logs).
         probability: calibrated probability that the offer is taken.
         propensity: probability that this offer stood at this rank, given the exploration.
         fragment: ready JSON members (`"title":"…","creative":{…}`), without braces; may be empty.

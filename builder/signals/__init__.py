@@ -13,6 +13,7 @@ The way of the data, for one `Cut` (which events may be seen):
 6. `personal.fit_personal`, once, on the orders after the cut; then `personal.score_partition`,
    one call per partition of customers, gives the customers' rows.
 
-All values are natural-log odds or lifts, so they add up. Counts are integers and ties are broken by
-row number: results do not depend on partitioning, the order of tasks or the number of workers.
+All values are natural logs of shares or lifts, so they add up. Counts are integers and ties are
+broken by row number: results do not depend on partitioning, the order of tasks or the number of
+workers.
 """

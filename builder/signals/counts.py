@@ -34,7 +34,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from builder.duck import connect, literal, quoted
+from builder.duck import connect, quoted
 from builder.signals.moments import HALF, write_moments
 from builder.signals.orders import (
     CONTEXT_PREFIX,
@@ -42,6 +42,7 @@ from builder.signals.orders import (
     PURCHASE,
     Partition,
     Vocabulary,
+    item_offers,
     load_orders,
     write_sorted,
 )
@@ -116,7 +117,8 @@ class CountPartition:
             _write_contexts(connection, out_dir, features, self.settings.context_values)
             write_moments(connection, features.values(), self.settings.sample_moments, out_dir)
             _write_sample(connection, out_dir, self.settings)
-            _write_pairs(connection, out_dir, self.vocabulary, self.settings)
+            own = item_offers(self.vocabulary, self.cut.until_us)
+            _write_pairs(connection, out_dir, own, self.settings)
 
 
 def decayed_name(half_life_days: int) -> str:
@@ -280,12 +282,8 @@ def sampled(uses: str, customers: int, n_uses: int) -> str:
 
 
 def _write_pairs(
-    connection: duckdb.DuckDBPyConnection,
-    out_dir: Path,
-    vocabulary: Vocabulary,
-    settings: CountSettings,
+    connection: duckdb.DuckDBPyConnection, out_dir: Path, own: str, settings: CountSettings
 ) -> None:
-    own = f"read_parquet({literal(vocabulary.item_offers_path)})"
     connection.execute(
         f"""
         CREATE TEMP TABLE capped AS

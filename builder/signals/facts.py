@@ -61,7 +61,8 @@ class OfferFacts:
     @property
     def share(self) -> NDArray[np.float64]:
         """Share of orders that hold each offer, by the prior."""
-        return 1.0 / (1.0 + np.exp(-self.prior.astype(np.float64)))
+        share: NDArray[np.float64] = np.exp(self.prior.astype(np.float64))
+        return share
 
 
 def learn_facts(
@@ -77,7 +78,7 @@ def learn_facts(
         connection: from `builder.duck.connect`.
         merged_dir: result of `merge.MergeCounts`.
         vocabulary: rows of items and offers.
-        prior: log-odds, shape (n_offers,).
+        prior: log of each offer's share of orders, shape (n_offers,).
         trend_days: which counted half-life the trend looks at.
     """
     totals = connection.execute(_from(merged_dir, "totals")).fetchnumpy()
@@ -86,7 +87,7 @@ def learn_facts(
     def dense(name: str) -> NDArray[np.float64]:
         return _dense(offers["offer_row"], offers[name], len(prior))
 
-    share = 1.0 / (1.0 + np.exp(-prior.astype(np.float64)))
+    share = np.exp(prior.astype(np.float64))
     recent = decayed_name(trend_days)
     pseudo = _PSEUDO_TREND_ORDERS
     trend = (dense(recent) / DECAY_UNIT + pseudo * share) / (

@@ -96,7 +96,7 @@ def _columns(
     customer, offer, entry = candidates.customer, candidates.offer, candidates.entry
     is_own = entry >= 0
     prior = facts.prior[offer].astype(np.float64)
-    share = 1.0 / (1.0 + np.exp(-prior))
+    share = np.exp(prior)
     is_new = ~is_own
 
     def of_entry(values: Floats) -> Floats:

@@ -100,9 +100,16 @@ def load_lessons(
     moments = sorted({cut.until_us + length_us * step // steps for step in range(steps)})
     seen = Cut(until_us=slice_until_us, holdout_share=cut.holdout_share)
     parts: list[Lessons] = []
-    for partition in partitions if scorer.n_offers else ():
+    for partition in partitions if len(scorer.popular) else ():
         with connect(memory_bytes, temp_dir) as connection:
-            load_orders(connection, partition, vocabulary, seen, target_kind=target_kind)
+            load_orders(
+                connection,
+                partition,
+                vocabulary,
+                seen,
+                target_kind=target_kind,
+                offers_at_us=cut.until_us,
+            )
             for moment_us in moments:
                 _choose_next(connection, moment_us, limit)
                 histories = load_histories(connection, moment_us, "chosen", last_orders=last_orders)

@@ -62,6 +62,7 @@ def load_orders(
     *,
     target_kind: int = PURCHASE,
     slice_until_us: int | None = None,
+    offers_at_us: int | None = None,
 ) -> list[str]:
     """Make the tables `orders`, `basket_items` and `basket_offers` in the connection.
 
@@ -78,6 +79,7 @@ def load_orders(
         target_kind: the kind of event that makes an order.
         slice_until_us: None for the events before the cut; a time for the slice from the cut up to
             then (exclusive).
+        offers_at_us: offers that expired before are left out; None for the cut's moment.
 
     Returns:
         The context columns, `ctx_…`, in the order of the files.
@@ -104,11 +106,29 @@ def load_orders(
         f"""
         CREATE TEMP TABLE basket_offers AS
         SELECT order_row, offer_row, min(line) AS line FROM basket_items
-        JOIN read_parquet({literal(vocabulary.item_offers_path)}) AS own USING (item_row)
+        JOIN {item_offers(vocabulary, cut.until_us if offers_at_us is None else offers_at_us)}
+            AS own USING (item_row)
         GROUP BY ALL
         """
     )
     return context_columns
+
+
+def item_offers(vocabulary: Vocabulary, at_us: int) -> str:
+    """SQL of `item_row`, `offer_row`: which offers hold an item, without those that expired.
+
+    Nothing is learned of an offer that can't be shown any more: it would take a place in rows from
+    one that can.
+    """
+    return f"""(
+        SELECT item_row, offer_row FROM read_parquet({literal(vocabulary.item_offers_path)})
+        ANTI JOIN {expired_offers(vocabulary, at_us)} AS expired USING (offer_row))"""
+
+
+def expired_offers(vocabulary: Vocabulary, at_us: int) -> str:
+    """SQL of `offer_row`: offers that are not valid at a moment (UTC microseconds) or later."""
+    offers = f"read_parquet({literal(vocabulary.offers_path)})"
+    return f"(SELECT offer_row FROM {offers} WHERE expires_us <= {at_us})"
 
 
 def _number_orders(connection: duckdb.DuckDBPyConnection, context_columns: list[str]) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,7 +30,14 @@ from builder.signals.features import FEATURES
 from builder.signals.histories import Floats, Histories, Ints, load_histories
 from builder.signals.lessons import Lessons, load_lessons
 from builder.signals.logit import fit_logit
-from builder.signals.orders import DAY_US, PURCHASE, Partition, Vocabulary, load_orders
+from builder.signals.orders import (
+    DAY_US,
+    PURCHASE,
+    Partition,
+    Vocabulary,
+    expired_offers,
+    load_orders,
+)
 from builder.signals.scorer import Scorer
 from builder.split import Cut
 from index.arrays import Counts, Rows, Scores
@@ -174,7 +182,8 @@ def fit_personal(
         memory_bytes: for this process.
         temp_dir: where DuckDB may spill.
     """
-    scorer = _scorer(globals_dir, settings)
+    with connect(memory_bytes, temp_dir) as connection:
+        scorer = _scorer(connection, globals_dir, settings, vocabulary, cut)
     load = partial(
         load_lessons,
         scorer,
@@ -250,9 +259,17 @@ def _row_lengths(repeated: float, settings: PersonalSettings) -> dict[str, int]:
     }
 
 
-def _scorer(globals_dir: Path, settings: PersonalSettings) -> Scorer:
+def _scorer(
+    connection: duckdb.DuckDBPyConnection,
+    globals_dir: Path,
+    settings: PersonalSettings,
+    vocabulary: Vocabulary,
+    cut: Cut,
+) -> Scorer:
+    expired = connection.execute(f"FROM {expired_offers(vocabulary, cut.until_us)}").fetchnumpy()
     return Scorer(
         globals_dir,
+        expired=expired["offer_row"].astype(np.int64),
         popular_offers=settings.popular_offers,
         new_per_source=settings.near_offers,
         neighbours=settings.neighbours,
@@ -281,8 +298,8 @@ def score_partition(  # noqa: PLR0917  # what a task holds, in its order
     with TemporaryDirectory() as temp_dir, connect(memory_bytes, Path(temp_dir)) as connection:
         load_orders(connection, partition, vocabulary, cut, target_kind=settings.target_kind)
         histories = load_histories(connection, cut.until_us)
-    scorer = _scorer(globals_dir, settings)
-    if not scorer.n_offers:
+        scorer = _scorer(connection, globals_dir, settings, vocabulary, cut)
+    if not len(scorer.popular):
         return
     weights = np.array([model.weights, model.thin_weights])
     for first in range(0, len(histories), settings.batch_customers):

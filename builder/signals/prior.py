@@ -5,7 +5,8 @@ orders by a few pseudo-orders, and that towards one half order: every offer gets
 never sold one the lowest. When all orders are too old for the half-life to see, the share of all
 orders decides alone.
 
-Globals: `prior.npy` float32, shape (n_offers,), natural-log odds that an order contains the offer.
+Globals: `prior.npy` float32, shape (n_offers,), natural log of that share: the unit that lifts are
+added to, hence their own.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def learn_prior(
     n_offers: int,
     settings: PriorSettings,
 ) -> Scores:
-    """Log-odds of every offer from merged counts."""
+    """Log of every offer's share of orders, below 0, from merged counts."""
     totals = _columns(connection, merged_dir / "totals.parquet")
     offers = _columns(connection, merged_dir / "offers.parquet")
 
@@ -56,17 +57,17 @@ def learn_prior(
         recent, all_recent = dense(name) / DECAY_UNIT, float(totals[name][0]) / DECAY_UNIT
         pseudo = settings.pseudo_orders
         share = (recent + pseudo * share) / (all_recent + pseudo)
-    return log_odds(share)
+    return log_share(share)
 
 
-def log_odds(share: NDArray[np.float64]) -> Scores:
-    """Natural-log odds of shares in (0, 1).
+def log_share(share: NDArray[np.float64]) -> Scores:
+    """Natural log of shares in (0, 1].
 
-    >>> log_odds(np.array([0.5])).tolist()
-    [0.0]
+    >>> log_share(np.array([0.5, 1.0])).tolist()
+    [-0.6931471824645996, 0.0]
     """
-    odds: Scores = (np.log(share) - np.log1p(-share)).astype(np.float32)
-    return odds
+    logs: Scores = np.log(share).astype(np.float32)
+    return logs
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, NDArray[np.int64]]:

@@ -49,10 +49,17 @@ class Scorer:
         popular_offers: offers of the highest prior that are candidates for everybody.
         new_per_source: how many new offers each source makes candidates for a customer.
         neighbours: how many customers of the reference are mixed.
+        expired: offers of which nothing was learned, since they can't be shown any more.
     """
 
     def __init__(
-        self, globals_dir: Path, *, popular_offers: int, new_per_source: int, neighbours: int
+        self,
+        globals_dir: Path,
+        *,
+        popular_offers: int,
+        new_per_source: int,
+        neighbours: int,
+        expired: Ints,
     ) -> None:
         self.facts: OfferFacts = open_facts(globals_dir)
         self._reach: Ints = np.asarray(open_array(globals_dir / "reach_offers.npy"))
@@ -68,6 +75,7 @@ class Scorer:
         self._factors: Factors = np.asarray(open_array(globals_dir / "factors.npy"))
         self._fold_in = FoldIn(self._factors, FactorSettings(**settings))
         by_prior = np.lexsort((np.arange(self.n_offers), -self.facts.prior))
+        by_prior = by_prior[~np.isin(by_prior, expired)]
         self._new_per_source = new_per_source
         self.popular: Ints = np.sort(by_prior[:popular_offers])
 

@@ -205,7 +205,8 @@ def write_events(path: Path, moments: Moments, orders: Sequence[NDArray[np.int64
         contexts = ", ".join(f"nullif(ctx_{name}, '') AS ctx_{name}" for name in moments.values)
         connection.execute(
             f"""COPY (
-                SELECT ts, 'o' || number AS order_id, format('i{{:05d}}', item) AS item_id, {contexts}
+                SELECT ts, 'o' || number AS order_id, format('i{{:05d}}', item) AS item_id,
+                       {contexts}
                 FROM lines JOIN moments USING (number) ORDER BY number, place
             ) TO {literal(path)} (FORMAT parquet)"""
         )

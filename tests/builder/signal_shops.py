@@ -34,6 +34,7 @@ class Line:
     day: float = 0.0
     kind: int = 0
     hour_of_week: int = 0
+    offer: str | None = None
     context: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -70,8 +71,10 @@ def write_shop(
     categories: Sequence[str | None] | None = None,
     prices: Sequence[int | None] | None = None,
     item_offers: Sequence[tuple[int, int]] | None = None,
+    expiry_days: Sequence[float | None] | None = None,
+    placements: Sequence[Sequence[str]] | None = None,
 ) -> Shop:
-    """Write events and vocabulary; item i has the id `i<i>`, and is offer i unless told otherwise.
+    """Write events and vocabulary; item i is `i<i>`, and is offer `o<i>` unless told otherwise.
 
     Args:
         folder: an empty one.
@@ -82,6 +85,8 @@ def write_shop(
         categories: path of each item.
         prices: in minor units.
         item_offers: (item row, offer row) pairs.
+        expiry_days: the day after the last one of each offer.
+        placements: that each offer is restricted to.
     """
     folder.mkdir(parents=True, exist_ok=True)
     placed = partition_of if partition_of is not None else [0] * len(lines)
@@ -104,7 +109,16 @@ def write_shop(
             "price_cents": [prices[row] if prices else None for row in rows],
         },
     )
-    _write(folder / "offers.parquet", {"offer_row": list(range(n_offers))})
+    expiry = expiry_days or [None] * n_offers
+    _write(
+        folder / "offers.parquet",
+        {
+            "offer_row": list(range(n_offers)),
+            "offer_id": [f"o{row}" for row in range(n_offers)],
+            "placements": [list(names) for names in placements or [()] * n_offers],
+            "expires_us": [None if day is None else round(day * DAY_US) for day in expiry],
+        },
+    )
     _write(
         folder / "item_offers.parquet",
         {
@@ -215,6 +229,7 @@ def _events(lines: Sequence[tuple[int, Line]], contexts: Sequence[str]) -> dict[
         "hour_of_week": [line.hour_of_week for _, line in lines],
         "kind": [line.kind for _, line in lines],
         "item_id": [f"i{line.item}" for _, line in lines],
+        "offer_id": [line.offer for _, line in lines],
         "quantity": [1 for _ in lines],
         "price_cents": [None for _ in lines],
         "line": [number for number, _ in lines],
@@ -236,6 +251,8 @@ _TYPES = {
     "line": "UBIGINT",
     "item_row": "UINTEGER",
     "offer_row": "UINTEGER",
+    "expires_us": "BIGINT",
+    "placements": "VARCHAR[]",
 }
 
 

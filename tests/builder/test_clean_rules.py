@@ -27,6 +27,7 @@ GOOD = {
     "order_id": "o1",
     "session_id": "",
     "event_type": "",
+    "offer_id": "",
     "item_id": "tea",
     "quantity": "2",
     "unit_price": "3.50",
@@ -34,6 +35,7 @@ GOOD = {
     "device": "",
 }
 NOBODY = {"customer_id": "", "order_id": ""}
+REDEEMED = {"event_type": "redeem", "offer_id": "five-off", "item_id": ""}
 LENIENT = settings(input__max_bad=1.0)
 
 
@@ -60,10 +62,13 @@ CASES: list[tuple[str, Row]] = [
     ("no_item_needed", {"event_type": "search", "item_id": ""}),
     ("no_item", {"item_id": ""}),
     ("no_item", {"item_id": "None"}),
+    ("no_offer", REDEEMED | {"offer_id": "n/a"}),
     ("no_identity", NOBODY),
     ("no_identity", {**NOBODY, "session_id": "undefined"}),
     ("long_id", {"item_id": "x" * 513}),
     ("long_id", {"customer_id": "é" * 257}),
+    ("long_id", REDEEMED | {"offer_id": "x" * 513}),
+    ("bad_id", REDEEMED | {"offer_id": "a\tb"}),
     ("bad_id", {"item_id": "tea\x01"}),
     ("bad_id", {"order_id": "o\n1"}),
     ("bad_id", {"item_id": '["tea"]'}),
@@ -82,6 +87,7 @@ CASES: list[tuple[str, Row]] = [
     ("absurd_price", {"unit_price": "-0.01"}),
     ("absurd_price", {"unit_price": "1000000.01"}),
     ("unknown_type", {"event_type": "wishlisted"}),
+    ("offer_not_redeemed", {"offer_id": "five-off"}),
     ("fraction", {"quantity": "1.5"}),
     ("odd_context", {"device": "x" * 129}),
     ("duplicate", {"ts": "2024-01-04T10:00:00Z", "order_id": "o0"}),
@@ -98,6 +104,8 @@ def test_each_rule_names_its_rows_and_no_other(tmp_path: Path) -> None:
 ALLOWED: list[Row] = [
     {},
     {"ts": str(NOW_US)},
+    REDEEMED,
+    REDEEMED | {"quantity": "-1.5"},
     {"item_id": "x" * 512},
     {"item_id": "[tea"},
     {"item_id": "nullable"},
@@ -150,7 +158,8 @@ def test_amounts_are_rounded_to_what_learners_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("kind", "names"), SPELLINGS)
 def test_spellings_of_event_types_are_known(tmp_path: Path, kind: int, names: str) -> None:
     spelled = [name.replace("_", sep).title() for name in names.split() for sep in " -_"]
-    rows = [{**GOOD, "item_id": f"i{n}", "event_type": t} for n, t in enumerate(spelled)]
+    good = {**GOOD, "offer_id": "five-off"}
+    rows = [{**good, "item_id": f"i{n}", "event_type": t} for n, t in enumerate(spelled)]
     imported = import_files(tmp_path / "work", write_rows(tmp_path / "e.csv", rows))
     assert [k for (k,) in events_of(imported, "kind")] == [kind] * len(spelled)
     assert imported.report["events"]["kinds"] == {KINDS[kind]: len(spelled)}

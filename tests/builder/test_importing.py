@@ -48,6 +48,7 @@ CANONICAL = [
     ("hour_of_week", "UTINYINT"),
     ("kind", "UTINYINT"),
     ("item_id", "VARCHAR"),
+    ("offer_id", "VARCHAR"),
     ("quantity", "INTEGER"),
     ("price_cents", "BIGINT"),
     ("line", "UBIGINT"),

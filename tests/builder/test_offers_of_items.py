@@ -92,7 +92,8 @@ def test_an_offer_of_items_bought_always_comes_before_one_never_bought(
     assert offers.index("bread") < offers.index("tea")
 
 
-@pytest.mark.parametrize("customer", [*BAKERS[:2], *TEA_DRINKERS[:2]])
+# Of customers 0 and 12 the next order is sure to hold soap, too: theirs come every fourth week.
+@pytest.mark.parametrize("customer", [*BAKERS[1:3], *TEA_DRINKERS[1:3]])
 def test_items_bought_now_and_then_make_an_offer_bought_always(
     generation: Generation, customer: int
 ) -> None:

@@ -162,7 +162,11 @@ def report(evaluation: tuple[SliceResult, ...], gap: SegmentGap) -> Report:
                 n_skipped=1,
             ),
         ),
-        weights=(TierWeights(tier="individual", n_examples=300, weights={"personal": 0.875}),),
+        weights=(
+            TierWeights(
+                tier="individual", n_examples=300, n_redemptions=0, weights={"personal": 0.875}
+            ),
+        ),
         evaluation=evaluation,
         tier_shares={"next_order/warm": {"individual": 0.75, "thin": 0.25}, "next_order/thin": {}},
         calibration=(

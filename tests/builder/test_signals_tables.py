@@ -105,6 +105,17 @@ def test_prior_is_finite_for_what_was_never_sold(tmp_path: Path) -> None:
     assert prior[0] > prior[1] > prior[2]
 
 
+def test_prior_is_the_log_of_a_share_however_large(tmp_path: Path) -> None:
+    """Ten orders with item 0, five of them with item 1: in the unit of lifts, never above 0."""
+    lines = [Line(customer=1, order=order, item=0) for order in range(1, 11)]
+    lines += [Line(customer=1, order=order, item=1) for order in range(1, 6)]
+    settings = SignalSettings(prior=PriorSettings(half_life_days=None))
+    learned = learn(write_shop(tmp_path / "s", lines, n_items=2), tmp_path / "w", signals=settings)
+    prior = open_array(learned.globals_dir / "prior.npy")
+
+    assert prior.tolist() == pytest.approx([log(10.5 / 11), log(5.5 / 11)], abs=1e-6)
+
+
 def test_prior_forgets_with_its_half_life(tmp_path: Path) -> None:
     """Equal counts: with decay the recent one leads, without they are equal."""
     lines = [Line(customer=1, order=n + 1, item=0, day=0) for n in range(200)]
@@ -133,7 +144,7 @@ def test_a_half_life_that_sees_nothing_falls_back_to_all_orders(tmp_path: Path) 
     learned = learn(write_shop(tmp_path / "s", lines, n_items=2), tmp_path / "w", signals=settings)
     prior = open_array(learned.globals_dir / "prior.npy")
 
-    assert prior[1] == pytest.approx(log(2.5 / 4) - log(1.5 / 4), abs=1e-6)
+    assert prior[1] == pytest.approx(log(2.5 / 4), abs=1e-6)
     assert prior[1] > prior[0]
 
 

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from builder.cases import NEXT_ORDER, POST_PURCHASE, Case, Order, make_case
 from builder.metrics import Floats
+from builder.redemptions import REDEMPTION
 from builder.weights import MIN_CASES, fit_conditional_logit, fit_platt, learn_weights
 from index.generation import Generation
 from index.model import TIERS
 from index.snapshot import open_snapshot
-from tests.toys import SECRET, item_id, toy_customer_key, toy_model, write_toy
+from tests.toys import SECRET, item_id, toy_customer_key, toy_model, toy_offer, write_toy
 
 SIGNALS = ("personal", "cart", "viewed", "similar", "context:device")
 SEEDS = (1, 2, 3)
@@ -157,6 +158,50 @@ def test_a_cart_gets_weights_of_its_own(tables: Generation) -> None:
     assert learned.n_cases["context+cart"] == 60
     assert learned.tiers["context+cart"].weights["cart"] > 0.5
     assert set(learned.tiers) == {*TIERS, "context+cart"}
+
+
+def redemption(key: bytes | None, row: int) -> Case:
+    """A case in which this offer was taken on a phone."""
+    one = case(NEXT_ORDER, key, [row])
+    return replace(one, question=REDEMPTION)
+
+
+def test_redemptions_say_what_the_personal_signal_is_worth(tables: Generation) -> None:
+    """Ann buys 30, which she loves, and redeems what is popular; Bob redeems too seldom to tell."""
+    ann, bob = toy_customer_key("ann"), toy_customer_key("bob")
+    orders = [
+        case(NEXT_ORDER, key, [row]) for key, row in ((ann, 30), (bob, 25)) for _ in range(60)
+    ]
+    taken = [redemption(ann, 0)] * MIN_CASES + [redemption(bob, 0)] * (MIN_CASES - 1)
+    bought = learn_weights(tables, orders, SIGNALS)
+    learned = learn_weights(tables, orders, SIGNALS, taken)
+    before, after = bought.tiers["individual"], learned.tiers["individual"]
+
+    assert dict(learned.n_redemptions) == {"individual": MIN_CASES}
+    assert learned.n_cases == bought.n_cases
+    assert before.weights["personal"] > 0.6
+    assert after.weights["personal"] < 0.3
+    assert {**after.weights, "personal": 0.0} == {**before.weights, "personal": 0.0}
+    assert after.slope > before.slope
+    assert learned.tiers["thin"] == bought.tiers["thin"]
+
+
+def test_a_tier_may_be_learned_from_redemptions_alone(tables: Generation) -> None:
+    taken = [redemption(toy_customer_key("ann"), 30) for _ in range(MIN_CASES)]
+    learned = learn_weights(tables, [], SIGNALS, taken)
+
+    assert learned.n_cases["individual"] == 0
+    assert learned.tiers["individual"].weights["personal"] > 0.5
+    assert learned.tiers["thin"] == learned.tiers["individual"]
+
+
+def test_redemptions_of_what_can_not_be_shown_teach_nothing(tmp_path: Path) -> None:
+    offers = {30: toy_offer(30)._replace(flags=0)}
+    write_toy(tmp_path / "toy", model=toy_model(cart_power=0.0), offers=offers)
+    with open_snapshot(tmp_path / "toy", SECRET) as generation:
+        taken = [redemption(toy_customer_key("ann"), 30) for _ in range(MIN_CASES)]
+
+        assert learn_weights(generation, [], SIGNALS, taken).n_redemptions == {}
 
 
 def test_tiers_with_too_few_cases_borrow(tables: Generation) -> None:

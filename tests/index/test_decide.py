@@ -710,6 +710,17 @@ def test_withheld_affinity_is_replaced_by_similarity(toy: Generation) -> None:
     assert matrix.rows[matrix.values[:, 2] > 0].tolist() == list(range(5, 40, 4))
 
 
+def test_the_matrix_may_leave_out_what_can_not_be_shown(shop: Shop) -> None:
+    generation = shop(offers=changed(0, flags=0) | changed(30, flags=WINDOW, expires_us=AS_OF_US))
+    request = Request(exclude=[item_id(1)], declined=[item_id(2)])
+    key = generation.key_of("ann")
+    rows = signal_matrix(generation, request, key, ("personal",)).rows.tolist()
+    shown = signal_matrix(generation, request, key, ("personal",), shown_only=True).rows.tolist()
+
+    assert rows == [0, *range(3, 20), 30, 31]
+    assert shown == [*range(3, 20), 31]
+
+
 # As JSON ------------------------------------------------------------------------------------------
 
 
