@@ -2,8 +2,8 @@
 
 The units (see `counts`) and pairs of a group are added up over its items. Its rows are log-lifts
 like those of other contexts: with c pairs of the group's items and the offer, and E = the group's
-units × the offer's share of all units, ln((c + k) / (E + k)). Halves of pairs are not counted, so k
-is a setting. From an offer's own items nothing is expected: a pair is two different things.
+units × the offer's share of all units, ln((c + k) / (E + k)). Halves of pairs are not counted, so
+k is a setting. From an offer's own items nothing is expected: a pair is two different things.
 """
 
 from __future__ import annotations

@@ -2,13 +2,14 @@
 
     P(offer | moment) ∝ exp(base[offer] + Σ over features of effect[value, offer])
 
-Nobody is a customer, so all that can be learned is what moments say. Since the chances are known,
-so is what a list is worth: the chance that it holds the next item, without the noise of orders.
+Customers, if there are any, have no tastes: all that can be learned is what moments say. Since the
+chances are known, so is what a list is worth: the chance that it holds the next item, without the
+noise of orders.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,6 +47,7 @@ class Plan:
         wide: further columns that say nothing, see `_useless`.
         days: length of the history.
         mean_items: of an order.
+        customers: whom orders are dealt to by lot; 0 makes all of them guests.
     """
 
     n_items: int = 300
@@ -60,6 +62,7 @@ class Plan:
     wide: int = 0
     days: int = 120
     mean_items: float = 1.5
+    customers: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +143,7 @@ class Shop:
         values |= _useless(self.plan.wide, n, draw)
         codes = {"channel": channel, "source": source, "daypart": part, "town": town}
         codes["pair"] = channel * 4 + part
+        codes["customer"] = draw.integers(0, max(self.plan.customers, 1), n)
         return Moments(at_us=at_us, codes=codes, values=values)
 
     def orders(self, moments: Moments, seed: int) -> list[NDArray[np.int64]]:
@@ -188,26 +192,28 @@ def item_id(number: int) -> str:
     return f"i{number:05d}"
 
 
-def write_events(path: Path, moments: Moments, orders: Sequence[NDArray[np.int64]]) -> Path:
-    """Write the order lines of guests as Parquet."""
-    sizes = np.array([len(items) for items in orders])
-    order = np.repeat(np.arange(len(moments)), sizes)
-    place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+def write_events(path: Path, shop: Shop, n_orders: int, seed: int) -> Path:
+    """Draw orders of the whole history and write their lines as Parquet."""
+    moments = shop.moments(n_orders, seed)
+    orders = shop.orders(moments, seed + 1)
+    order = np.repeat(np.arange(n_orders), [len(items) for items in orders])
+    columns: dict[str, Any] = {
+        "number": np.arange(n_orders),
+        "ts": moments.at_us,
+        "customer": moments.codes["customer"],
+    }
+    names = [f"ctx_{name}" for name in moments.values]
+    columns |= dict(zip(names, (v.astype(object) for v in moments.values.values()), strict=True))
+    contexts = ", ".join(f"nullif({name}, '') AS {name}" for name in names)
     with duckdb.connect() as connection:
-        moment_columns: dict[str, Any] = {"number": np.arange(len(moments)), "ts": moments.at_us}
-        moment_columns |= {
-            f"ctx_{name}": column.astype(object) for name, column in moments.values.items()
-        }
-        connection.register("moments", moment_columns)
-        connection.register(
-            "lines", {"number": order, "place": place, "item": np.concatenate(orders)}
-        )
-        contexts = ", ".join(f"nullif(ctx_{name}, '') AS ctx_{name}" for name in moments.values)
+        connection.register("moments", columns)
+        connection.register("lines", {"number": order, "item": np.concatenate(orders)})
         connection.execute(
             f"""COPY (
                 SELECT ts, 'o' || number AS order_id, format('i{{:05d}}', item) AS item_id,
-                       {contexts}
-                FROM lines JOIN moments USING (number) ORDER BY number, place
+                    {"'c' || customer" if shop.plan.customers else "NULL"} AS customer_id,
+                    {contexts}
+                FROM lines JOIN moments USING (number) ORDER BY number, item
             ) TO {literal(path)} (FORMAT parquet)"""
         )
     return path

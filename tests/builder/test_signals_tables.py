@@ -179,12 +179,9 @@ def test_context_that_matters_is_found(tmp_path: Path) -> None:
     assert abs(lifts["device", "phone"][0]) < 0.05
 
 
-def test_context_that_says_nothing_is_shrunk_away(tmp_path: Path) -> None:
+def test_context_that_says_nothing_gets_no_rows(tmp_path: Path) -> None:
     """The halves of the customers do not agree on anything."""
-    lifts = devices(tmp_path, matters=False)
-
-    assert abs(lifts["device", "phone"][1]) < 0.05
-    assert abs(lifts["device", "desk"][1]) < 0.05
+    assert devices(tmp_path, matters=False) == {}
 
 
 def test_one_customers_habit_is_not_a_context(tmp_path: Path) -> None:
@@ -207,7 +204,7 @@ def test_one_customers_habit_is_not_a_context(tmp_path: Path) -> None:
     )
     table = open_context(learned.globals_dir)
     stores = [place for place, (feature, _) in enumerate(table.names) if feature == "store"]
-    largest = max(float(np.abs(table.rows.row(place)[1]).max()) for place in stores)
+    largest = max((float(np.abs(table.rows.row(place)[1]).max()) for place in stores), default=0.0)
 
     # Counted as independent orders, half of a store's orders would be a lift of log(5).
     assert largest < log(5) / 2
