@@ -1,0 +1,131 @@
+"""One trial of a search: a collaborative method with some settings, asked about early orders.
+
+The method learns from what teaches (`early`) exactly as it will from everything, ranks for each
+customer asked about the offers that are new to them by its own numbers alone, and is judged by
+NDCG@20 against what their next order held. Walks are ranked as they are kept, damped by popularity:
+the weights of the personal signal do the same to them later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from builder import metrics
+from builder.duck import connect, literal
+from builder.metrics import Floats, Ints
+from builder.signals.collaborative import CollaborativeSettings
+from builder.signals.early import WANTED_NAME
+from builder.signals.factors import FoldIn, learn_factors
+from builder.signals.interactions import Matrix, load_interactions, takers
+from builder.signals.regression import learn_regression
+from builder.signals.walk import learn_walk
+
+K: Final = 20
+_NDCG_NAME: Final = "ndcg.npy"
+_BATCH: Final = 256
+
+Ranker = Callable[[Matrix], NDArray[np.float32]]
+"""From some customers' rows of who took what to scores of all offers in reach."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TryMethod:
+    """The task of one trial.
+
+    Attributes:
+        method: `walk`, `regression` or `factors`.
+        early_dir: result of `early.SplitEarly`.
+        settings: those of the method are tried; they also say what is in reach.
+    """
+
+    method: str
+    early_dir: Path
+    settings: CollaborativeSettings
+
+    @property
+    def name(self) -> str:
+        return f"try-{self.method}"
+
+    def run(self, out_dir: Path, memory_bytes: int) -> None:
+        with connect(memory_bytes, out_dir) as connection:
+            _, interactions = load_interactions(
+                connection,
+                self.early_dir,
+                reach=self.settings.reach,
+                per_customer=self.settings.per_customer,
+            )
+            customers, wanted = _load_wanted(connection, self.early_dir)
+        ranked = np.full((len(customers), K), metrics.PADDING, dtype=np.int64)
+        if len(customers):
+            rank = _learned(self.method, interactions, self.settings)
+            for first in range(0, len(customers), _BATCH):
+                taken = interactions[customers[first : first + _BATCH]]
+                ranked[first : first + _BATCH] = _best_new(rank(taken), taken)
+        judged = metrics.judge(ranked, wanted)
+        np.save(out_dir / _NDCG_NAME, metrics.ndcg(judged, K))
+
+
+def read_trial(result_dir: Path) -> Floats:
+    """NDCG@20 of each case, in an order that is the same for all trials of one search."""
+    ndcg: Floats = np.load(result_dir / _NDCG_NAME, allow_pickle=False)
+    return ndcg
+
+
+def _load_wanted(connection: duckdb.DuckDBPyConnection, early_dir: Path) -> tuple[Ints, list[Ints]]:
+    """Rows of `load_interactions` that are asked about, and the columns each wants.
+
+    A wanted offer out of reach is a column that no ranking holds: all trials miss it alike.
+    """
+    sample = f"read_parquet({literal(early_dir / 'sample.parquet')})"
+    found = connection.execute(
+        f"""
+        SELECT customer, coalesce(place, 1_000_000_000 + offer_row) AS place
+        FROM read_parquet({literal(early_dir / WANTED_NAME)})
+        JOIN (SELECT customer_lo, customer_hi,
+                     dense_rank() OVER (ORDER BY customer_lo, customer_hi) - 1 AS customer
+              FROM (SELECT DISTINCT customer_lo, customer_hi
+                    FROM {sample} JOIN reached USING (offer_row)))
+            USING (customer_lo, customer_hi)
+        LEFT JOIN reached USING (offer_row)
+        ORDER BY customer, place
+        """
+    ).fetchnumpy()
+    customers, starts = np.unique(found["customer"].astype(np.int64), return_index=True)
+    columns = found["place"].astype(np.int64)
+    return customers, np.split(columns, starts[1:]) if len(customers) else []
+
+
+def _learned(method: str, interactions: Matrix, settings: CollaborativeSettings) -> Ranker:
+    if method == "walk":
+        walk = learn_walk(interactions, settings.walk)
+        damped = np.maximum(takers(interactions), 1).astype(np.float32)
+        damped **= np.float32(settings.walk.damping)
+        return lambda taken: np.asarray((taken @ walk).toarray() / damped, dtype=np.float32)
+    if method == "regression":
+        weights = learn_regression(interactions, settings.regression)
+        return lambda taken: np.asarray((taken @ weights).toarray(), dtype=np.float32)
+    factors = learn_factors(interactions, settings.factors)
+    fold_in = FoldIn(factors, settings.factors)
+    return lambda taken: fold_in.customers(taken.indptr, taken.indices) @ factors.T
+
+
+def _best_new(scores: NDArray[np.float32], taken: Matrix) -> Ints:
+    """Columns of the K best scores above 0 that were not taken, best first, padded with -1."""
+    scores[taken.nonzero()] = 0.0
+    n_kept = min(K, scores.shape[1])
+    best = np.argpartition(-scores, n_kept - 1, axis=1)[:, :n_kept]
+    values = np.take_along_axis(scores, best, axis=1)
+    order = np.lexsort((best, -values), axis=1)
+    best = np.take_along_axis(best, order, axis=1)
+    ranked = np.full((len(scores), K), metrics.PADDING, dtype=np.int64)
+    ranked[:, :n_kept] = np.where(
+        np.take_along_axis(scores, best, axis=1) > 0.0, best, metrics.PADDING
+    )
+    return ranked
