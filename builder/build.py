@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from builder import gate
+from builder.answering import K
 from builder.assemble import Facts, Policy, assemble, golden_requests, untrained
 from builder.cases import NEXT_ORDER, POST_PURCHASE, Case, load_cases
 from builder.config import Config
 from builder.effort import SPENDING, Spending
 from builder.engine import Engine
 from builder.errors import DataGate
-from builder.evaluate import K, Measured, together
+from builder.evaluate import Measured, together
 from builder.intake import Imported
 from builder.learning import learn_cut
 from builder.measuring import MeasureQuestion, read_measured
@@ -374,6 +375,7 @@ def _writing(
                         "seed": config.learn.seed,
                         "effort": config.learn.effort,
                         "input": _told(config),
+                        "holdout": cut.holdout_share,
                     },
                 ),
                 secret=night.secret,
@@ -402,6 +404,9 @@ def _measure(night: Night, ready: _Ready) -> Measured:
             vocabulary=night.vocabulary,
             plan=night.plan,
             target_kind=night.target_kind,
+            min_orders=night.config.evaluation.min_orders,
+            methods=None,
+            ablate=night.spending.ablate,
             seed=night.config.learn.seed,
         )
         for question in (NEXT_ORDER, POST_PURCHASE)
@@ -417,6 +422,7 @@ def _publish(night: Night, ready: _Ready, findings: _Findings, origins: Origins)
         n_items=ready.manifest.counts["items"],
         n_offers=ready.manifest.counts["offers"],
         span_us=imported.last_us - imported.first_us,
+        by_lot=imported.by_lot,
         memory_bytes=night.memory_bytes,
         temp_dir=night.engine.work_dir,
     )

@@ -123,6 +123,11 @@ class Evaluation:
         datetime | None,
         "first moment of the final slice; by default the last `slice_days` of the data",
     ] = None
+    min_orders: Annotated[
+        Count,
+        "offers in fewer order lines before the final slice are neither asked for nor ranked, by"
+        " no method; published protocols often set 5",
+    ] = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

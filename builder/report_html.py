@@ -7,6 +7,7 @@ from importlib.resources import files
 from builder.comparison import DEFAULT, OURS, SliceResult
 from builder.gate import MIN_CUSTOMERS
 from builder.report import MEASURED_ON_SENTENCES, Report
+from builder.report_ablation import ablation
 from builder.report_background import background
 from builder.report_evaluation import evaluation, probabilities
 from builder.report_parts import (
@@ -41,6 +42,7 @@ def render(report: Report) -> str:
         _headline(report),
         *evaluation(report),
         segments(report),
+        ablation(report),
         probabilities(report),
         *background(report),
     )
