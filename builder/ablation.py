@@ -26,6 +26,8 @@ CONTEXT: Final = "context"
 """All features of the context together."""
 
 _CONTEXT_PREFIX: Final = f"{CONTEXT}:"
+_OF_CARTS: Final = frozenset({"cart", "viewed", "similar"})
+_KINDS_OF_CARTS: Final = frozenset({"category", "price_band"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +68,27 @@ class SliceAblation:
     signals: tuple[Without, ...]
 
 
-def signals_of(model: Model, tier_names: Sequence[str]) -> list[str]:
-    """Signals that count in any of the tiers, the prior first, `context` where several do."""
+def signals_of(model: Model, tier_names: Sequence[str], *, has_cart: bool) -> list[str]:
+    """Signals that count in any of the tiers, the prior first, `context` where several do.
+
+    Args:
+        model: whose weights.
+        tier_names: as in `index.model.Model.tiers`.
+        has_cart: whether anything is in the cart or was viewed: some signals speak of that alone.
+    """
     weighed = {
         name
         for tier in tier_names
         for name, weight in model.tiers[tier].weights.items()
         if weight != 0.0
     }
+    if not has_cart:
+        weighed -= _OF_CARTS
+        weighed -= {
+            f"{_CONTEXT_PREFIX}{feature.name}"
+            for feature in model.features
+            if feature.kind in _KINDS_OF_CARTS
+        }
     features = sum(name.startswith(_CONTEXT_PREFIX) for name in weighed)
     return [PRIOR, *([CONTEXT] if features > 1 else []), *sorted(weighed)]
 

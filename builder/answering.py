@@ -80,8 +80,10 @@ def answer_without(
     Returns:
         By signal, int64, shape (n, K), offer rows, padded with -1.
     """
+    has_cart = any(case.cart_rows.size for case in cases)
+    signals = signals_of(generation.model, tier_names, has_cart=has_cart) if cases else []
     lists = {}
-    for signal in signals_of(generation.model, tier_names) if cases else ():
+    for signal in signals:
         with without(generation, signal) as ablated:
             decisions = (_decided(ablated, case, only) for case in cases)
             lists[signal] = _ranked([offers for _, offers in decisions])

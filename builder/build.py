@@ -30,7 +30,7 @@ from builder.measuring import MeasureQuestion, read_measured
 from builder.profile import orders_between, share_of_baskets, shop_profile
 from builder.redemptions import load_redemptions
 from builder.report import Report
-from builder.report_files import report_json
+from builder.report_files import as_json
 from builder.report_html import render
 from builder.scoring import RUN_NAME, ScorePartition
 from builder.signals.counts import CountSettings, PairUnit
@@ -405,7 +405,7 @@ def _measure(night: Night, ready: _Ready) -> Measured:
             plan=night.plan,
             target_kind=night.target_kind,
             min_orders=night.config.evaluation.min_orders,
-            methods=None,
+            knows_past=True,
             ablate=night.spending.ablate,
             seed=night.config.learn.seed,
         )
@@ -439,6 +439,6 @@ def _publish(night: Night, ready: _Ready, findings: _Findings, origins: Origins)
         seed=night.config.learn.seed,
         memory_bytes=night.memory_bytes,
     )
-    reports = {"report.json": report_json(report), "report.html": render(report).encode()}
+    reports = {"report.json": as_json(report), "report.html": render(report).encode()}
     ready.writer.publish(ready.manifest, reports)
     return Built(manifest=ready.manifest, report=report)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -11,8 +11,10 @@ import msgspec
 from builder.answering import K
 from builder.asked import offers_with_lines
 from builder.cases import Case, load_cases
+from builder.comparison import DEFAULT
 from builder.evaluate import Measured, measure
 from builder.history import Past, load_past
+from builder.known_rows import orders_of_offers
 from builder.metrics import Bools
 from builder.signals.orders import Partition, Vocabulary
 from builder.split import Cut, Plan
@@ -36,7 +38,8 @@ class MeasureQuestion:
         plan: the cuts.
         target_kind: kind of event that makes an order.
         min_orders: offers in fewer order lines before the cut are neither asked for nor ranked.
-        methods: baselines to run; None for all.
+        knows_past: whether the events hold what the tables learned from; otherwise only `default`
+            is run beside ours, with the snapshot's own counts.
         ablate: examples of each slice that are also answered without each signal.
         seed: of the bootstrap.
     """
@@ -49,7 +52,7 @@ class MeasureQuestion:
     plan: Plan
     target_kind: int
     min_orders: int
-    methods: tuple[str, ...] | None
+    knows_past: bool
     ablate: int
     seed: int
 
@@ -73,7 +76,7 @@ class MeasureQuestion:
                 tuning_cases=tuning,
                 tuning_past=self._past(generation, plan.weights, tuning, memory_bytes, out_dir),
                 only=only,
-                methods=self.methods,
+                methods=None if self.knows_past else (DEFAULT,),
                 ablate=self.ablate,
                 seed=self.seed,
             )
@@ -116,7 +119,7 @@ class MeasureQuestion:
         memory_bytes: int,
         temp_dir: Path,
     ) -> Past:
-        return load_past(
+        past = load_past(
             self.partitions,
             self.vocabulary,
             cut,
@@ -128,6 +131,10 @@ class MeasureQuestion:
             memory_bytes=memory_bytes,
             temp_dir=temp_dir,
         )
+        if self.knows_past:
+            return past
+        history = replace(past.history, popularity=orders_of_offers(generation))
+        return replace(past, history=history)
 
 
 def read_measured(result_dir: Path) -> Measured:

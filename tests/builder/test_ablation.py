@@ -90,7 +90,7 @@ def test_what_a_signal_alone_names_is_lost_without_it(toy: Generation) -> None:
 
 def test_nothing_is_lost_without_what_says_nothing(toy: Generation) -> None:
     result = ablation(toy, [case("ann", [30], MOBILE), case("ann", [31, 0], {})])
-    silent = ("cart", "viewed", "similar", "context:store", "context:hour_of_week")
+    silent = ("context:store", "context:hour_of_week")
 
     for one in result.signals:
         if one.signal in silent:
@@ -131,8 +131,22 @@ def test_signals_that_no_tier_weighs_are_not_taken_out() -> None:
     model = toy_model()
     model = toy_model(tiers={**model.tiers, "thin": TierModel(weights=weights)})
 
-    assert signals_of(model, ["thin"]) == [PRIOR, "context:device", "personal"]
-    assert CONTEXT in signals_of(model, ["thin", "context"])
+    assert signals_of(model, ["thin"], has_cart=True) == [PRIOR, "context:device", "personal"]
+    assert CONTEXT in signals_of(model, ["thin", "context"], has_cart=True)
+
+
+def test_what_speaks_of_carts_is_not_taken_out_where_there_are_none() -> None:
+    model = toy_model()
+
+    assert {"cart", "context:category"} <= set(signals_of(model, ["thin"], has_cart=True))
+    assert signals_of(model, ["thin"], has_cart=False) == [
+        PRIOR,
+        CONTEXT,
+        "context:device",
+        "context:hour_of_week",
+        "context:store",
+        "personal",
+    ]
 
 
 def test_only_offers_that_are_asked_for_are_ranked(toy: Generation) -> None:

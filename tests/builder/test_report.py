@@ -35,7 +35,7 @@ from builder.report import (
     standing,
 )
 from builder.report_ablation import standing as verdict_on_signal
-from builder.report_files import report_json, write_report
+from builder.report_files import as_json, write_report
 from builder.report_html import render
 from builder.report_parts import signed
 from builder.report_segments import standing as against_segments
@@ -279,24 +279,24 @@ def intervals(value: object) -> Iterator[Interval]:
 
 def test_json_loses_nothing(report: Report) -> None:
     """What was written reads back into an equal report."""
-    assert msgspec.json.decode(report_json(report), type=Report) == report
+    assert msgspec.json.decode(as_json(report), type=Report) == report
 
 
 def test_json_keys_are_sorted(report: Report) -> None:
-    keys = list(orjson.loads(report_json(report)))
+    keys = list(orjson.loads(as_json(report)))
 
     assert keys == sorted(keys)
 
 
 def test_json_is_the_same_twice(report: Report) -> None:
-    assert report_json(report) == report_json(report)
+    assert as_json(report) == as_json(report)
 
 
 def test_both_files_are_written(report: Report, tmp_path: Path) -> None:
     json_path, html_path = write_report(report, tmp_path)
 
     assert sorted(tmp_path.iterdir()) == [html_path, json_path]
-    assert json_path.read_bytes() == report_json(report)
+    assert json_path.read_bytes() == as_json(report)
     assert html_path.read_text(encoding="utf-8") == render(report)
 
 
