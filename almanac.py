@@ -56,6 +56,11 @@ VERBS = {
         help="Learn from order lines and write a snapshot, with a report on its quality.",
         extra="build",
     ),
+    "evaluate": Verb(
+        target="builder.evaluate_cli:evaluate",
+        help="Measure a snapshot on events later than its tables, beside known methods.",
+        extra="build",
+    ),
     "demo": Verb(
         target="builder.demo:demo",
         help="Build a snapshot from real public orders, serve it and show an answer.",

@@ -16,20 +16,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from builder import gate
+from builder.answering import K
 from builder.assemble import Facts, Policy, assemble, golden_requests, untrained
 from builder.cases import NEXT_ORDER, POST_PURCHASE, Case, load_cases
 from builder.config import Config
 from builder.effort import SPENDING, Spending
 from builder.engine import Engine
 from builder.errors import DataGate
-from builder.evaluate import K, Measured, together
+from builder.evaluate import Measured, together
 from builder.intake import Imported
 from builder.learning import learn_cut
 from builder.measuring import MeasureQuestion, read_measured
 from builder.profile import orders_between, share_of_baskets, shop_profile
 from builder.redemptions import load_redemptions
 from builder.report import Report
-from builder.report_files import report_json
+from builder.report_files import as_json
 from builder.report_html import render
 from builder.scoring import RUN_NAME, ScorePartition
 from builder.signals.counts import CountSettings, PairUnit
@@ -374,6 +375,7 @@ def _writing(
                         "seed": config.learn.seed,
                         "effort": config.learn.effort,
                         "input": _told(config),
+                        "holdout": cut.holdout_share,
                     },
                 ),
                 secret=night.secret,
@@ -402,6 +404,9 @@ def _measure(night: Night, ready: _Ready) -> Measured:
             vocabulary=night.vocabulary,
             plan=night.plan,
             target_kind=night.target_kind,
+            min_orders=night.config.evaluation.min_orders,
+            knows_past=True,
+            ablate=night.spending.ablate,
             seed=night.config.learn.seed,
         )
         for question in (NEXT_ORDER, POST_PURCHASE)
@@ -417,6 +422,7 @@ def _publish(night: Night, ready: _Ready, findings: _Findings, origins: Origins)
         n_items=ready.manifest.counts["items"],
         n_offers=ready.manifest.counts["offers"],
         span_us=imported.last_us - imported.first_us,
+        by_lot=imported.by_lot,
         memory_bytes=night.memory_bytes,
         temp_dir=night.engine.work_dir,
     )
@@ -433,6 +439,6 @@ def _publish(night: Night, ready: _Ready, findings: _Findings, origins: Origins)
         seed=night.config.learn.seed,
         memory_bytes=night.memory_bytes,
     )
-    reports = {"report.json": report_json(report), "report.html": render(report).encode()}
+    reports = {"report.json": as_json(report), "report.html": render(report).encode()}
     ready.writer.publish(ready.manifest, reports)
     return Built(manifest=ready.manifest, report=report)

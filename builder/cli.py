@@ -106,7 +106,7 @@ def build(
         "learn.effort": effort,
         "input.max_bad": max_bad,
         "input.target": target,
-        "input.map": _renames(rename) if rename else None,
+        "input.map": renames(rename) if rename else None,
     }
     chosen = load(config, overrides)
     as_of_us, memory_bytes = moment_us(as_of, chosen), memory_from(memory)
@@ -117,7 +117,7 @@ def build(
     work_dir = work or out.parent / f".{out.name}.work"
     secret = brand_secret(chosen.brand.name, secret_file=secret_file or _named(chosen))
     with (
-        _full_disk_told(work_dir),
+        full_disk_told(work_dir),
         Engine(
             work_dir, workers=n_workers, memory_bytes=memory_bytes, listener=on_stderr()
         ) as engine,
@@ -196,7 +196,7 @@ def _check_place(out: Path) -> None:
 
 
 @contextmanager
-def _full_disk_told(work_dir: Path) -> Iterator[None]:
+def full_disk_told(work_dir: Path) -> Iterator[None]:
     """What happens in this process, outside of tasks, needs room as well."""
     try:
         yield
@@ -206,7 +206,12 @@ def _full_disk_told(work_dir: Path) -> Iterator[None]:
         raise
 
 
-def _renames(pairs: list[str]) -> dict[str, str]:
+def renames(pairs: list[str]) -> dict[str, str]:
+    """Source column and ours, from SOURCE=OURS.
+
+    Raises:
+        UsageError: one of them is no such pair.
+    """
     split = [pair.partition("=") for pair in pairs]
     if wrong := [source for source, equals, ours in split if not (source and equals and ours)]:
         raise UsageError(

@@ -123,6 +123,11 @@ class Evaluation:
         datetime | None,
         "first moment of the final slice; by default the last `slice_days` of the data",
     ] = None
+    min_orders: Annotated[
+        Count,
+        "offers in fewer order lines before the final slice are neither asked for nor ranked, by"
+        " no method; published protocols often set 5",
+    ] = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,12 +181,18 @@ class Setting:
     meaning: str
 
 
-def load(path: Path | None = None, overrides: Mapping[str, object] | None = None) -> Config:
+def load(
+    path: Path | None = None,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    usual: Mapping[str, object] | None = None,
+) -> Config:
     """Read a configuration.
 
     Args:
         path: an `almanac.toml`; None for the defaults.
         overrides: `section.name` to value, from flags; None values are not set. They win.
+        usual: likewise, in place of the defaults; the file wins.
 
     Raises:
         InputNotFound: there is no such file.
@@ -191,6 +202,10 @@ def load(path: Path | None = None, overrides: Mapping[str, object] | None = None
     problems: list[str] = []
     sections: dict[str, Any] = {}
     given = dict(document)
+    for dotted, value in (usual or {}).items():
+        section, _, name = dotted.partition(".")
+        if isinstance(given.setdefault(section, {}), dict):
+            given[section] = {name: value, **given[section]}
     for dotted, value in (overrides or {}).items():
         if value is not None:
             section, _, name = dotted.partition(".")

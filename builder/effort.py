@@ -26,10 +26,12 @@ class Spending:
     Attributes:
         collaborative: how customers alike are learned from.
         personal: how customers' rows are learned.
+        ablate: examples of each slice that the report also answers without each signal.
     """
 
     collaborative: CollaborativeSettings
     personal: PersonalSettings
+    ablate: int
 
 
 SPENDING: Final[Mapping[Effort, Spending]] = MappingProxyType(
@@ -42,6 +44,7 @@ SPENDING: Final[Mapping[Effort, Spending]] = MappingProxyType(
                 factors=FactorSettings(dim=32, rounds=8),
             ),
             personal=PersonalSettings(neighbours=100, fit_customers=2000, fit_moments=1),
+            ablate=300,
         ),
         "standard": Spending(
             collaborative=CollaborativeSettings(
@@ -50,6 +53,7 @@ SPENDING: Final[Mapping[Effort, Spending]] = MappingProxyType(
                 factors=FactorSettings(dim=64, rounds=12),
             ),
             personal=PersonalSettings(neighbours=300, fit_customers=4000, fit_moments=3),
+            ablate=1500,
         ),
         "thorough": Spending(
             collaborative=CollaborativeSettings(
@@ -58,6 +62,7 @@ SPENDING: Final[Mapping[Effort, Spending]] = MappingProxyType(
                 factors=FactorSettings(dim=128, rounds=20),
             ),
             personal=PersonalSettings(neighbours=500, fit_customers=10_000, fit_moments=4),
+            ablate=6000,
         ),
     }
 )

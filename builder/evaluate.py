@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from builder import metrics
-from builder.baselines.data import Example
+from builder.ablation import SliceAblation, compare_without
+from builder.answering import Answers, K, answer, answer_without
+from builder.baselines.data import UNKNOWN, Example, History
 from builder.baselines.registry import NEXT_ORDER as NEXT_ORDER_FITS
 from builder.baselines.registry import POST_PURCHASE as POST_PURCHASE_FITS
 from builder.baselines.registry import rank_all, tune
 from builder.cases import NEXT_ORDER, POST_PURCHASE, Case
 from builder.comparison import OURS, SEGMENT, SliceResult, compare
 from builder.history import Past
-from builder.metrics import Floats, Ints, ReliabilityCurve
+from builder.metrics import Bools, Floats, Ints, ReliabilityCurve
 from builder.segment_gap import SegmentGap, segment_gap
-from index.decide import decide_for_key
 from index.generation import Generation
 from index.model import ANY_PLACEMENT, WITH_CART
 from index.request import Tier
-
-K: Final = 10
 
 _SLICE_OF: Final[Mapping[tuple[str, Tier], str]] = {
     (NEXT_ORDER, "individual"): "warm",
@@ -71,7 +70,9 @@ class Measured:
         calibration: by tier.
         baseline_settings: what tuned baselines were tuned to.
         segment_gap: segment against individual; None where another question was asked than the
-            next order.
+            next order, and where no segments were run.
+        ablation: every question and slice with what each signal is worth; empty when that was not
+            asked for.
     """
 
     slices: tuple[SliceResult, ...]
@@ -79,15 +80,7 @@ class Measured:
     calibration: tuple[TierCalibration, ...]
     baseline_settings: Mapping[str, str]
     segment_gap: SegmentGap | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Answers:
-    """Our lists for one set of cases."""
-
-    ranked: Ints
-    probability: Floats
-    tiers: list[Tier]
+    ablation: tuple[SliceAblation, ...] = ()
 
 
 def measure(
@@ -98,6 +91,9 @@ def measure(
     *,
     tuning_cases: Sequence[Case],
     tuning_past: Past,
+    only: Bools | None = None,
+    methods: Collection[str] | None = None,
+    ablate: int = 0,
     seed: int,
 ) -> Measured:
     """Answer every case of one question by every method.
@@ -110,25 +106,32 @@ def measure(
         past: what baselines may know: the same cut as the snapshot's.
         tuning_cases: of the weight slice, for tuned baselines.
         tuning_past: the cut before the weight slice.
+        only: bool, shape (n_offers,): the offers that are asked for and may be ranked, by every
+            method alike; None for all.
+        methods: names of the baselines to run; None for all of them.
+        ablate: examples of each slice that are also answered without each signal.
         seed: of the bootstrap.
     """
-    fits = _FITS[question]
-    asked, answers = _answer(generation, [case for case in cases if case.question == question])
+    fits = {
+        name: fit for name, fit in _FITS[question].items() if methods is None or name in methods
+    }
+    asked, answers = answer(generation, _about(cases, question, only), only)
     # What the tables may not offer, no baseline may either.
     repeats = generation.model.repeat[ANY_PLACEMENT] == "allow"
     tuning = [
         _example(case, tuning_past, repeats=repeats)
-        for case in tuning_cases
-        if case.question == question
+        for case in _about(tuning_cases, question, only)
     ]
-    tuned = tune(fits, tuning_past.history, tuning, K)
+    tuned = tune(fits, _with_offers(tuning_past.history, only), tuning, K)
     examples = [_example(case, past, repeats=repeats) for case in asked]
+    history = _with_offers(past.history, only)
     ranked = {OURS: answers.ranked} | {
-        name: rank_all(fit(past.history), examples, K) for name, fit in tuned.fits.items()
+        name: rank_all(fit(history), examples, K) for name, fit in tuned.fits.items()
     }
     owners = _owners(asked)
+    truth = [case.truth for case in asked]
     names = [_SLICE_OF[question, tier] for tier in answers.tiers]
-    slices, shares = [], {}
+    slices, shares, ablation = [], {}, []
     for name in _PRINTED[question]:
         places = np.array([i for i, found in enumerate(names) if found == name], dtype=np.int64)
         slices.append(
@@ -136,9 +139,9 @@ def measure(
                 question=question,
                 slice_name=name,
                 ranked={method: rows[places] for method, rows in ranked.items()},
-                truth=[asked[i].truth for i in places],
+                truth=[truth[i] for i in places],
                 customers=owners[places],
-                n_offers=generation.model.n_offers,
+                n_offers=generation.model.n_offers if only is None else int(only.sum()),
                 k=K,
                 seed=seed,
             )
@@ -147,15 +150,62 @@ def measure(
         shares[f"{question}/{name}"] = {
             tier: count / len(places) for tier, count in sorted(tiers.items())
         }
+        if ablate:
+            places = _spread(places, ablate)
+            ablation.append(
+                compare_without(
+                    question=question,
+                    slice_name=name,
+                    shipped=answers.ranked[places],
+                    ablated=answer_without(
+                        generation,
+                        [asked[i] for i in places],
+                        sorted({answers.tier_names[i] for i in places}),
+                        only,
+                    ),
+                    truth=[truth[i] for i in places],
+                    customers=owners[places],
+                    k=K,
+                    seed=seed,
+                )
+            )
     return Measured(
         slices=tuple(slices),
         tier_shares=shares,
-        calibration=_calibrations(question, asked, answers),
+        calibration=_calibrations(asked, answers),
         baseline_settings={f"{question}/{name}": text for name, text in tuned.settings.items()},
         segment_gap=_segment_gap(generation, asked, ranked, past, seed)
-        if question == NEXT_ORDER
+        if question == NEXT_ORDER and SEGMENT in ranked
         else None,
+        ablation=tuple(ablation),
     )
+
+
+def _about(cases: Sequence[Case], question: str, only: Bools | None) -> list[Case]:
+    """Cases of one question, with no truth but offers that are asked for; none without truth."""
+    asked = [case for case in cases if case.question == question]
+    if only is None:
+        return asked
+    left = [replace(case, truth=case.truth[only[case.truth]]) for case in asked]
+    return [case for case in left if case.truth.size]
+
+
+def _with_offers(history: History, only: Bools | None) -> History:
+    """The same past in which nothing but some offers was ever taken."""
+    if only is None:
+        return history
+    known = (history.offer_row != UNKNOWN) & only[history.offer_row]
+    return replace(
+        history,
+        offer_row=np.where(known, history.offer_row, UNKNOWN),
+        popularity=np.where(only, history.popularity, 0),
+        recent_popularity=np.where(only, history.recent_popularity, 0),
+    )
+
+
+def _spread(places: Ints, n: int) -> Ints:
+    """At most n of the places, evenly spread."""
+    return places if len(places) <= n else places[np.arange(n) * len(places) // n]
 
 
 def _segment_gap(
@@ -190,38 +240,21 @@ def together(parts: Sequence[Measured]) -> Measured:
             name: text for part in parts for name, text in part.baseline_settings.items()
         },
         segment_gap=next((part.segment_gap for part in parts if part.segment_gap), None),
+        ablation=tuple(one for part in parts for one in part.ablation),
     )
 
 
-def _answer(generation: Generation, cases: Sequence[Case]) -> tuple[list[Case], _Answers]:
-    """The cases in which something may be shown, and what is."""
-    asked, decisions = [], []
-    for case in cases:
-        decision = decide_for_key(generation, case.request, case.key)
-        if decision.offers:
-            asked.append(case)
-            decisions.append(decision)
-    ranked = np.full((len(asked), K), metrics.PADDING, dtype=np.int64)
-    probability = np.zeros((len(asked), K))
-    for place, decision in enumerate(decisions):
-        offers = decision.offers[:K]
-        ranked[place, : len(offers)] = [offer.offer_row for offer in offers]
-        probability[place, : len(offers)] = [offer.probability for offer in offers]
-    return asked, _Answers(ranked, probability, [decision.tier for decision in decisions])
-
-
-def _calibrations(
-    question: str, cases: Sequence[Case], answers: _Answers
-) -> tuple[TierCalibration, ...]:
-    shown: dict[Tier, list[tuple[Floats, NDArray[np.bool_]]]] = {}
+def _calibrations(cases: Sequence[Case], answers: Answers) -> tuple[TierCalibration, ...]:
+    shown: dict[str, list[tuple[Floats, NDArray[np.bool_]]]] = {}
     for place, case in enumerate(cases):
         rows = answers.ranked[place]
         is_shown = rows != metrics.PADDING
         outcome = np.isin(rows[is_shown], case.truth)
         pair = (answers.probability[place][is_shown], outcome)
-        shown.setdefault(answers.tiers[place], []).append(pair)
-    carts = WITH_CART if question == POST_PURCHASE else {}
-    return tuple(_calibration(carts.get(tier, tier), shown[tier]) for tier in sorted(shown))
+        tier = answers.tiers[place]
+        name = WITH_CART.get(tier, tier) if case.question == POST_PURCHASE else tier
+        shown.setdefault(name, []).append(pair)
+    return tuple(_calibration(tier, shown[tier]) for tier in sorted(shown))
 
 
 def _calibration(tier: str, shown: list[tuple[Floats, NDArray[np.bool_]]]) -> TierCalibration:

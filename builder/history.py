@@ -109,10 +109,13 @@ def load_past(
             loaded.add(connection.execute(_lines(own, columns, limit)).fetchnumpy(), columns)
     with connect(memory_bytes, temp_dir) as connection:
         categories = connection.execute(
-            f"""SELECT trim(split_part(coalesce(category, ''), '{_TOP_LEVEL}', 1)) AS top
+            f"""SELECT item_row, trim(split_part(coalesce(category, ''), '{_TOP_LEVEL}', 1))
                 FROM read_parquet({literal(vocabulary.items_path)}) ORDER BY item_row"""
         ).fetchall()
-    history = loaded.history(_codes([row[0] for row in categories])[:n_items], n_offers)
+    tops = [""] * n_items
+    for item_row, top in categories:
+        tops[item_row] = top
+    history = loaded.history(_codes(tops), n_offers)
     return Past(
         history=replace(history, popularity=popularity, recent_popularity=recent),
         customers=loaded.customers,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from builder.answering import K
+from builder.asked import offers_with_lines
 from builder.cases import Case, load_cases
-from builder.evaluate import K, Measured, measure
+from builder.comparison import DEFAULT
+from builder.evaluate import Measured, measure
 from builder.history import Past, load_past
+from builder.known_rows import orders_of_offers
+from builder.metrics import Bools
 from builder.signals.orders import Partition, Vocabulary
 from builder.split import Cut, Plan
 from index.generation import Generation
@@ -32,6 +37,10 @@ class MeasureQuestion:
         vocabulary: rows of items and offers.
         plan: the cuts.
         target_kind: kind of event that makes an order.
+        min_orders: offers in fewer order lines before the cut are neither asked for nor ranked.
+        knows_past: whether the events hold what the tables learned from; otherwise only `default`
+            is run beside ours, with the snapshot's own counts.
+        ablate: examples of each slice that are also answered without each signal.
         seed: of the bootstrap.
     """
 
@@ -42,6 +51,9 @@ class MeasureQuestion:
     vocabulary: Vocabulary
     plan: Plan
     target_kind: int
+    min_orders: int
+    knows_past: bool
+    ablate: int
     seed: int
 
     @property
@@ -55,6 +67,7 @@ class MeasureQuestion:
             plan.weights, plan.weights_until_us, plan.measured, memory_bytes, out_dir
         )
         with open_snapshot(self.snapshot_dir) as generation:
+            only = self._only(generation, memory_bytes, out_dir) if self.min_orders > 1 else None
             measured = measure(
                 generation,
                 self.question,
@@ -62,6 +75,9 @@ class MeasureQuestion:
                 self._past(generation, plan.measured, cases, memory_bytes, out_dir),
                 tuning_cases=tuning,
                 tuning_past=self._past(generation, plan.weights, tuning, memory_bytes, out_dir),
+                only=only,
+                methods=None if self.knows_past else (DEFAULT,),
+                ablate=self.ablate,
                 seed=self.seed,
             )
         (out_dir / _RESULT).write_bytes(msgspec.json.encode(measured))
@@ -83,6 +99,18 @@ class MeasureQuestion:
         )
         return [case for case in found if case.question == self.question]
 
+    def _only(self, generation: Generation, memory_bytes: int, temp_dir: Path) -> Bools:
+        return offers_with_lines(
+            self.partitions,
+            self.vocabulary,
+            self.plan.measured,
+            n_offers=generation.model.n_offers,
+            target_kind=self.target_kind,
+            min_lines=self.min_orders,
+            memory_bytes=memory_bytes,
+            temp_dir=temp_dir,
+        )
+
     def _past(
         self,
         generation: Generation,
@@ -91,7 +119,7 @@ class MeasureQuestion:
         memory_bytes: int,
         temp_dir: Path,
     ) -> Past:
-        return load_past(
+        past = load_past(
             self.partitions,
             self.vocabulary,
             cut,
@@ -103,6 +131,10 @@ class MeasureQuestion:
             memory_bytes=memory_bytes,
             temp_dir=temp_dir,
         )
+        if self.knows_past:
+            return past
+        history = replace(past.history, popularity=orders_of_offers(generation))
+        return replace(past, history=history)
 
 
 def read_measured(result_dir: Path) -> Measured:

@@ -13,6 +13,7 @@ from builder.signals.orders import DAY_US, kept
 from builder.split import Cut
 
 _OWNER = "customer_hi, customer_lo"
+_HOUR_US = 3_600_000_000
 
 
 @dataclass(slots=True)
@@ -20,9 +21,13 @@ class _Totals:
     lines: int = 0
     orders: int = 0
     guest_orders: int = 0
+    baskets: int = 0
     item_lines: int = 0
     known_lines: int = 0
     repeats: int = 0
+    events: int = 0
+    session_events: int = 0
+    timed_events: int = 0
     customers_by_orders: Counter[int] = field(default_factory=Counter)
 
 
@@ -33,6 +38,7 @@ def shop_profile(
     n_items: int,
     n_offers: int,
     span_us: int,
+    by_lot: bool,
     memory_bytes: int,
     temp_dir: Path,
 ) -> ShopProfile:
@@ -44,6 +50,7 @@ def shop_profile(
         n_items: items of the vocabulary.
         n_offers: offers of the vocabulary.
         span_us: from the first event to the last.
+        by_lot: events have no times of their own.
         memory_bytes: for DuckDB.
         temp_dir: where it may spill.
     """
@@ -60,8 +67,11 @@ def shop_profile(
         repeat_share=_share(totals.repeats, totals.known_lines),
         orders_per_customer=_median(totals.customers_by_orders),
         items_per_order=_share(totals.item_lines, totals.orders),
+        basket_share=_share(totals.baskets, totals.orders),
         guest_share=_share(totals.guest_orders, totals.orders),
+        session_share=_share(totals.session_events, totals.events),
         history_days=span_us / DAY_US,
+        times="none" if by_lot else "to the second" if totals.timed_events else "days only",
     )
 
 
@@ -112,11 +122,23 @@ def _count(
 ) -> None:
     with connect(memory_bytes, temp_dir) as connection:
         source = f"(FROM read_parquet({literal(path)}) WHERE kind = {target_kind})"
-        [(lines, orders, guests)] = connection.execute(
-            f"""SELECT sum(n)::BIGINT, count(*),
-                       count(*) FILTER (customer_hi = 0 AND customer_lo = 0)
-                FROM (SELECT {_OWNER}, order_key, count(*) AS n FROM {source} GROUP BY ALL)"""
+        [(events, in_session, timed)] = connection.execute(
+            f"""SELECT count(*), count_if(session_key <> 0),
+                       count_if(hour_of_week % 24 <> 0 OR ts_us % {_HOUR_US} <> 0)
+                FROM read_parquet({literal(path)})"""
         ).fetchall()
+        totals.events += events
+        totals.session_events += in_session
+        totals.timed_events += timed
+        [(lines, orders, guests, baskets)] = connection.execute(
+            f"""SELECT sum(n)::BIGINT, count(*),
+                       count(*) FILTER (customer_hi = 0 AND customer_lo = 0),
+                       count(*) FILTER (several)
+                FROM (SELECT {_OWNER}, order_key, count(*) AS n,
+                             min(item_id) <> max(item_id) AS several
+                      FROM {source} GROUP BY ALL)"""
+        ).fetchall()
+        totals.baskets += baskets
         totals.lines += lines or 0
         totals.orders += orders
         totals.guest_orders += guests

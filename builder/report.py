@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
+from builder.ablation import SliceAblation
 from builder.comparison import DEFAULT, OURS, SliceResult
-from builder.evaluate import TierCalibration
+from builder.evaluate import Measured, TierCalibration
 from builder.gate import MIN_CUSTOMERS, Verdict
 from builder.progress import StageCost
 from builder.segment_gap import SegmentGap
@@ -20,6 +21,8 @@ from builder.segment_gap import SegmentGap
 FORMAT_VERSION: Final = 1
 
 MeasuredOn = Literal["shipped snapshot", "rehearsal snapshot"]
+
+Times = Literal["to the second", "days only", "none"]
 
 MEASURED_ON_SENTENCES: Final[Mapping[MeasuredOn, str]] = {
     "shipped snapshot": (
@@ -97,8 +100,11 @@ class ShopProfile:
         repeat_share: share of known customers' lines whose offer the customer had bought before.
         orders_per_customer: median over known customers.
         items_per_order: mean number of different items.
+        basket_share: share of orders with more than one item.
         guest_share: share of orders without a customer.
+        session_share: share of all events, of any kind, that name a session.
         history_days: from the first event to the last.
+        times: how exactly events tell their time.
     """
 
     n_customers: int
@@ -109,8 +115,11 @@ class ShopProfile:
     repeat_share: float | None
     orders_per_customer: float | None
     items_per_order: float | None
+    basket_share: float | None
     guest_share: float | None
+    session_share: float | None
     history_days: float
+    times: Times
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,16 +169,65 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """The whole report.
+class Choice:
+    """One thing that a build found out by trying.
 
     Attributes:
-        windows: what the data's time was used for, in order.
+        name: what was chosen, in words.
+        tried: the settings tried, in order.
+        chosen: the one of them that was taken.
+        why: by what it was judged, and what decided, in a sentence.
+        figures: what each of the tried settings scored, as many as `tried`; empty where they were
+            not scored alike.
+    """
+
+    name: str
+    tried: tuple[str, ...]
+    chosen: str
+    why: str
+    figures: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What a report says of quality.
+
+    Attributes:
         evaluation: every question and slice, those that could not be measured too.
         tier_shares: share of decisions by tier, for each `question/slice`.
         calibration: how honest probabilities are, by tier.
         baseline_settings: what tuned baselines were tuned to.
         segment_gap: segment against individual, by past orders; None when it was not measured.
+        ablation: what each signal is worth, for each question and slice.
+    """
+
+    evaluation: tuple[SliceResult, ...]
+    tier_shares: Mapping[str, Mapping[str, float]]
+    calibration: tuple[TierCalibration, ...]
+    baseline_settings: Mapping[str, str]
+    segment_gap: SegmentGap | None
+    ablation: tuple[SliceAblation, ...] = ()
+
+
+def figures_of(measured: Measured) -> dict[str, Any]:
+    """The fields of `Figures`, from what was measured."""
+    return {
+        "evaluation": measured.slices,
+        "tier_shares": measured.tier_shares,
+        "calibration": measured.calibration,
+        "baseline_settings": measured.baseline_settings,
+        "segment_gap": measured.segment_gap,
+        "ablation": measured.ablation,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report(Figures):
+    """The whole report of a build.
+
+    Attributes:
+        windows: what the data's time was used for, in order.
+        choices: what was searched and chosen.
         notes: sentences a reader should know before believing the figures.
         format_version: of report.json; a reader refuses what it does not know.
     """
@@ -183,13 +241,9 @@ class Report:
     windows: tuple[Window, ...]
     stages: tuple[StageCost, ...]
     weights: tuple[TierWeights, ...]
-    evaluation: tuple[SliceResult, ...]
-    tier_shares: Mapping[str, Mapping[str, float]]
-    calibration: tuple[TierCalibration, ...]
-    baseline_settings: Mapping[str, str]
-    segment_gap: SegmentGap | None
     files: tuple[SnapshotFile, ...]
     origin: Origin
+    choices: tuple[Choice, ...] = ()
     notes: tuple[str, ...] = ()
     format_version: int = FORMAT_VERSION
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from builder import report_charts as charts
-from builder.report import ImportSummary, Report, ShopProfile
+from builder.report import Choice, ImportSummary, Report, ShopProfile, Window
 from builder.report_charts import Bar
 from builder.report_parts import (
     NONE,
@@ -22,49 +24,60 @@ from builder.report_parts import (
 
 def background(report: Report) -> list[Html]:
     """All sections after the evaluation."""
-    return [_shop(report), _imports(report), _weights(report), _cost(report), _origin(report)]
+    return [
+        shop(report.shop, report.windows),
+        imports(report.imports),
+        _weights(report),
+        _choices(report),
+        _cost(report),
+        _origin(report),
+    ]
 
 
-def _shop(report: Report) -> Html:
-    shop = report.shop
+def shop(profile: ShopProfile, windows: Sequence[Window]) -> Html:
+    """What kind of shop this is, and what its time was used for."""
     facts = (
-        ("Customers", number(shop.n_customers)),
-        ("Orders", number(shop.n_orders)),
-        ("Order lines", number(shop.n_lines)),
-        ("Items", number(shop.n_items)),
-        ("Offers", number(shop.n_offers)),
-        ("Orders per customer, median", figure(shop.orders_per_customer, 1)),
-        ("Items per order, mean", figure(shop.items_per_order, 1)),
-        ("Lines bought before", percent(shop.repeat_share)),
-        ("Orders of guests", percent(shop.guest_share)),
-        ("Days of history", f"{shop.history_days:,.0f}"),
+        ("Customers", number(profile.n_customers)),
+        ("Orders", number(profile.n_orders)),
+        ("Order lines", number(profile.n_lines)),
+        ("Items", number(profile.n_items)),
+        ("Offers", number(profile.n_offers)),
+        ("Orders per customer, median", figure(profile.orders_per_customer, 1)),
+        ("Items per order, mean", figure(profile.items_per_order, 1)),
+        ("Orders of several items", percent(profile.basket_share)),
+        ("Lines bought before", percent(profile.repeat_share)),
+        ("Orders of guests", percent(profile.guest_share)),
+        ("Events of a session", percent(profile.session_share)),
+        ("Days of history", f"{profile.history_days:,.0f}"),
+        ("Times", profile.times),
     )
     return element(
         "section",
         element("h2", "The shop"),
-        element("p", character(shop), css="lead"),
+        element("p", character(profile), css="lead"),
         element(
             "dl",
             *(element("div", element("dt", name), element("dd", value)) for name, value in facts),
             css="facts",
         ),
-        _windows(report),
+        _windows(windows),
     )
 
 
-def character(shop: ShopProfile) -> str:
+def character(profile: ShopProfile) -> str:
     """What kind of shop this is, in a sentence."""
-    if shop.repeat_share is None:
+    if profile.repeat_share is None:
         return "Nobody has bought twice yet, so only carts and context can tell offers apart."
-    kind = "A repeat shop" if shop.repeat_share >= 0.3 else "A discovery shop"
-    return f"{kind}: {percent(shop.repeat_share)} of what known customers buy they bought before."
+    kind = "A repeat shop" if profile.repeat_share >= 0.3 else "A discovery shop"
+    repeats = percent(profile.repeat_share)
+    return f"{kind}: {repeats} of what known customers buy they bought before."
 
 
-def _windows(report: Report) -> Html:
-    if not report.windows:
+def _windows(windows: Sequence[Window]) -> Html:
+    if not windows:
         return html("")
     chart = charts.figure(
-        charts.timeline([(w.purpose, w.from_at, w.until_at) for w in report.windows]),
+        charts.timeline([(w.purpose, w.from_at, w.until_at) for w in windows]),
         name="windows",
         title="What the data’s time was used for",
         description="Stretches of time, one under another, on a common axis.",
@@ -85,7 +98,7 @@ def _windows(report: Report) -> Html:
                         f"{window.until_at:%Y-%m-%d}",
                         NONE if window.n_orders is None else number(window.n_orders),
                     )
-                    for window in report.windows
+                    for window in windows
                 ),
             ),
             css="beside",
@@ -93,29 +106,28 @@ def _windows(report: Report) -> Html:
     )
 
 
-def _imports(report: Report) -> Html:
+def imports(summary: ImportSummary) -> Html:
+    """What became of every row of the input."""
     return element(
         "section",
         element("h2", "The input"),
         element(
             "div",
-            element("div", _funnel(report.imports)),
-            element(
-                "div", _dropped(report.imports), _samples(report.imports), _files(report.imports)
-            ),
+            element("div", _funnel(summary)),
+            element("div", _dropped(summary), _samples(summary), _files(summary)),
             css="beside",
         ),
     )
 
 
-def _funnel(imports: ImportSummary) -> Html:
-    falling = imports.n_rows
-    rows = [Bar(label="read", length=falling, text=number(imports.n_rows))]
-    for dropped in imports.dropped:
+def _funnel(summary: ImportSummary) -> Html:
+    falling = summary.n_rows
+    rows = [Bar(label="read", length=falling, text=number(summary.n_rows))]
+    for dropped in summary.dropped:
         falling -= dropped.n_rows
         text = f"−{number(dropped.n_rows)}"
         rows.append(Bar(label=dropped.reason, start=falling, length=dropped.n_rows, text=text))
-    rows.append(Bar(label="used", length=imports.n_kept, text=number(imports.n_kept), is_ours=True))
+    rows.append(Bar(label="used", length=summary.n_kept, text=number(summary.n_kept), is_ours=True))
     return Html(
         charts.figure(
             charts.bars(rows),
@@ -126,8 +138,8 @@ def _funnel(imports: ImportSummary) -> Html:
     )
 
 
-def _dropped(imports: ImportSummary) -> Html:
-    if not imports.dropped:
+def _dropped(summary: ImportSummary) -> Html:
+    if not summary.dropped:
         return element("p", "Every row was used.")
     return table(
         "Rows that were not used; bad ones lie in quarantine with their row numbers",
@@ -137,28 +149,28 @@ def _dropped(imports: ImportSummary) -> Html:
                 dropped.reason,
                 "bad" if dropped.is_bad else "by rule",
                 number(dropped.n_rows),
-                percent(dropped.n_rows / imports.n_rows, 3),
+                percent(dropped.n_rows / summary.n_rows, 3),
             )
-            for dropped in imports.dropped
+            for dropped in summary.dropped
         ),
     )
 
 
-def _files(imports: ImportSummary) -> Html:
+def _files(summary: ImportSummary) -> Html:
     return table(
         "Files",
         ("File", "Kind", "Rows", "Used"),
         (
             (file.name, file.kind, number(file.n_rows), number(file.n_kept))
-            for file in imports.files
+            for file in summary.files
         ),
     )
 
 
-def _samples(imports: ImportSummary) -> Html:
+def _samples(summary: ImportSummary) -> Html:
     rows = [
         (dropped.reason, sample.file, number(sample.row), sample.column, sample.value)
-        for dropped in imports.dropped
+        for dropped in summary.dropped
         for sample in dropped.samples
     ]
     if not rows:
@@ -196,6 +208,40 @@ def _weights(report: Report) -> Html:
             ],
         ),
     )
+
+
+def _choices(report: Report) -> Html:
+    if not report.choices:
+        return html("")
+    return element(
+        "section",
+        element("h2", "What was searched and chosen"),
+        element(
+            "p",
+            "Settings that were tried on the weight slice, which is later than the tables and "
+            "earlier than the figures of this report.",
+            css="lead",
+        ),
+        element(
+            "div",
+            table(
+                "Choices, what decided them, and what else was tried",
+                ("Choice", "Chosen", "Why", "Tried"),
+                (
+                    (choice.name, choice.chosen, choice.why, _tried(choice))
+                    for choice in report.choices
+                ),
+            ),
+            css="prose",
+        ),
+    )
+
+
+def _tried(choice: Choice) -> str:
+    if not choice.figures:
+        return ", ".join(choice.tried)
+    scored = zip(choice.tried, choice.figures, strict=True)
+    return ", ".join(f"{setting}: {figure(score, 4)}" for setting, score in scored)
 
 
 def _cost(report: Report) -> Html:

@@ -17,7 +17,7 @@ from builder.comparison import (
     title,
 )
 from builder.evaluate import TierCalibration
-from builder.report import Report, standing
+from builder.report import Figures, standing
 from builder.report_charts import Bar
 from builder.report_parts import (
     NONE,
@@ -50,7 +50,7 @@ SLICE_SENTENCES: Final[Mapping[str, str]] = {
 _TIERS: Final = (*TIERS, "safe")
 
 
-def evaluation(report: Report) -> list[Html]:
+def evaluation(report: Figures) -> list[Html]:
     """A section for each question, every slice with its chart and table."""
     questions = dict.fromkeys(result.question for result in report.evaluation)
     sections = []
@@ -223,7 +223,7 @@ def _all_but_default(result: SliceResult) -> list[MethodResult]:
     return [method for method in result.methods if method.method != DEFAULT]
 
 
-def probabilities(report: Report) -> Html:
+def probabilities(report: Figures) -> Html:
     """Calibration by tier, and how often each tier answered."""
     return element(
         "section",
@@ -288,7 +288,7 @@ def _calibration_table(calibration: TierCalibration) -> Html:
     )
 
 
-def _tiers(report: Report) -> Html:
+def _tiers(report: Figures) -> Html:
     seen = {tier for shares in report.tier_shares.values() for tier in shares}
     names = [tier for tier in _TIERS if tier in seen]
     rows = {key: shares for key, shares in report.tier_shares.items() if shares}

@@ -7,6 +7,7 @@ from importlib.resources import files
 from builder.comparison import DEFAULT, OURS, SliceResult
 from builder.gate import MIN_CUSTOMERS
 from builder.report import MEASURED_ON_SENTENCES, Report
+from builder.report_ablation import ablation
 from builder.report_background import background
 from builder.report_evaluation import evaluation, probabilities
 from builder.report_parts import (
@@ -27,23 +28,29 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def render(report: Report) -> str:
-    """The whole page."""
-    style = files("builder").joinpath("report.css").read_text(encoding="utf-8")
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="color-scheme" content="light dark">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        f"{element('title', f'{report.brand}: build report')}<style>{style}</style>"
-    )
-    main = element(
-        "main",
+    """The whole page of a build."""
+    return page(
+        f"{report.brand}: build report",
         _head(report),
         _headline(report),
         *evaluation(report),
         segments(report),
+        ablation(report),
         probabilities(report),
         *background(report),
     )
+
+
+def page(title: str, *sections: Html) -> str:
+    """A page of our looks."""
+    style = files("builder").joinpath("report.css").read_text(encoding="utf-8")
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f"{element('title', title)}<style>{style}</style>"
+    )
+    main = element("main", *sections)
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{main}</body></html>\n'
 
 
@@ -77,21 +84,22 @@ def _headline(report: Report) -> Html:
     shipped = sum(file.size_bytes for file in report.files)
     return element(
         "dl",
-        _fact("Known customers", *_lead(warm, "ndcg")),
-        _fact("New customers with a cart", *_lead(cold, "recall")),
-        _fact("Rows used", percent(kept, 2), f"of {number(imports.n_rows)} read"),
-        _fact("Snapshot", size(shipped), f"built in {duration(seconds)}"),
+        fact("Known customers", *lead(warm, "ndcg")),
+        fact("New customers with a cart", *lead(cold, "recall")),
+        fact("Rows used", percent(kept, 2), f"of {number(imports.n_rows)} read"),
+        fact("Snapshot", size(shipped), f"built in {duration(seconds)}"),
         css="headline",
     )
 
 
-def _fact(name: str, value: str, note: str) -> Html:
+def fact(name: str, value: str, note: str) -> Html:
+    """One of a page's leading figures."""
     return element(
         "div", element("dt", name), element("dd", value), element("dd", note, css="note")
     )
 
 
-def _lead(result: SliceResult | None, metric: str) -> tuple[str, str]:
+def lead(result: SliceResult | None, metric: str) -> tuple[str, str]:
     """How many times better than `default`, and on what."""
     ours = result.of(OURS) if result else None
     if result is None or ours is None or result.n_customers < MIN_CUSTOMERS:

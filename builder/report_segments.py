@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from builder import report_charts as charts
 from builder.comparison import OURS, SEGMENT
-from builder.report import Report
+from builder.report import Figures
 from builder.report_charts import Bar
 from builder.report_parts import (
     Html,
@@ -19,7 +19,7 @@ from builder.report_parts import (
 from builder.segment_gap import GapBin, Pair, SegmentGap
 
 
-def segments(report: Report) -> Html:
+def segments(report: Figures) -> Html:
     """Chart and tables by number of past orders; nothing where too few customers are known."""
     gap = report.segment_gap
     if gap is None or gap.overall is None:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from builder.comparison import OURS, QUESTION_TITLES, SLICE_TITLES, MethodResult, SliceResult, title
 from builder.metrics import Interval
-from builder.report import Report
+from builder.report import Figures, Report
 from builder.report_parts import NONE, NOT_MEASURED
 
 _WIDTH = 110
@@ -24,12 +24,16 @@ def evaluation_table(report: Report, *, is_terminal: bool = False) -> str:
         report: what was measured.
         is_terminal: draw with rules and emphasis; otherwise plain aligned text.
     """
-    draw = _drawn if is_terminal else _aligned
-    blocks = [
-        f"{heading(result)}\n{draw(result)}" if result.methods else heading(result)
+    return "\n\n".join([*slice_blocks(report, is_terminal=is_terminal), closing(report)]) + "\n"
+
+
+def slice_blocks(report: Figures, *, is_terminal: bool = False) -> list[str]:
+    """A block for each question and slice, all methods, with 95 % intervals."""
+    draw = _drawn if is_terminal else aligned
+    return [
+        f"{heading(result)}\n{draw(_cells(result))}" if result.methods else heading(result)
         for result in report.evaluation
     ]
-    return "\n\n".join([*blocks, closing(report)]) + "\n"
 
 
 def heading(result: SliceResult) -> str:
@@ -56,24 +60,26 @@ def _cells(result: SliceResult) -> list[tuple[str, ...]]:
 def _method_cells(method: MethodResult) -> tuple[str, ...]:
     return (
         method.method,
-        _interval(method.recall.mean, 4),
-        _interval(method.ndcg.mean, 4),
-        _interval(method.hit.mean, 4),
-        _interval(method.ndcg.ratio, 2),
+        with_bounds(method.recall.mean, 4),
+        with_bounds(method.ndcg.mean, 4),
+        with_bounds(method.hit.mean, 4),
+        with_bounds(method.ndcg.ratio, 2),
     )
 
 
-def _interval(interval: Interval | None, decimals: int) -> str:
+def with_bounds(interval: Interval | None, decimals: int, *, is_signed: bool = False) -> str:
+    """A figure with its interval in brackets."""
     if interval is None:
         return NONE
+    sign = "+" if is_signed else ""
     value, low, high = (
-        f"{number:.{decimals}f}" for number in (interval.value, interval.low, interval.high)
+        f"{number:{sign}.{decimals}f}" for number in (interval.value, interval.low, interval.high)
     )
-    return f"{value} ({low}–{high})"
+    return f"{value} ({low} to {high})" if is_signed else f"{value} ({low}–{high})"
 
 
-def _aligned(result: SliceResult) -> str:
-    cells = _cells(result)
+def aligned(cells: Sequence[Sequence[str]]) -> str:
+    """Rows of a table in plain text: the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  " + _line(row, widths) for row in cells)
 
@@ -84,8 +90,8 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join([name.ljust(widths[0]), *right])
 
 
-def _drawn(result: SliceResult) -> str:
-    header, *body = _cells(result)
+def _drawn(cells: Sequence[Sequence[str]]) -> str:
+    header, *body = cells
     table = Table(box=None, header_style="dim", pad_edge=True)
     for place, name in enumerate(header):
         table.add_column(name, justify="right" if place else "left", no_wrap=True)

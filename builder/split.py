@@ -103,15 +103,11 @@ def make_plan(
             hint="give a later --as-of, or more events",
         )
     if as_of_us is not None and orders_after >= MIN_FINAL_ORDERS:
-        cut = Cut(until_us=end_us, holdout_share=holdout_share)
-        weights_us = _slice_start(first_us, end_us, slice_days, n_slices=1)
-        return Plan(
-            weights=Cut(until_us=weights_us, holdout_share=holdout_share + STRANGER_SHARE),
-            weights_until_us=end_us,
-            measured=cut,
-            measured_until_us=last_us + 1,
-            shipped=cut,
-            is_rehearsal=False,
+        return plan_around(
+            first_us=first_us,
+            last_us=last_us,
+            cut=Cut(until_us=end_us, holdout_share=holdout_share),
+            slice_days=slice_days,
         )
     # Tables may stand for a moment long after the last event; nothing can be measured there.
     seen_us = min(end_us, last_us + 1)
@@ -132,6 +128,26 @@ def make_plan(
         measured_until_us=seen_us,
         shipped=Cut(until_us=end_us, holdout_share=0.0),
         is_rehearsal=True,
+    )
+
+
+def plan_around(*, first_us: int, last_us: int, cut: Cut, slice_days: int) -> Plan:
+    """The cuts of tables that are measured themselves, on all events after their cut.
+
+    Args:
+        first_us: first accepted event.
+        last_us: last accepted event, at or after the cut.
+        cut: of the tables that ship.
+        slice_days: length of the weight slice; shortened for short histories.
+    """
+    weights_us = _slice_start(first_us, cut.until_us, slice_days, n_slices=1)
+    return Plan(
+        weights=Cut(until_us=weights_us, holdout_share=cut.holdout_share + STRANGER_SHARE),
+        weights_until_us=cut.until_us,
+        measured=cut,
+        measured_until_us=last_us + 1,
+        shipped=cut,
+        is_rehearsal=False,
     )
 
 

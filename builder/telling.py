@@ -16,6 +16,7 @@ from builder.gate import Verdict
 from builder.intake import Imported
 from builder.progress import StageCost
 from builder.report import (
+    Choice,
     Dropped,
     FileRead,
     ImportSummary,
@@ -26,6 +27,7 @@ from builder.report import (
     SnapshotFile,
     TierWeights,
     Window,
+    figures_of,
 )
 from builder.split import Plan
 from builder.weights import LearnedWeights
@@ -56,6 +58,7 @@ def make_report(
     origins: Origins,
     seed: int,
     memory_bytes: int,
+    choices: Sequence[Choice] = (),
 ) -> Report:
     """Bring everything together."""
     return Report(
@@ -63,7 +66,7 @@ def make_report(
         snapshot_id=manifest.snapshot_id,
         measured_on="rehearsal snapshot" if plan.is_rehearsal else "shipped snapshot",
         verdict=verdict,
-        imports=_imports(imported),
+        imports=import_summary(imported),
         shop=shop,
         windows=_windows(imported, plan),
         stages=tuple(stages),
@@ -76,11 +79,8 @@ def make_report(
             )
             for tier, model in weights.tiers.items()
         ),
-        evaluation=measured.slices,
-        tier_shares=measured.tier_shares,
-        calibration=measured.calibration,
-        baseline_settings=measured.baseline_settings,
-        segment_gap=measured.segment_gap,
+        **figures_of(measured),
+        choices=tuple(choices),
         files=tuple(
             SnapshotFile(name=entry.name, size_bytes=entry.size, n_entries=entry.entries)
             for entry in manifest.files
@@ -112,7 +112,8 @@ def _windows(imported: Imported, plan: Plan) -> tuple[Window, ...]:
     )
 
 
-def _imports(imported: Imported) -> ImportSummary:
+def import_summary(imported: Imported) -> ImportSummary:
+    """What became of every row of the input."""
     kinds = [kind for kind in ("events", "items", "offers") if kind in imported.report]
     tables = {kind: imported.report[kind] for kind in kinds}
     files = [

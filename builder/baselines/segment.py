@@ -3,6 +3,8 @@
 A segment is favourite category × source × part of the day: the customer's most bought top-level
 category (of the cart for somebody unknown), where the visit comes from, and six-hour dayparts. A
 segment with too few orders backs off to category × source, then to category, then to everyone.
+Somebody of whom no category is known is in a segment of source × part of the day, or source, or
+part of the day.
 """
 
 from __future__ import annotations
@@ -24,18 +26,22 @@ _SOURCE_FEATURE = "referrer_source"
 _HOURS_PER_DAYPART = 6
 _N_DAYPARTS = 24 // _HOURS_PER_DAYPART
 
+_CATEGORY, _SOURCE, _DAYPART = range(3)
+_LEVELS = ((_CATEGORY, _SOURCE, _DAYPART), (_CATEGORY, _SOURCE), (_CATEGORY,))
+_WITHOUT_CATEGORY = ((_SOURCE, _DAYPART), (_SOURCE,), (_DAYPART,))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
     """Segments of one coarseness that have enough orders to speak for themselves.
 
     Attributes:
-        n_parts: how many of (category, source, daypart) make up a segment's code.
+        parts: which of (category, source, daypart) make up a segment's code.
         list_of: which list belongs to a segment's code.
         offers: each segment's offers, most popular there first.
     """
 
-    n_parts: int
+    parts: tuple[int, ...]
     list_of: dict[int, int]
     offers: RankedLists
 
@@ -45,6 +51,8 @@ class Segment:
     """All levels, fine to coarse, and the rules that place an example in them.
 
     Attributes:
+        levels: for those whose category is known.
+        without_category: for all others.
         sizes: number of codes of category, source and daypart, unknown included.
         source_feature: the context feature taken as source; None when the brand sends none.
         source_codes: code of each of its values.
@@ -53,6 +61,7 @@ class Segment:
     """
 
     levels: tuple[Level, ...]
+    without_category: tuple[Level, ...]
     sizes: tuple[int, int, int]
     source_feature: str | None
     source_codes: dict[str, int]
@@ -65,9 +74,10 @@ class Segment:
         return fill_up(enough, self.popular, example.exclude, k)
 
     def _offers(self, example: Example) -> Ints:
-        parts = (self._category(example), self._source(example), daypart(example.hour_of_week))
-        for level in self.levels:
-            segment = int(_codes(parts, self.sizes, level.n_parts))
+        category = self._category(example)
+        parts = (category, self._source(example), daypart(example.hour_of_week))
+        for level in self.levels if category >= 0 else self.without_category:
+            segment = int(_codes(parts, self.sizes, level.parts))
             if segment in level.list_of:
                 return level.offers.of(level.list_of[segment])
         return self.popular[:0]
@@ -93,8 +103,13 @@ def fit(history: History) -> Segment:
     favourite = _favourite_categories(history)
     parts = _parts_of_orders(history, favourite, source_feature)
     lines = distinct_pairs(history.order, history.offer_row, history.n_offers)
+
+    def level(which: tuple[int, ...]) -> Level:
+        return _level(history, lines, _codes(parts, sizes, which), which)
+
     return Segment(
-        levels=tuple(_level(history, lines, _codes(parts, sizes, n), n) for n in (3, 2, 1)),
+        levels=tuple(map(level, _LEVELS)),
+        without_category=tuple(map(level, _WITHOUT_CATEGORY)),
         sizes=sizes,
         source_feature=source_feature,
         source_codes={value: code for code, value in enumerate(values)},
@@ -147,15 +162,19 @@ def _parts_of_orders(
     return category, source, np.where(hour < 0, UNKNOWN, hour % 24 // _HOURS_PER_DAYPART)
 
 
-def _codes(parts: Sequence[Ints] | Sequence[int], sizes: Sequence[int], n_parts: int) -> Ints:
-    """One number for the first n_parts parts; unknown (-1) is a value like any other."""
+def _codes(
+    parts: Sequence[Ints] | Sequence[int], sizes: Sequence[int], which: tuple[int, ...]
+) -> Ints:
+    """One number for some of the parts; unknown (-1) is a value like any other."""
     code = np.zeros((), dtype=np.int64)
-    for part, size in zip(parts[:n_parts], sizes[:n_parts], strict=True):
-        code = code * size + (np.asarray(part) + 1)
+    for part in which:
+        code = code * sizes[part] + (np.asarray(parts[part]) + 1)
     return code
 
 
-def _level(history: History, lines: tuple[Ints, Ints], segment_of: Ints, n_parts: int) -> Level:
+def _level(
+    history: History, lines: tuple[Ints, Ints], segment_of: Ints, parts: tuple[int, ...]
+) -> Level:
     """Rank the offers of every segment that has MIN_ORDERS.
 
     `lines` is every (order, offer) once, `segment_of` the code of each order's segment.
@@ -169,7 +188,7 @@ def _level(history: History, lines: tuple[Ints, Ints], segment_of: Ints, n_parts
     keys, counts = np.unique(keys, return_counts=True)
     owner, row = np.divmod(keys, history.n_offers)
     return Level(
-        n_parts=n_parts,
+        parts=parts,
         list_of=dict(zip(codes[large].tolist(), range(large.size), strict=True)),
         offers=ranked_lists(owner, row, (-counts, -history.popularity[row], row), large.size),
     )

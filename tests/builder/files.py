@@ -80,14 +80,19 @@ def import_files(
 ) -> Imported:
     """Import in this process; the engine's own tests start others."""
     inputs = Inputs(events=events, items=tuple(items), offers=tuple(offers))
-    with Engine(
+    with in_threads(work_dir) as engine:
+        return import_inputs(engine, inputs, config or settings(), SECRET, now_us=now_us)
+
+
+def in_threads(work_dir: Path) -> Engine:
+    """An engine that runs tasks in this process."""
+    return Engine(
         work_dir,
         workers=1,
         memory_bytes=2**30,
         listener=Listener(),
         executor=lambda: ThreadPoolExecutor(1),
-    ) as engine:
-        return import_inputs(engine, inputs, config or settings(), SECRET, now_us=now_us)
+    )
 
 
 def query(sql: str) -> list[tuple[Any, ...]]:

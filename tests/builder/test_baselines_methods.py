@@ -116,6 +116,27 @@ def test_segment_takes_another_feature_where_there_is_no_source() -> None:
 
 
 @pytest.mark.parametrize(
+    ("hour", "source", "n_orders", "expected"),
+    [
+        pytest.param(9, "mail", 100, 0, id="source and daypart"),
+        pytest.param(20, "mail", 100, 0, id="no such daypart: source"),
+        pytest.param(9, "search", 25, 4, id="its source as a whole likes another offer"),
+        pytest.param(9, "radio", 100, 4, id="no such source: daypart"),
+        pytest.param(20, "radio", 100, 4, id="neither: everyone"),
+        pytest.param(9, "mail", 99, 4, id="too small: daypart"),
+    ],
+)
+def test_segment_of_a_stranger_needs_no_category(
+    hour: int, source: str, n_orders: int, expected: int
+) -> None:
+    method = segment.fit(segment_history(n_orders))
+
+    ranked = method.rank(ask(hour_of_week=hour, context={"referrer_source": source}), k=1)
+
+    assert ranked.tolist() == [expected]
+
+
+@pytest.mark.parametrize(
     ("hour_of_week", "part"), [(-1, -1), (0, 0), (5, 0), (6, 1), (23, 3), (24, 0), (167, 3)]
 )
 def test_dayparts_are_six_hours(hour_of_week: int, part: int) -> None:

@@ -29,7 +29,7 @@ LINES = [
 ]
 
 
-def profile(shop: Shop, folder: Path) -> ShopProfile:
+def profile(shop: Shop, folder: Path, *, by_lot: bool = False) -> ShopProfile:
     """The profile of a shop with six days between first and last."""
     return shop_profile(
         [path for part in shop.partitions for path in part.event_paths],
@@ -37,6 +37,7 @@ def profile(shop: Shop, folder: Path) -> ShopProfile:
         n_items=3,
         n_offers=4,
         span_us=6 * DAY_US,
+        by_lot=by_lot,
         memory_bytes=MEMORY_BYTES,
         temp_dir=folder,
     )
@@ -56,8 +57,11 @@ def test_a_shop_is_counted_as_by_hand(tmp_path: Path, partition_of: list[int] | 
         repeat_share=2 / 5,
         orders_per_customer=1.0,
         items_per_order=8 / 6,
+        basket_share=2 / 6,
         guest_share=2 / 6,
+        session_share=0.0,
         history_days=6.0,
+        times="days only",
     )
 
 
@@ -68,6 +72,19 @@ def test_a_shop_without_orders_has_no_shares(tmp_path: Path) -> None:
     assert (found.n_customers, found.n_orders, found.n_lines) == (0, 0, 0)
     shares = (found.repeat_share, found.items_per_order, found.guest_share)
     assert (*shares, found.orders_per_customer) == (None,) * 4
+
+
+@pytest.mark.parametrize(
+    ("day", "by_lot", "times"),
+    [(1.0, False, "days only"), (1.001, False, "to the second"), (1.001, True, "none")],
+)
+def test_how_exactly_times_are_told_is_seen(
+    tmp_path: Path, day: float, times: str, *, by_lot: bool
+) -> None:
+    lines = [*LINES, Line(customer=4, order=8, item=0, day=day)]
+    found = profile(write_shop(tmp_path / "shop", lines, n_items=3), tmp_path, by_lot=by_lot)
+
+    assert found.times == times
 
 
 def test_orders_are_counted_from_a_moment_until_another(tmp_path: Path) -> None:

@@ -15,11 +15,13 @@ import orjson
 import pytest
 
 from builder import comparison, gate, metrics
+from builder.ablation import SliceAblation, Without
 from builder.comparison import MethodResult, SliceResult
 from builder.evaluate import TierCalibration
 from builder.metrics import Interval
 from builder.progress import StageCost
 from builder.report import (
+    Choice,
     Dropped,
     FileRead,
     ImportSummary,
@@ -32,7 +34,8 @@ from builder.report import (
     Window,
     standing,
 )
-from builder.report_files import report_json, write_report
+from builder.report_ablation import standing as verdict_on_signal
+from builder.report_files import as_json, write_report
 from builder.report_html import render
 from builder.report_parts import signed
 from builder.report_segments import standing as against_segments
@@ -148,8 +151,11 @@ def report(evaluation: tuple[SliceResult, ...], gap: SegmentGap) -> Report:
             repeat_share=0.4,
             orders_per_customer=3.0,
             items_per_order=2.4,
+            basket_share=0.5,
             guest_share=0.1,
+            session_share=0.0,
             history_days=365.0,
+            times="to the second",
         ),
         windows=(Window(purpose="tables", from_at=now, until_at=now, n_orders=None),),
         stages=(
@@ -179,6 +185,38 @@ def report(evaluation: tuple[SliceResult, ...], gap: SegmentGap) -> Report:
         ),
         baseline_settings={"item_knn": "shrinkage=50.0"},
         segment_gap=gap,
+        ablation=(
+            SliceAblation(
+                question="next_order",
+                slice_name="warm",
+                k=2,
+                n_examples=60,
+                n_customers=60,
+                signals=(
+                    Without(
+                        signal="personal",
+                        recall=Interval(value=0.1234, low=0.0123, high=0.2345),
+                        ndcg=Interval(value=0.2468, low=0.1357, high=0.3579),
+                        changed=0.875,
+                    ),
+                    Without(
+                        signal="context:weather",
+                        recall=Interval(value=0.0, low=-0.0111, high=0.0112),
+                        ndcg=Interval(value=-0.0456, low=-0.0654, high=0.0321),
+                        changed=0.25,
+                    ),
+                ),
+            ),
+        ),
+        choices=(
+            Choice(
+                name="half-life of the prior",
+                tried=("28 days", "91 days"),
+                chosen="91 days",
+                why="least loss on the weight slice",
+                figures=(3.25, 3.125),
+            ),
+        ),
         files=(SnapshotFile(name="customers.lmdb", size_bytes=4_200_000, n_entries=100),),
         origin=Origin(
             command="almanac build --events orders.csv --out out",
@@ -207,7 +245,9 @@ def nothing(report: Report) -> Report:
             repeat_share=None,
             orders_per_customer=None,
             items_per_order=None,
+            basket_share=None,
             guest_share=None,
+            session_share=None,
         ),
         windows=(),
         stages=(),
@@ -217,6 +257,8 @@ def nothing(report: Report) -> Report:
         calibration=(),
         baseline_settings={},
         segment_gap=None,
+        ablation=(),
+        choices=(),
         files=(),
     )
 
@@ -237,24 +279,24 @@ def intervals(value: object) -> Iterator[Interval]:
 
 def test_json_loses_nothing(report: Report) -> None:
     """What was written reads back into an equal report."""
-    assert msgspec.json.decode(report_json(report), type=Report) == report
+    assert msgspec.json.decode(as_json(report), type=Report) == report
 
 
 def test_json_keys_are_sorted(report: Report) -> None:
-    keys = list(orjson.loads(report_json(report)))
+    keys = list(orjson.loads(as_json(report)))
 
     assert keys == sorted(keys)
 
 
 def test_json_is_the_same_twice(report: Report) -> None:
-    assert report_json(report) == report_json(report)
+    assert as_json(report) == as_json(report)
 
 
 def test_both_files_are_written(report: Report, tmp_path: Path) -> None:
     json_path, html_path = write_report(report, tmp_path)
 
     assert sorted(tmp_path.iterdir()) == [html_path, json_path]
-    assert json_path.read_bytes() == report_json(report)
+    assert json_path.read_bytes() == as_json(report)
     assert html_path.read_text(encoding="utf-8") == render(report)
 
 
@@ -322,6 +364,27 @@ def test_page_is_silent_about_segments_where_too_few_are_known(
     page = Page(render(replace(report, segment_gap=unmeasured)))
     assert "Segment against individual" not in page.words
     assert "segment-gap-t" not in dict(page.attributes).values()
+
+
+def test_page_says_what_each_signal_is_worth(report: Report) -> None:
+    words = Page(render(report)).words
+    (result,) = report.ablation
+
+    for one in result.signals:
+        assert one.signal in words
+        for interval in (one.recall, one.ndcg):
+            for bound in (interval.value, interval.low, interval.high):
+                assert signed(bound, 4) in words
+    assert [verdict_on_signal(one) for one in result.signals] == ["needed", "no difference"]
+    assert "87.5 %" in words
+
+
+def test_page_tells_what_was_searched_and_chosen(report: Report, nothing: Report) -> None:
+    words = Page(render(report)).words
+
+    for text in ("half-life of the prior", "28 days: 3.2500, 91 days: 3.1250", "least loss"):
+        assert text in words
+    assert "What was searched" not in Page(render(nothing)).words
 
 
 def test_page_says_when_value_is_a_count(report: Report, gap: SegmentGap) -> None:

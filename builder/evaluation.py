@@ -1,0 +1,386 @@
+"""A finished snapshot, measured on events that came later than its tables.
+
+The same questions, baselines and figures as in a build's report, from the same code. What is
+learned here is learned by the baselines alone, from the events before the moment that the tables
+stand for: the snapshot is only read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from builder.build import TARGET_KINDS
+from builder.cases import NEXT_ORDER, POST_PURCHASE
+from builder.config import Config, Input, load
+from builder.duck import connect, literal
+from builder.effort import SPENDING
+from builder.engine import Engine
+from builder.errors import DataGate, UsageError
+from builder.evaluate import Measured, together
+from builder.intake import Imported, Inputs, import_inputs
+from builder.known_rows import write_known_rows
+from builder.measuring import MeasureQuestion, read_measured
+from builder.profile import orders_between, shop_profile
+from builder.report import Figures, ImportSummary, ShopProfile, figures_of
+from builder.signals.orders import Partition, Vocabulary
+from builder.split import Cut, plan_around
+from builder.telling import import_summary
+from index.generation import Generation
+from index.manifest import Manifest
+from index.snapshot import open_snapshot
+
+FORMAT_VERSION: Final = 1
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What the snapshot had seen of the events, and what was new to it.
+
+    Attributes:
+        as_of: the moment the tables stand for; they know nothing later.
+        holdout: share of customers that were kept out of the tables; None when the snapshot does
+            not say.
+        n_orders_learned: orders that the snapshot says it learned from.
+        n_orders_before: orders among the events before that moment, of customers that were not kept
+            out: what the baselines learn from.
+        n_orders_after: orders at or after it, of everybody: what is asked about.
+        n_customers_after: different customers with an id among these.
+        n_customers_known: those of whom the tables know something.
+        n_lines_after: their order lines.
+        n_lines_unknown: lines of items that the snapshot does not know, or has in no offer: nothing
+            can rank these, and they count for no method.
+    """
+
+    as_of: datetime
+    holdout: float | None
+    n_orders_learned: int
+    n_orders_before: int
+    n_orders_after: int
+    n_customers_after: int
+    n_customers_known: int
+    n_lines_after: int
+    n_lines_unknown: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation(Figures):
+    """All that an evaluation has to tell.
+
+    Attributes:
+        brand: whose snapshot.
+        snapshot_id: which.
+        seen: what was new to it.
+        min_orders: see `config.Evaluation`.
+        shop: what kind of shop the events are of.
+        imports: what became of every row of the input.
+        notes: sentences a reader should know before believing the figures.
+        command: what repeats it.
+        format_version: of the JSON form.
+    """
+
+    brand: str
+    snapshot_id: str
+    seen: Seen
+    min_orders: int
+    shop: ShopProfile
+    imports: ImportSummary
+    notes: tuple[str, ...]
+    command: str
+    format_version: int = FORMAT_VERSION
+
+
+def settings_for(
+    manifest: Manifest, timezone: str, path: Path | None, overrides: dict[str, object]
+) -> Config:
+    """How the events are read: as the build read its own, unless file or flags say otherwise.
+
+    Args:
+        manifest: of the snapshot.
+        timezone: of the snapshot; its tables' hours are local to it.
+        path: an almanac.toml, or None.
+        overrides: from flags, see `config.load`.
+
+    Raises:
+        UsageError: the file is of another brand.
+        ConfigError: see `config.load`.
+    """
+    known = {entry.name for entry in fields(Input)}
+    told = manifest.build.get("input")
+    usual: dict[str, object] = {
+        f"input.{name}": value
+        for name, value in (told if isinstance(told, dict) else {}).items()
+        if name in known
+    }
+    usual |= {"brand.name": manifest.brand, "learn.seed": manifest.build.get("seed", 0)}
+    chosen = load(path, {**overrides, "brand.timezone": timezone}, usual=usual)
+    if chosen.brand.name != manifest.brand:
+        raise UsageError(
+            f"the snapshot is of brand {manifest.brand}, the configuration of {chosen.brand.name}",
+            hint="give the configuration that the snapshot was built with, or none",
+            path=path,
+        )
+    return chosen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Later:
+    """The events that a snapshot is evaluated on.
+
+    Attributes:
+        engine: runs the tasks.
+        snapshot_dir: the snapshot.
+        manifest: its manifest.
+        imported: the events.
+        vocabulary: the snapshot's own rows of the events' items.
+        cut: of the tables.
+        config: how events are read and judged.
+        memory_bytes: for work in this process.
+    """
+
+    engine: Engine
+    snapshot_dir: Path
+    manifest: Manifest
+    imported: Imported
+    vocabulary: Vocabulary
+    cut: Cut
+    config: Config
+    memory_bytes: int
+
+    @property
+    def target_kind(self) -> int:
+        """Kind of event that makes an order."""
+        return TARGET_KINDS[self.config.input.target]
+
+    def n_orders(self, from_us: int, until_us: int, holdout_share: float = 0.0) -> int:
+        """Orders in [from, until), without those of held-out customers."""
+        return orders_between(
+            self.imported.events,
+            self.target_kind,
+            from_us,
+            until_us,
+            holdout_share=holdout_share,
+            memory_bytes=self.memory_bytes,
+            temp_dir=self.engine.work_dir,
+        )
+
+
+def evaluate(
+    engine: Engine,
+    snapshot_dir: Path,
+    inputs: Inputs,
+    config: Config,
+    secret: bytes,
+    *,
+    ablate: bool,
+    command: str,
+    memory_bytes: int,
+) -> Evaluation:
+    """Measure a snapshot.
+
+    Args:
+        engine: runs the tasks.
+        snapshot_dir: what `almanac build --out` wrote.
+        inputs: files of events, and of the catalogue.
+        config: from `settings_for`.
+        secret: of the brand; keys customer ids as the build did.
+        ablate: also take each signal out of the sum.
+        command: for the report: what repeats it.
+        memory_bytes: for work in this process.
+
+    Raises:
+        SnapshotError: the snapshot cannot be opened, or was built with another secret.
+        DataGate: no order is later than the tables, or the tables know none of the items.
+    """
+    # A wrong secret should be known before an hour of reading.
+    with open_snapshot(snapshot_dir, secret):
+        pass
+    imported = import_inputs(engine, inputs, config, secret)
+    with open_snapshot(snapshot_dir, secret) as generation:
+        later = _Later(
+            engine=engine,
+            snapshot_dir=snapshot_dir.absolute(),
+            manifest=generation.manifest,
+            imported=imported,
+            vocabulary=write_known_rows(
+                generation,
+                Vocabulary.in_dir(imported.vocabulary_dir).items_path,
+                engine.work_dir / "known",
+                memory_bytes=memory_bytes,
+            ),
+            cut=Cut(
+                until_us=int(generation.manifest.data["as_of_us"]),
+                holdout_share=float(generation.manifest.build.get("holdout") or 0.0),
+            ),
+            config=config,
+            memory_bytes=memory_bytes,
+        )
+        seen = _seen(generation, later)
+    _require_answers(later, seen)
+    measured = _measure(later, knows_past=seen.n_orders_before > 0, ablate=ablate)
+    return Evaluation(
+        **figures_of(measured),
+        brand=later.manifest.brand,
+        snapshot_id=later.manifest.snapshot_id,
+        seen=seen,
+        min_orders=config.evaluation.min_orders,
+        shop=shop_profile(
+            imported.events,
+            target_kind=later.target_kind,
+            n_items=int(imported.report["vocabulary"]["n_items"]),
+            n_offers=later.manifest.counts["offers"],
+            span_us=imported.last_us - imported.first_us,
+            by_lot=imported.by_lot,
+            memory_bytes=memory_bytes,
+            temp_dir=engine.work_dir,
+        ),
+        imports=import_summary(imported),
+        notes=tuple(notes(seen, min_orders=config.evaluation.min_orders)),
+        command=command,
+    )
+
+
+def _seen(generation: Generation, later: _Later) -> Seen:
+    manifest, imported, cut = later.manifest, later.imported, later.cut
+    until_us = imported.last_us + 1
+    events = f"read_parquet([{', '.join(map(literal, imported.events))}])"
+    after = f"kind = {later.target_kind} AND ts_us >= {cut.until_us}"
+    with connect(later.memory_bytes, later.engine.work_dir) as connection:
+        keys = connection.execute(
+            f"""SELECT DISTINCT customer_hi, customer_lo FROM {events}
+                WHERE {after} AND (customer_hi <> 0 OR customer_lo <> 0)"""
+        ).fetchall()
+        [(n_lines, n_unknown)] = connection.execute(
+            f"""SELECT count(*), count(*) FILTER (item_id NOT IN (
+                    SELECT item_id FROM read_parquet({literal(later.vocabulary.items_path)})
+                    WHERE item_row IN (SELECT item_row
+                        FROM read_parquet({literal(later.vocabulary.item_offers_path)}))))
+                FROM {events} WHERE {after}"""
+        ).fetchall()
+    reader = generation.enter()
+    try:
+        n_known = sum(
+            reader.customer(high.to_bytes(8, "big") + low.to_bytes(8, "big")) is not None
+            for high, low in keys
+        )
+    finally:
+        generation.leave(reader)
+    holdout = manifest.build.get("holdout")
+    return Seen(
+        as_of=_EPOCH + timedelta(microseconds=cut.until_us),
+        holdout=None if holdout is None else float(holdout),
+        n_orders_learned=manifest.counts["orders"],
+        n_orders_before=later.n_orders(imported.first_us, cut.until_us, cut.holdout_share),
+        n_orders_after=later.n_orders(cut.until_us, until_us),
+        n_customers_after=len(keys),
+        n_customers_known=n_known,
+        n_lines_after=n_lines,
+        n_lines_unknown=n_unknown,
+    )
+
+
+def _require_answers(later: _Later, seen: Seen) -> None:
+    """Refuse events that no figure could come from."""
+    target = later.config.input.target
+    if later.imported.by_lot:
+        raise DataGate(
+            "events: all have the same time, so none can be told to be later than the tables",
+            hint="give events with times",
+        )
+    if seen.n_orders_after == 0:
+        raise DataGate(
+            f"events: none is a {target} at or after {seen.as_of:%Y-%m-%d %H:%M} UTC, the moment"
+            " that the tables stand for; they have seen what came before",
+            hint="give later events, or build the snapshot again with an earlier --as-of",
+        )
+    if seen.n_lines_unknown == seen.n_lines_after:
+        raise DataGate(
+            f"events: the snapshot knows none of the items of the {seen.n_lines_after:,} lines"
+            " after its moment",
+            hint="are these events of the same shop, with the same item ids?",
+        )
+
+
+def _measure(later: _Later, *, knows_past: bool, ablate: bool) -> Measured:
+    imported = later.imported
+    tasks = [
+        MeasureQuestion(
+            question=question,
+            snapshot_dir=later.snapshot_dir,
+            model_id=later.manifest.model_id,
+            partitions=tuple(
+                Partition(number=number, event_paths=(path,))
+                for number, path in enumerate(imported.events)
+            ),
+            vocabulary=later.vocabulary,
+            plan=plan_around(
+                first_us=imported.first_us,
+                last_us=imported.last_us,
+                cut=later.cut,
+                slice_days=later.config.evaluation.slice_days,
+            ),
+            target_kind=later.target_kind,
+            min_orders=later.config.evaluation.min_orders,
+            knows_past=knows_past,
+            ablate=SPENDING["thorough"].ablate if ablate else 0,
+            seed=later.config.learn.seed,
+        )
+        for question in (NEXT_ORDER, POST_PURCHASE)
+    ]
+    return together([read_measured(result) for result in later.engine.run("measure", tasks)])
+
+
+def notes(seen: Seen, *, min_orders: int) -> Iterator[str]:
+    """What one must know before believing the figures, a sentence each."""
+    yield (
+        f"The tables stand for {seen.as_of:%Y-%m-%d %H:%M} UTC and have seen nothing later. The"
+        f" {seen.n_orders_after:,} orders since then are what is asked about."
+    )
+    if seen.n_orders_before == 0:
+        yield (
+            "The events hold nothing from before, so only default stands beside ours, with the"
+            f" snapshot's own counts of {seen.n_orders_learned:,} orders."
+        )
+    elif seen.n_orders_before == seen.n_orders_learned:
+        yield (
+            f"The baselines learned from the same {seen.n_orders_before:,} orders as the snapshot."
+        )
+    else:
+        yield (
+            f"The baselines learned from {seen.n_orders_before:,} orders of these files, the"
+            f" snapshot from {seen.n_orders_learned:,}: they do not know the same past."
+        )
+    yield _held_out(seen)
+    if seen.n_lines_unknown:
+        share = seen.n_lines_unknown / seen.n_lines_after
+        yield (
+            f"{seen.n_lines_unknown:,} of {seen.n_lines_after:,} lines ({share:.1%}) are of items"
+            " that the snapshot does not know. Nothing can rank them; they count for no method."
+        )
+    if min_orders > 1:
+        yield (
+            f"Offers in fewer than {min_orders} order lines before that moment are neither asked"
+            " for nor ranked, by any method."
+        )
+
+
+def _held_out(seen: Seen) -> str:
+    known = (
+        f"{seen.n_customers_known:,} of the {seen.n_customers_after:,} customers asked about are"
+        " known to the tables"
+    )
+    if seen.holdout is None:
+        return (
+            f"{known}. The snapshot does not say whether customers were kept out of its tables; if"
+            " some were, the baselines know more of them than it does."
+        )
+    if seen.holdout > 0.0:
+        return (
+            f"{known}; {seen.holdout:.0%} of all customers were kept out of them on purpose, and"
+            " out of what the baselines learned from."
+        )
+    return f"{known}; nobody was kept out of them on purpose."
