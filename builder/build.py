@@ -19,13 +19,14 @@ from builder import gate
 from builder.answering import K
 from builder.assemble import Facts, Policy, assemble, golden_requests, untrained
 from builder.cases import NEXT_ORDER, POST_PURCHASE, Case, load_cases
+from builder.choices import Choice
 from builder.config import Config
 from builder.effort import SPENDING, Spending
 from builder.engine import Engine
 from builder.errors import DataGate
 from builder.evaluate import Measured, together
 from builder.intake import Imported
-from builder.learning import learn_cut
+from builder.learning import Counted, count_cut, learn_cut
 from builder.measuring import MeasureQuestion, read_measured
 from builder.profile import orders_between, share_of_baskets, shop_profile
 from builder.redemptions import load_redemptions
@@ -33,6 +34,8 @@ from builder.report import Report
 from builder.report_files import as_json
 from builder.report_html import render
 from builder.scoring import RUN_NAME, ScorePartition
+from builder.search import Found, search
+from builder.signals.collaborative import CollaborativeSettings
 from builder.signals.counts import CountSettings, PairUnit
 from builder.signals.learn import SignalSettings
 from builder.signals.orders import PURCHASE, VIEW, Partition, Vocabulary
@@ -135,8 +138,9 @@ class Built:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Lessons:
-    """What was learned on the weight slice, and the cases it was learned from."""
+    """What was learned before and on the weight slice, and the cases weights come from."""
 
+    found: Found
     personal: PersonalModel
     weights: LearnedWeights
     cases: list[Case]
@@ -144,11 +148,12 @@ class _Lessons:
 
 @dataclass(frozen=True, slots=True)
 class _Findings:
-    """What the report has to tell about quality."""
+    """What the report has to tell about quality, and how it came about."""
 
     measured: Measured
     verdict: gate.Verdict
     weights: LearnedWeights
+    choices: tuple[Choice, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,17 +225,25 @@ def build(night: Night, out_dir: Path, *, command: str, force: bool) -> Built:
                 "; ".join(verdict.reasons),
                 hint="find out why before this ships, or ship all the same with --force",
             )
+        findings = _Findings(measured, verdict, lessons.weights, lessons.found.choices)
         origins = Origins(command=command, started_at=started_at)
         if not plan.is_rehearsal:
-            return _publish(night, ready, _Findings(measured, verdict, lessons.weights), origins)
+            return _publish(night, ready, findings, origins)
     with _assembled(night, lessons, "shipped", plan.shipped, out_dir) as ready:
-        return _publish(night, ready, _Findings(measured, verdict, lessons.weights), origins)
+        return _publish(night, ready, findings, origins)
 
 
 def _learn_weights(night: Night) -> _Lessons:
     """The personal model and all weights, from the slice after the first cut."""
     plan = night.plan
-    arrays_dir, learned = _learn(night, "weights", plan.weights)
+    counted = _count(night, "weights", plan.weights)
+    found = search(
+        night.engine,
+        counted.merged_dir,
+        night.spending.collaborative,
+        rounds=night.spending.search_rounds,
+    )
+    arrays_dir, learned = _learn(night, counted, found.settings)
     with night.engine.listener.stage("personal"):
         personal = fit_personal(
             night.partitions,
@@ -266,7 +279,9 @@ def _learn_weights(night: Night) -> _Lessons:
         memory_bytes=night.memory_bytes,
         temp_dir=night.engine.work_dir,
     )
-    ones = _Lessons(personal=personal, weights=untrained(night.signals, TIERS), cases=[])
+    ones = _Lessons(
+        found=found, personal=personal, weights=untrained(night.signals, TIERS), cases=[]
+    )
     path = night.engine.work_dir / "weighing"
     with (
         _writing(night, ones, learned, runs, plan.weights, path=path) as ready,
@@ -274,25 +289,34 @@ def _learn_weights(night: Night) -> _Lessons:
         open_snapshot(ready.writer.aside) as opened,
     ):
         weights = learn_weights(opened, cases, night.signals, redemptions)
-    return _Lessons(personal=personal, weights=weights, cases=cases)
+    return _Lessons(found=found, personal=personal, weights=weights, cases=cases)
 
 
-def _learn(night: Night, label: str, cut: Cut) -> tuple[Path, LearnedArrays]:
-    n_items = int(night.imported.report["vocabulary"]["n_items"])
-    learned = learn_cut(
+def _count(night: Night, label: str, cut: Cut) -> Counted:
+    return count_cut(
         night.engine,
         label,
         night.partitions,
         night.vocabulary,
         cut,
-        n_items=n_items,
-        counts=CountSettings(
+        settings=CountSettings(
             target_kind=night.target_kind,
             pair_unit=night.pair_unit,
             in_sequence=night.target_kind == VIEW and night.pair_unit == "order",
         ),
+    )
+
+
+def _learn(
+    night: Night, counted: Counted, collaborative: CollaborativeSettings
+) -> tuple[Path, LearnedArrays]:
+    learned = learn_cut(
+        night.engine,
+        counted,
+        night.vocabulary,
+        n_items=int(night.imported.report["vocabulary"]["n_items"]),
         signals=SignalSettings(),
-        collaborative=night.spending.collaborative,
+        collaborative=collaborative,
     )
     arrays = open_learned(
         learned.globals_dir,
@@ -325,7 +349,7 @@ def _assembled(
     night: Night, lessons: _Lessons, label: str, cut: Cut, path: Path
 ) -> Iterator[_Ready]:
     """A snapshot of one cut; it is gone afterwards unless it was published."""
-    globals_dir, learned = _learn(night, label, cut)
+    globals_dir, learned = _learn(night, _count(night, label, cut), lessons.found.settings)
     runs = _score(night, label, cut, lessons.personal, globals_dir)
     with _writing(night, lessons, learned, runs, cut, path=path) as ready:
         yield ready
@@ -434,6 +458,7 @@ def _publish(night: Night, ready: _Ready, findings: _Findings, origins: Origins)
         measured=findings.measured,
         verdict=findings.verdict,
         weights=findings.weights,
+        choices=findings.choices,
         stages=night.engine.listener.costs,
         origins=origins,
         seed=night.config.learn.seed,

@@ -1,7 +1,7 @@
 """How much a build spends on learning: the settings behind `--effort`.
 
-More effort means larger samples and models, never other rules: what is learned, and from which
-orders, is the same.
+More effort means larger samples and models, and settings that are searched for instead of the usual
+ones; what is learned, and from which orders, is the same.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ class Spending:
     Attributes:
         collaborative: how customers alike are learned from.
         personal: how customers' rows are learned.
+        search_rounds: how often the search looks at all settings; 0 leaves them as they are.
         ablate: examples of each slice that the report also answers without each signal.
     """
 
     collaborative: CollaborativeSettings
     personal: PersonalSettings
+    search_rounds: int
     ablate: int
 
 
@@ -44,6 +46,7 @@ SPENDING: Final[Mapping[Effort, Spending]] = MappingProxyType(
                 factors=FactorSettings(dim=32, rounds=8),
             ),
             personal=PersonalSettings(neighbours=100, fit_customers=2000, fit_moments=1),
+            search_rounds=0,
             ablate=300,
         ),
         "standard": Spending(
@@ -53,6 +56,7 @@ SPENDING: Final[Mapping[Effort, Spending]] = MappingProxyType(
                 factors=FactorSettings(dim=64, rounds=12),
             ),
             personal=PersonalSettings(neighbours=300, fit_customers=4000, fit_moments=3),
+            search_rounds=1,
             ablate=1500,
         ),
         "thorough": Spending(
@@ -62,6 +66,7 @@ SPENDING: Final[Mapping[Effort, Spending]] = MappingProxyType(
                 factors=FactorSettings(dim=128, rounds=20),
             ),
             personal=PersonalSettings(neighbours=500, fit_customers=10_000, fit_moments=4),
+            search_rounds=2,
             ablate=6000,
         ),
     }

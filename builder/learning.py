@@ -18,6 +18,21 @@ _ITEMS_PER_RANGE = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """Where the counts of one cut lie.
+
+    Attributes:
+        label: which cut.
+        count_dirs: of each partition.
+        merged_dir: of the whole shop.
+    """
+
+    label: str
+    count_dirs: tuple[Path, ...]
+    merged_dir: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
     """Where the results of one cut lie.
 
@@ -30,19 +45,16 @@ class Learned:
     merged_dir: Path
 
 
-def learn_cut(
+def count_cut(
     engine: Engine,
     label: str,
     partitions: tuple[Partition, ...],
     vocabulary: Vocabulary,
     cut: Cut,
     *,
-    n_items: int,
-    counts: CountSettings,
-    signals: SignalSettings,
-    collaborative: CollaborativeSettings,
-) -> Learned:
-    """Run the learning stages of one cut.
+    settings: CountSettings,
+) -> Counted:
+    """Run the counting stages of one cut.
 
     Args:
         engine: runs the tasks and skips finished ones.
@@ -50,24 +62,44 @@ def learn_cut(
         partitions: the canonical events.
         vocabulary: rows of items and offers.
         cut: what may be seen.
-        n_items: items of the vocabulary.
-        counts: what is counted.
-        signals: how counts become signals.
-        collaborative: how customers alike are learned from.
+        settings: what is counted.
     """
     count_dirs = tuple(
         engine.run(
             f"count-{label}",
             [
-                CountPartition(partition=part, vocabulary=vocabulary, cut=cut, settings=counts)
+                CountPartition(partition=part, vocabulary=vocabulary, cut=cut, settings=settings)
                 for part in partitions
             ],
         )
     )
     (merged_dir,) = engine.run(
         f"merge-{label}",
-        [MergeCounts(label=label, count_dirs=count_dirs, vocabulary=vocabulary, counts=counts)],
+        [MergeCounts(label=label, count_dirs=count_dirs, vocabulary=vocabulary, counts=settings)],
     )
+    return Counted(label=label, count_dirs=count_dirs, merged_dir=merged_dir)
+
+
+def learn_cut(
+    engine: Engine,
+    counted: Counted,
+    vocabulary: Vocabulary,
+    *,
+    n_items: int,
+    signals: SignalSettings,
+    collaborative: CollaborativeSettings,
+) -> Learned:
+    """Run the learning stages of one cut.
+
+    Args:
+        engine: runs the tasks and skips finished ones.
+        counted: its counts.
+        vocabulary: rows of items and offers.
+        n_items: items of the vocabulary.
+        signals: how counts become signals.
+        collaborative: how customers alike are learned from.
+    """
+    label, count_dirs, merged_dir = counted.label, counted.count_dirs, counted.merged_dir
     n_ranges = -(-max(n_items, 1) // _ITEMS_PER_RANGE)
     affinity_dirs = tuple(
         engine.run(

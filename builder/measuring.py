@@ -9,10 +9,10 @@ from typing import Final
 import msgspec
 
 from builder.answering import K
-from builder.asked import offers_with_lines
 from builder.cases import Case, load_cases
 from builder.comparison import DEFAULT
 from builder.evaluate import Measured, measure
+from builder.frequent import offers_with_lines
 from builder.history import Past, load_past
 from builder.known_rows import orders_of_offers
 from builder.metrics import Bools

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from builder.ablation import SliceAblation
+from builder.choices import Choice
 from builder.comparison import DEFAULT, OURS, SliceResult
 from builder.evaluate import Measured, TierCalibration
 from builder.gate import MIN_CUSTOMERS, Verdict
@@ -166,26 +167,6 @@ class Origin:
     n_cores: int
     memory_bytes: int
     versions: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """One thing that a build found out by trying.
-
-    Attributes:
-        name: what was chosen, in words.
-        tried: the settings tried, in order.
-        chosen: the one of them that was taken.
-        why: by what it was judged, and what decided, in a sentence.
-        figures: what each of the tried settings scored, as many as `tried`; empty where they were
-            not scored alike.
-    """
-
-    name: str
-    tried: tuple[str, ...]
-    chosen: str
-    why: str
-    figures: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

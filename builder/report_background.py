@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from builder import report_charts as charts
-from builder.report import Choice, ImportSummary, Report, ShopProfile, Window
+from builder.choices import Choice
+from builder.report import ImportSummary, Report, ShopProfile, Window
 from builder.report_charts import Bar
 from builder.report_parts import (
     NONE,
@@ -218,8 +219,8 @@ def _choices(report: Report) -> Html:
         element("h2", "What was searched and chosen"),
         element(
             "p",
-            "Settings that were tried on the weight slice, which is later than the tables and "
-            "earlier than the figures of this report.",
+            "What was tried on orders that are earlier than all figures of this report. After ± "
+            "stands a standard error; what is better by less may be so by chance.",
             css="lead",
         ),
         element(

@@ -20,6 +20,7 @@ from typing import Final
 
 import numpy as np
 
+from builder.choices import Choice
 from builder.engine import Engine
 from builder.metrics import Floats
 from builder.signals.collaborative import CollaborativeSettings
@@ -40,46 +41,12 @@ _CASES: Final = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
-    """One value of a setting, with the others as they were chosen by then.
-
-    Attributes:
-        value: of the setting.
-        ndcg: mean over the cases.
-    """
-
-    value: float
-    ndcg: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """What was chosen for a setting, and why.
-
-    Attributes:
-        setting: as `method.name`.
-        usual: its value before the search.
-        chosen: its value after it.
-        n_cases: customers asked about.
-        tried: all values, rising.
-        reason: a sentence.
-    """
-
-    setting: str
-    usual: float
-    chosen: float
-    n_cases: int
-    tried: tuple[Tried, ...]
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """What a search ends with.
 
     Attributes:
         settings: to learn with.
-        choices: one for each setting that was looked at.
+        choices: one for each setting that was looked at, for the report.
     """
 
     settings: CollaborativeSettings
@@ -122,11 +89,14 @@ def search(
                 ]
             )
             for method, name in looked_at:
-                choice = _choose(trials, settings, method, name, usual(method, name))
-                choices[method, name] = choice
-                settings = _with(settings, method, name, choice.chosen)
+                chosen, choices[method, name] = _choose(
+                    trials, settings, method, name, usual(method, name)
+                )
+                settings = _with(settings, method, name, chosen)
         if settings == before:
             break
+    for choice in choices.values():
+        engine.listener.say(f"search: {choice.name} {choice.chosen}, {choice.why}")
     return Found(settings=settings, choices=tuple(choices.values()))
 
 
@@ -185,7 +155,7 @@ def _choose(
     method: str,
     name: str,
     usual: float,
-) -> Choice:
+) -> tuple[float, Choice]:
     held: float = getattr(getattr(settings, method), name)
     scores = {
         value: trials.ndcg(method, _with(settings, method, name, value))
@@ -197,17 +167,14 @@ def _choose(
         best = max(scores, key=lambda value: float(scores[value].mean()))
         gain, error = _gain(scores[best], scores[held])
         chosen = best if gain > error else held
-    return Choice(
-        setting=f"{method}.{name}",
-        usual=usual,
-        chosen=chosen,
-        n_cases=n_cases,
-        tried=tuple(
-            Tried(value=value, ndcg=float(score.mean()) if n_cases else 0.0)
-            for value, score in scores.items()
-        ),
-        reason=_reason(scores, chosen, usual),
+    choice = Choice(
+        name=f"{method}: {name}",
+        tried=tuple(f"{value:g}" for value in scores),
+        chosen=f"{chosen:g}",
+        why=_reason(scores, chosen, usual),
+        figures=tuple(float(score.mean()) for score in scores.values()) if n_cases else (),
     )
+    return chosen, choice
 
 
 def _gain(scores: Floats, others: Floats) -> tuple[float, float]:
@@ -219,18 +186,16 @@ def _gain(scores: Floats, others: Floats) -> tuple[float, float]:
 def _reason(scores: Mapping[float, Floats], chosen: float, usual: float) -> str:
     n_cases = len(scores[chosen])
     if n_cases < LEAST_CASES:
-        return f"left at {usual:g}: only {n_cases} customers to ask about"
-    if chosen != usual:
-        gain, error = _gain(scores[chosen], scores[usual])
-        return (
-            f"{chosen:g} instead of {usual:g}: NDCG@{K} {scores[chosen].mean():.4f} against"
-            f" {scores[usual].mean():.4f}, {gain:+.4f} ± {error:.4f}"
-        )
+        return f"left as it is: only {n_cases} customers to ask about"
+    asked = f"for {n_cases:,} customers' early orders"
     best = max(scores, key=lambda value: float(scores[value].mean()))
-    if best == usual:
-        return f"left at {usual:g}: it has the highest NDCG@{K}, {scores[usual].mean():.4f}"
-    gain, error = _gain(scores[best], scores[usual])
-    return (
-        f"left at {usual:g}: {best:g} is better by no more than chance may be, "
-        f"{gain:+.4f} ± {error:.4f}"
-    )
+    if best == chosen == usual:
+        return f"left as it is: the highest NDCG@{K} {asked}"
+    if chosen == usual:
+        gain, error = _gain(scores[best], scores[usual])
+        return (
+            f"left as it is: {best:g} is better by no more than chance may be, NDCG@{K}"
+            f" {gain:+.4f} ± {error:.4f} {asked}"
+        )
+    gain, error = _gain(scores[chosen], scores[usual])
+    return f"better than {usual:g}: NDCG@{K} {gain:+.4f} ± {error:.4f} {asked}"

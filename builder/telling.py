@@ -11,12 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from builder.choices import Choice
 from builder.evaluate import Measured
 from builder.gate import Verdict
 from builder.intake import Imported
 from builder.progress import StageCost
 from builder.report import (
-    Choice,
     Dropped,
     FileRead,
     ImportSummary,

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from builder.asked import offers_with_lines
 from builder.cases import NEXT_ORDER, Case, Order
 from builder.evaluate import Measured, measure
+from builder.frequent import offers_with_lines
 from builder.history import Past
 from builder.metrics import Bools
 from builder.signals.orders import DAY_US

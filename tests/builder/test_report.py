@@ -16,12 +16,12 @@ import pytest
 
 from builder import comparison, gate, metrics
 from builder.ablation import SliceAblation, Without
+from builder.choices import Choice
 from builder.comparison import MethodResult, SliceResult
 from builder.evaluate import TierCalibration
 from builder.metrics import Interval
 from builder.progress import StageCost
 from builder.report import (
-    Choice,
     Dropped,
     FileRead,
     ImportSummary,

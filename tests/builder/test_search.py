@@ -10,9 +10,10 @@ import duckdb
 import numpy as np
 import pytest
 
+from builder.choices import Choice
 from builder.engine import Engine
 from builder.progress import Listener
-from builder.search import KNOBS, Choice, Found, search
+from builder.search import KNOBS, Found, search
 from builder.signals.collaborative import CollaborativeSettings
 from builder.signals.early import LEAST_CASES, WANTED_NAME, SplitEarly
 from builder.signals.factors import FactorSettings
@@ -123,8 +124,8 @@ def look(
         return search(engine, source, settings, rounds=rounds), listener
 
 
-def of(found: Found, setting: str) -> Choice:
-    (choice,) = (choice for choice in found.choices if choice.setting == setting)
+def of(found: Found, name: str) -> Choice:
+    (choice,) = (choice for choice in found.choices if choice.name == name)
     return choice
 
 
@@ -132,11 +133,13 @@ def test_a_setting_that_says_nothing_is_left_for_one_that_does(tmp_path: Path) -
     """With such a ridge all factors are zero; with any smaller one the planted taste is found."""
     useless = replace(SMALL, factors=replace(SMALL.factors, ridge=1e9))
     found, _ = look(tmp_path, two_tastes(80), useless)
-    choice = of(found, "factors.ridge")
-    assert (choice.usual, choice.n_cases) == (1e9, 80)
-    assert found.settings.factors.ridge == choice.chosen < 1e9
-    assert {one.value: one.ndcg for one in choice.tried}[1e9] == 0.0
-    assert choice.reason.startswith(f"{choice.chosen:g} instead of 1e+09: NDCG@20 1.0000")
+    choice = of(found, "factors: ridge")
+    assert choice.chosen == f"{found.settings.factors.ridge:g}" != "1e+09"
+    scored = dict(zip(choice.tried, choice.figures, strict=True))
+    assert (scored["1e+09"], scored[choice.chosen]) == (0.0, 1.0)
+    assert choice.why == (
+        "better than 1e+09: NDCG@20 +1.0000 ± 0.0000 for 80 customers' early orders"
+    )
 
 
 def test_what_changes_nothing_is_left(tmp_path: Path) -> None:
@@ -144,15 +147,15 @@ def test_what_changes_nothing_is_left(tmp_path: Path) -> None:
     usual = replace(SMALL, regression=RegressionSettings(ridge=7.0))
     found, _ = look(tmp_path, two_tastes(80), usual)
     assert found.settings.regression == usual.regression
-    assert of(found, "regression.ridge").reason.startswith("left at 7:")
+    assert of(found, "regression: ridge").why.startswith("left as it is: the highest NDCG@20")
 
 
 def test_few_customers_choose_nothing(tmp_path: Path) -> None:
     """Fewer than fifty could be right by chance."""
     found, _ = look(tmp_path, two_tastes(LEAST_CASES - 2), SMALL)
     assert found.settings == SMALL
-    assert {choice.reason for choice in found.choices} >= {
-        f"left at {SMALL.walk.damping:g}: only {LEAST_CASES - 2} customers to ask about"
+    assert {choice.why for choice in found.choices} == {
+        f"left as it is: only {LEAST_CASES - 2} customers to ask about"
     }
 
 
@@ -160,7 +163,7 @@ def test_a_shop_without_customers_chooses_nothing(tmp_path: Path) -> None:
     """Sessions only: nobody in the sample."""
     found, _ = look(tmp_path, [], SMALL)
     assert found.settings == SMALL
-    assert {choice.n_cases for choice in found.choices} == {0}
+    assert {choice.figures for choice in found.choices} == {()}
 
 
 def test_no_rounds_no_trials(tmp_path: Path) -> None:
