@@ -21,7 +21,7 @@ from builder.signals.interactions import (
     write_links,
 )
 from builder.signals.regression import RegressionSettings, learn_regression
-from builder.signals.walk import WalkSettings, learn_walk
+from builder.signals.walk import WalkSettings, learn_begins, learn_walk
 from tests.builder.signal_shops import LATE, MEMORY_BYTES, Line, learn, write_shop
 
 TAKEN = [[1, 1, 0, 0], [1, 0, 1, 0], [1, 1, 0, 0]]
@@ -38,10 +38,20 @@ def test_a_walk_ends_with_the_chances_on_paper() -> None:
 
     Half of all walks come back to where they began, and those are left out.
     """
-    walk = learn_walk(matrix(TAKEN), WalkSettings()).toarray()
+    walk = learn_walk(matrix(TAKEN), WalkSettings(begin_power=0.0)).toarray()
     assert walk == pytest.approx(
         np.array([[0, 1 / 3, 1 / 6, 0], [1 / 2, 0, 0, 0], [1 / 2, 0, 0, 0], [0, 0, 0, 0]])
     )
+
+
+def test_walks_begin_at_what_more_customers_took() -> None:
+    """With a whole power three times as often at 0 as at 2; in the mean of six takings once."""
+    begins = learn_begins(matrix(TAKEN), WalkSettings(begin_power=1.0))
+    assert begins == pytest.approx(np.array([3, 2, 1, 1]) * 6 / (9 + 4 + 1))
+    walk, chances = (
+        learn_walk(matrix(TAKEN), WalkSettings(begin_power=power)).toarray() for power in (1.0, 0.0)
+    )
+    assert walk == pytest.approx(begins[:, None] * chances)
 
 
 def test_a_walk_keeps_its_likeliest_ends_after_damping() -> None:

@@ -20,6 +20,7 @@ from builder.signals.counts import CountSettings
 from builder.signals.features import FEATURES
 from builder.signals.histories import Histories
 from builder.signals.learn import SignalSettings
+from builder.signals.neighbours import ReferenceSettings
 from builder.signals.orders import DAY_US
 from builder.signals.personal import (
     CustomerRow,
@@ -355,7 +356,11 @@ def test_settings_reach_the_globals(tmp_path: Path) -> None:
         shop,
         tmp_path / "work",
         NOW,
-        signals=replace(base, reference_customers=1, vectors=replace(base.vectors, dim=4)),
+        signals=replace(
+            base,
+            reference=ReferenceSettings(customers=1),
+            vectors=replace(base.vectors, dim=4),
+        ),
     )
 
     assert open_array(learned.globals_dir / "offer_vectors.npy").shape == (12, 4)
