@@ -313,7 +313,9 @@ def _score(  # noqa: PLR0917  # what a task holds, in its order
     cases: Sequence[Case] | None,
 ) -> list[Path]:
     """Customer records of a cut: of those that cases ask about, or of all."""
-    asked_path = None if cases is None else write_asked(cases, night.engine.work_dir)
+    asked_path = None
+    if cases is not None:
+        asked_path = write_asked((case.key for case in cases), night.engine.work_dir)
     tasks = [
         ScorePartition(
             partition=partition,

@@ -18,6 +18,7 @@ from builder.signals.interactions import (
     most_taken,
     open_links,
     strongest,
+    strongest_links,
     write_links,
 )
 from builder.signals.regression import RegressionSettings, learn_regression
@@ -141,6 +142,16 @@ def test_the_strongest_are_those_of_largest_magnitude() -> None:
     scores = np.array([[1.0, -3.0, 2.0], [1.0, 1.0, 0.0]], dtype=np.float32)
     assert strongest(scores, 1).tolist() == [[0.0, -3.0, 0.0], [1.0, 1.0, 0.0]]
     assert strongest(scores, 3).tolist() == scores.tolist()
+
+
+@given(tables, st.integers(1, 4))
+def test_the_strongest_links_are_the_strongest_of_each_row(rows: list[list[int]], n: int) -> None:
+    """As of a table that is not sparse, where every size is the link's own."""
+    links = matrix(
+        [[value * (3 * place % 5 + 1) for place, value in enumerate(row)] for row in rows]
+    )
+    kept = strongest_links(links, links.data, n)
+    assert kept.toarray().tolist() == strongest(links.toarray(), n).tolist()
 
 
 def test_interactions_reach_what_most_customers_took(tmp_path: Path) -> None:
