@@ -7,7 +7,7 @@ themselves are measured; otherwise a rehearsal of them is, and what ships is mad
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from builder import gate
 from builder.answering import K
+from builder.asked import write_asked
 from builder.assemble import Facts, Policy, assemble, golden_requests, untrained
 from builder.cases import NEXT_ORDER, POST_PURCHASE, Case, load_cases
 from builder.choices import Choice
@@ -27,7 +28,7 @@ from builder.errors import DataGate
 from builder.evaluate import Measured, together
 from builder.intake import Imported
 from builder.learning import Counted, count_cut, learn_cut
-from builder.measuring import MeasureQuestion, read_measured
+from builder.measuring import MAX_CUSTOMERS, MeasureQuestion, read_measured
 from builder.profile import orders_between, share_of_baskets, shop_profile
 from builder.redemptions import load_redemptions
 from builder.report import Report
@@ -255,7 +256,6 @@ def _learn_weights(night: Night) -> _Lessons:
             memory_bytes=night.memory_bytes,
             temp_dir=night.engine.work_dir,
         )
-    runs = _score(night, "weights", plan.weights, personal, arrays_dir)
     cases = load_cases(
         night.partitions,
         night.vocabulary,
@@ -279,6 +279,7 @@ def _learn_weights(night: Night) -> _Lessons:
         memory_bytes=night.memory_bytes,
         temp_dir=night.engine.work_dir,
     )
+    runs = _score(night, "weights", plan.weights, personal, arrays_dir, [*cases, *redemptions])
     ones = _Lessons(
         found=found, personal=personal, weights=untrained(night.signals, TIERS), cases=[]
     )
@@ -328,9 +329,18 @@ def _learn(
     return learned.globals_dir, arrays
 
 
-def _score(
-    night: Night, label: str, cut: Cut, personal: PersonalModel, globals_dir: Path
+def _score(  # noqa: PLR0917  # what a task holds, in its order
+    night: Night,
+    label: str,
+    cut: Cut,
+    personal: PersonalModel,
+    globals_dir: Path,
+    cases: Sequence[Case] | None,
 ) -> list[Path]:
+    """Customer records of a cut: of those that cases ask about, or of all."""
+    asked_path = None
+    if cases is not None:
+        asked_path = write_asked((case.key for case in cases), night.engine.work_dir)
     tasks = [
         ScorePartition(
             partition=partition,
@@ -338,6 +348,7 @@ def _score(
             cut=cut,
             model=personal,
             globals_dir=globals_dir,
+            asked_path=asked_path,
         )
         for partition in night.partitions
     ]
@@ -350,7 +361,9 @@ def _assembled(
 ) -> Iterator[_Ready]:
     """A snapshot of one cut; it is gone afterwards unless it was published."""
     globals_dir, learned = _learn(night, _count(night, label, cut), lessons.found.settings)
-    runs = _score(night, label, cut, lessons.personal, globals_dir)
+    # What only is measured needs those whom it is measured on; what ships needs all.
+    cases = None if cut == night.plan.shipped else _measured_cases(night)
+    runs = _score(night, label, cut, lessons.personal, globals_dir, cases)
     with _writing(night, lessons, learned, runs, cut, path=path) as ready:
         yield ready
 
@@ -416,6 +429,23 @@ def _told(config: Config) -> dict[str, Any]:
         for name, value in asdict(config.input).items()
         if name not in ("test_customers", "test_orders")
     }
+
+
+def _measured_cases(night: Night) -> list[Case]:
+    """The questions that `measuring.MeasureQuestion` asks."""
+    plan = night.plan
+    return load_cases(
+        night.partitions,
+        night.vocabulary,
+        plan.measured,
+        plan.measured_until_us,
+        without=None,
+        target_kind=night.target_kind,
+        max_customers=MAX_CUSTOMERS,
+        k=K,
+        memory_bytes=night.memory_bytes,
+        temp_dir=night.engine.work_dir,
+    )
 
 
 def _measure(night: Night, ready: _Ready) -> Measured:

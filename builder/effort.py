@@ -51,7 +51,7 @@ SPENDING: Final[Mapping[Effort, Spending]] = MappingProxyType(
         ),
         "standard": Spending(
             collaborative=CollaborativeSettings(
-                reach=12_000,
+                reach=50_000,
                 regression=RegressionSettings(offers=6000),
                 factors=FactorSettings(dim=64, rounds=12),
             ),
@@ -61,7 +61,7 @@ SPENDING: Final[Mapping[Effort, Spending]] = MappingProxyType(
         ),
         "thorough": Spending(
             collaborative=CollaborativeSettings(
-                reach=20_000,
+                reach=100_000,
                 regression=RegressionSettings(offers=10_000),
                 factors=FactorSettings(dim=128, rounds=20),
             ),

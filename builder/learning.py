@@ -8,7 +8,7 @@ from pathlib import Path
 from builder.engine import Engine
 from builder.signals.collaborative import METHODS, CollaborativeSettings, LearnCollaborative
 from builder.signals.counts import CountPartition, CountSettings
-from builder.signals.learn import LearnSignals, SignalSettings
+from builder.signals.learn import PARTS, GatherGlobals, LearnSignals, SignalSettings
 from builder.signals.merge import MergeCounts
 from builder.signals.orders import Partition, Vocabulary
 from builder.signals.pairs import LearnAffinity, item_ranges
@@ -116,31 +116,25 @@ def learn_cut(
             ],
         )
     )
-    collaborative_dirs = tuple(
-        engine.run(
-            f"collaborative-{label}",
-            [
-                LearnCollaborative(
-                    label=label,
-                    method=method,
-                    merged_dir=merged_dir,
-                    settings=collaborative,
-                )
-                for method in METHODS
-            ],
+    methods = [
+        LearnCollaborative(
+            label=label, method=method, merged_dir=merged_dir, settings=collaborative
         )
-    )
+        for method in METHODS
+    ]
+    parts = [
+        LearnSignals(
+            label=label,
+            part=part,
+            merged_dir=merged_dir,
+            affinity_dirs=affinity_dirs,
+            vocabulary=vocabulary,
+            settings=signals,
+        )
+        for part in PARTS
+    ]
+    learned_dirs = tuple(engine.run(f"signals-{label}", [*methods, *parts]))
     (globals_dir,) = engine.run(
-        f"signals-{label}",
-        [
-            LearnSignals(
-                label=label,
-                merged_dir=merged_dir,
-                affinity_dirs=affinity_dirs,
-                collaborative_dirs=collaborative_dirs,
-                vocabulary=vocabulary,
-                settings=signals,
-            )
-        ],
+        f"globals-{label}", [GatherGlobals(label=label, learned_dirs=learned_dirs)]
     )
     return Learned(globals_dir=globals_dir, merged_dir=merged_dir)

@@ -28,6 +28,7 @@ class ScorePartition:
         cut: what may be seen.
         model: the learned personal signal.
         globals_dir: the cut's shared arrays, mapped.
+        asked_path: from `asked.write_asked`, whose records are wanted; None for everybody's.
     """
 
     partition: Partition
@@ -35,6 +36,7 @@ class ScorePartition:
     cut: Cut
     model: PersonalModel
     globals_dir: Path
+    asked_path: Path | None = None
 
     @property
     def name(self) -> str:
@@ -42,7 +44,13 @@ class ScorePartition:
 
     def run(self, out_dir: Path, memory_bytes: int) -> None:
         rows = score_partition(
-            self.partition, self.vocabulary, self.cut, self.model, self.globals_dir, memory_bytes
+            self.partition,
+            self.vocabulary,
+            self.cut,
+            self.model,
+            self.globals_dir,
+            memory_bytes,
+            asked_path=self.asked_path,
         )
         with (out_dir / RUN_NAME).open("wb") as file:
             for row in rows:

@@ -6,10 +6,10 @@ The way of the data, for one `Cut` (which events may be seen):
 2. `merge.MergeTotals`, one task: the partitions' small aggregates added up, price bands.
 3. `pairs.LearnAffinity`, one task per range of items: the pair counts added up, `affinity` rows.
 4. `collaborative.LearnCollaborative`, one task per method: `walk`, `regression` and `factors` of a
-   bounded sample of customers.
-5. `learn.LearnSignals`, one task: `prior`, `context`, `affinity`, `vectors`, the `neighbours`
-   sample and the results of 4 in one folder, the *globals*, as arrays that every later task maps
-   into memory.
+   bounded sample of customers; and beside them `learn.LearnSignals`, one task per part: offers'
+   facts with `prior`, `affinity` and the `neighbours` sample, then `context`, and `vectors`.
+5. `learn.GatherGlobals`, one task: the results of 4 in one folder, the *globals*, as arrays that
+   every later task maps into memory.
 6. `personal.fit_personal`, once, on the orders after the cut; then `personal.score_partition`,
    one call per partition of customers, gives the customers' rows.
 

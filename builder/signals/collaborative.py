@@ -17,7 +17,7 @@ from builder.duck import connect
 from builder.signals.factors import FactorSettings, learn_factors
 from builder.signals.interactions import Matrix, load_interactions, write_links
 from builder.signals.regression import RegressionSettings, learn_regression
-from builder.signals.walk import WalkSettings, learn_walk
+from builder.signals.walk import WalkSettings, learn_begins, learn_walk
 
 FACTORS_FILE = "factors.json"
 
@@ -75,14 +75,16 @@ class LearnCollaborative:
 
     def _learn(self, interactions: Matrix, out_dir: Path) -> None:
         if self.method == "walk":
-            write_links(learn_walk(interactions, self.settings.walk), out_dir, "walk")
+            settings = self.settings.walk
+            write_links(learn_walk(interactions, settings), out_dir, "walk")
+            np.save(out_dir / "walk_begins.npy", learn_begins(interactions, settings))
         elif self.method == "regression":
             links = learn_regression(interactions, self.settings.regression)
             write_links(links, out_dir, "regression")
         else:
-            settings = self.settings.factors
-            np.save(out_dir / "factors.npy", learn_factors(interactions, settings))
-            (out_dir / FACTORS_FILE).write_text(json.dumps(asdict(settings)))
+            factors = learn_factors(interactions, self.settings.factors)
+            np.save(out_dir / "factors.npy", factors)
+            (out_dir / FACTORS_FILE).write_text(json.dumps(asdict(self.settings.factors)))
 
 
 METHODS = ("regression", "factors", "walk")

@@ -23,6 +23,7 @@ from builder.signals.interactions import Matrix
 Factors = NDArray[np.float32]
 
 _SEED: Final = 1
+_CUSTOMERS_AT_A_TIME: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +38,8 @@ class FactorSettings:
     """
 
     dim: int = 64
-    ridge: float = 30.0
-    confidence: float = 10.0
+    ridge: float = 120.0
+    confidence: float = 30.0
     rounds: int = 12
 
 
@@ -75,7 +76,8 @@ class FoldIn:
         self._factors = factors
         self._settings = settings
         gram = factors.T.astype(np.float64) @ factors
-        self._gram = gram + settings.ridge * np.eye(factors.shape[1])
+        gram += settings.ridge * np.eye(factors.shape[1])
+        self._gram = gram.astype(np.float32)
 
     def customers(self, starts: Ints, offers: Ints) -> Factors:
         """Numbers of customers: float32, shape (n, dim).
@@ -84,10 +86,14 @@ class FoldIn:
             starts: int64, shape (n + 1,): range of each customer's offers.
             offers: int64, offer rows.
         """
-        extra = self._settings.confidence - 1.0
         found = np.zeros((len(starts) - 1, self._factors.shape[1]), dtype=np.float32)
-        for customer in range(len(found)):
-            own = self._factors[offers[starts[customer] : starts[customer + 1]]].astype(np.float64)
-            total = self._settings.confidence * own.sum(axis=0)
-            found[customer] = np.linalg.solve(self._gram + extra * (own.T @ own), total)
+        for first in range(0, len(found), _CUSTOMERS_AT_A_TIME):
+            part = slice(first, min(first + _CUSTOMERS_AT_A_TIME, len(found)))
+            gram = np.repeat(self._gram[None], part.stop - part.start, axis=0)
+            total = np.zeros((*gram.shape[:2], 1), dtype=np.float32)
+            for place, customer in enumerate(range(part.start, part.stop)):
+                own = self._factors[offers[starts[customer] : starts[customer + 1]]]
+                gram[place] += (self._settings.confidence - 1.0) * (own.T @ own)
+                total[place, :, 0] = self._settings.confidence * own.sum(axis=0)
+            found[part] = np.linalg.solve(gram, total)[:, :, 0]
         return found

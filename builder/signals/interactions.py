@@ -89,6 +89,23 @@ def strongest(scores: NDArray[np.float32], n: int) -> NDArray[np.float32]:
     return np.where(size >= least[:, None], scores, np.float32(0.0))
 
 
+def strongest_links(links: Matrix, sizes: NDArray[np.float32], n: int) -> Matrix:
+    """Only the n links of each row with the largest sizes; those that tie with the last stay.
+
+    Args:
+        links: CSR.
+        sizes: float32, one for each of the links as they are stored.
+        n: at least 1.
+    """
+    kept = np.ones(links.nnz, dtype=np.bool_)
+    lengths = np.diff(links.indptr)
+    for row in np.flatnonzero(lengths > n):
+        part = slice(links.indptr[row], links.indptr[row + 1])
+        kept[part] = sizes[part] >= np.partition(sizes[part], lengths[row] - n)[lengths[row] - n]
+    starts = np.append(0, np.cumsum(kept))[links.indptr]
+    return sparse.csr_matrix((links.data[kept], links.indices[kept], starts), shape=links.shape)
+
+
 def write_links(links: Matrix, out_dir: Path, name: str) -> None:
     """Write a sparse matrix from offers to offers as three files, `<name>_….npy`."""
     parts = (links.indptr.astype(np.int64), links.indices.astype(np.int32), links.data)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from builder.signals.histories import Floats, Histories, Ints, range_sums
+from builder.signals.interactions import strongest_links
 from builder.signals.rows import open_array
 
 REFERENCE_GAPS: Final = 14.0
@@ -43,19 +44,37 @@ class Reference:
         return len(self.keys)
 
 
-def learn_reference(histories: Histories, half_life_days: float, n_customers: int) -> Reference:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceSettings:
+    """How large the reference is.
+
+    Attributes:
+        customers: how many at most; those with the smallest low key halves.
+        entries: how many (customer, offer) they may have together: of customers who know few offers
+            more are needed, and cost no more to look through.
+    """
+
+    customers: int = 30_000
+    entries: int = 1_000_000
+
+
+def learn_reference(
+    histories: Histories, half_life_days: float, settings: ReferenceSettings
+) -> Reference:
     """Take the first customers who know at least two offers.
 
     Args:
         histories: of the sample.
         half_life_days: of the decay.
-        n_customers: how many at most; those with the smallest low key halves.
+        settings: how many.
     """
     enough = np.flatnonzero(np.diff(histories.entry_starts) >= _MIN_OFFERS)
     by_key = np.lexsort((histories.key_hi[enough], histories.key_lo[enough]))
-    chosen = np.sort(enough[by_key[:n_customers]])
+    known = np.diff(histories.entry_starts)
+    n_chosen = np.searchsorted(np.cumsum(known[enough[by_key]]), settings.entries, side="right")
+    chosen = np.sort(enough[by_key[: min(int(n_chosen), settings.customers)]])
     profile, share = profiles(histories, half_life_days)
-    sizes = np.diff(histories.entry_starts)[chosen]
+    sizes = known[chosen]
     starts = np.zeros(len(chosen) + 1, dtype=np.int64)
     np.cumsum(sizes, out=starts[1:])
     entries = np.repeat(histories.entry_starts[chosen] - starts[:-1], sizes) + np.arange(starts[-1])
@@ -119,9 +138,9 @@ class Neighbourhood:
         parts = (reference.offers.astype(np.int32), reference.starts)
         self._share = sparse.csr_matrix((reference.share, *parts), shape=shape)[:, reach].tocsr()
         self._by_offer = sparse.csr_matrix((reference.profile, *parts), shape=shape).T.tocsr()
-        self._place = {(int(hi), int(lo)): row for row, (hi, lo) in enumerate(reference.keys)}
+        self._place = {(hi, lo): row for row, (hi, lo) in enumerate(reference.keys.tolist())}
         self._half_life_days = half_life_days
-        self._n_neighbours = min(n_neighbours, len(reference))
+        self._n_neighbours = n_neighbours
 
     def mixed(self, histories: Histories) -> NDArray[np.float32]:
         """What the neighbours of each customer ordered.
@@ -135,14 +154,12 @@ class Neighbourhood:
             (profile.astype(np.float32), histories.entry_offer, histories.entry_starts),
             shape=(len(histories), self._by_offer.shape[0]),
         )
-        near = (own @ self._by_offer).toarray()
-        for row, key in enumerate(zip(histories.key_hi, histories.key_lo, strict=True)):
-            place = self._place.get((int(key[0]), int(key[1])))
-            if place is not None:
-                near[row, place] = 0.0
-        if 0 < self._n_neighbours < near.shape[1]:
-            least = np.partition(near, -self._n_neighbours, axis=1)[:, -self._n_neighbours]
-            near[near < least[:, None]] = 0.0
-        near /= np.maximum(near.sum(axis=1, keepdims=True), 1e-12)
-        mixed: NDArray[np.float32] = (sparse.csr_matrix(near) @ self._share).toarray()
+        near = own @ self._by_offer
+        keys = zip(histories.key_hi.tolist(), histories.key_lo.tolist(), strict=True)
+        place = np.array([self._place.get(key, -1) for key in keys], dtype=np.int64)
+        near.data[near.indices == np.repeat(place, np.diff(near.indptr))] = 0.0
+        near = strongest_links(near, near.data, self._n_neighbours)
+        total = np.maximum(near.sum(axis=1).ravel(), 1e-12)
+        near.data /= np.repeat(np.asarray(total), np.diff(near.indptr))
+        mixed: NDArray[np.float32] = (near @ self._share).toarray()
         return mixed

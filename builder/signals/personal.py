@@ -177,7 +177,7 @@ def fit_personal(
         vocabulary: rows of items and offers.
         cut: what features may see.
         slice_until_us: end of the slice, exclusive.
-        globals_dir: result of `learn.LearnSignals` for the same cut.
+        globals_dir: result of `learn.GatherGlobals` for the same cut.
         settings: see there.
         memory_bytes: for this process.
         temp_dir: where DuckDB may spill.
@@ -283,6 +283,8 @@ def score_partition(  # noqa: PLR0917  # what a task holds, in its order
     model: PersonalModel,
     globals_dir: Path,
     memory_bytes: int,
+    *,
+    asked_path: Path | None = None,
 ) -> Iterator[CustomerRow]:
     """Rows of a partition's customers by rising key.
 
@@ -291,13 +293,14 @@ def score_partition(  # noqa: PLR0917  # what a task holds, in its order
         vocabulary: rows of items and offers.
         cut: what may be seen.
         model: from `fit_personal`.
-        globals_dir: result of `learn.LearnSignals` for the same cut.
+        globals_dir: result of `learn.GatherGlobals` for the same cut.
         memory_bytes: for this process.
+        asked_path: from `asked.write_asked`, whose rows are wanted; None for everybody's.
     """
     settings = model.settings
     with TemporaryDirectory() as temp_dir, connect(memory_bytes, Path(temp_dir)) as connection:
         load_orders(connection, partition, vocabulary, cut, target_kind=settings.target_kind)
-        histories = load_histories(connection, cut.until_us)
+        histories = load_histories(connection, cut.until_us, _asked(connection, asked_path))
         scorer = _scorer(connection, globals_dir, settings, vocabulary, cut)
     if not len(scorer.popular):
         return
@@ -308,6 +311,15 @@ def score_partition(  # noqa: PLR0917  # what a task holds, in its order
         is_thin = (part.n_orders < THIN_BELOW_ORDERS).astype(np.int64)
         utility = np.einsum("ij,ij->i", batch.features, weights[is_thin[batch.candidates.customer]])
         yield from _rows(part, batch.candidates, utility, scorer, settings)
+
+
+def _asked(connection: duckdb.DuckDBPyConnection, path: Path | None) -> str | None:
+    """Name of a table with the customers of a file."""
+    if path is None:
+        return None
+    halves = np.load(path, allow_pickle=False)
+    connection.register("asked", {"customer_hi": halves[:, 0], "customer_lo": halves[:, 1]})
+    return "asked"
 
 
 def _rows(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from builder.signals.candidates import Candidates, make_candidates
+from builder.signals.candidates import Candidates, joined_candidates, make_candidates
 from builder.signals.collaborative import FACTORS_FILE
 from builder.signals.factors import Factors, FactorSettings, FoldIn
 from builder.signals.facts import OfferFacts, open_facts
@@ -24,6 +24,9 @@ from builder.signals.rows import open_array
 _RECENT_DECAY: Final = 0.7
 _NAMING: Final = ("neighbours", "walk", "regression", "factors")
 """Sources that name candidates; what the others would name differs little, and takes time."""
+
+_CELLS_AT_A_TIME: Final = 1 << 22
+"""Customers times offers in reach, float32: more would not stay near the processor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,7 @@ class Scorer:
     """Turns histories into candidates with features; opens the globals once.
 
     Args:
-        globals_dir: result of `learn.LearnSignals`.
+        globals_dir: result of `learn.GatherGlobals`.
         popular_offers: offers of the highest prior that are candidates for everybody.
         new_per_source: how many new offers each source makes candidates for a customer.
         neighbours: how many customers of the reference are mixed.
@@ -70,6 +73,7 @@ class Scorer:
             open_reference(globals_dir), self.n_offers, self._reach, half_life_days, neighbours
         )
         self._walk = open_links(globals_dir, "walk")
+        self._walk_begins = np.asarray(open_array(globals_dir / "walk_begins.npy"))
         self._regression = open_links(globals_dir, "regression")
         settings = json.loads((globals_dir / FACTORS_FILE).read_text())
         self._factors: Factors = np.asarray(open_array(globals_dir / "factors.npy"))
@@ -86,6 +90,23 @@ class Scorer:
 
     def batch(self, histories: Histories) -> Batch:
         """Candidates of customers, with features."""
+        step = max(_CELLS_AT_A_TIME // max(len(self._reach), 1), 1)
+        firsts = range(0, max(len(histories), 1), step)
+        parts = [
+            self._part(histories.part(first, min(first + step, len(histories)))) for first in firsts
+        ]
+        candidates = joined_candidates(
+            [candidates for candidates, _ in parts], histories.entry_starts[list(firsts)]
+        )
+        told = {name: np.concatenate([said[name] for _, said in parts]) for name in parts[0][1]}
+        return Batch(
+            histories=histories,
+            candidates=candidates,
+            features=make_features(histories, candidates, self.facts, told),
+        )
+
+    def _part(self, histories: Histories) -> tuple[Candidates, dict[str, Floats]]:
+        """Candidates of some customers, and what each source says of them."""
         sources = self._sources(histories)
         candidates = make_candidates(
             histories,
@@ -104,28 +125,27 @@ class Scorer:
             values[is_reached] = source[customer, column]
             return values
 
-        told = {name: of_candidates(source) for name, source in sources.items()}
-        return Batch(
-            histories=histories,
-            candidates=candidates,
-            features=make_features(histories, candidates, self.facts, told),
-        )
+        return candidates, {name: of_candidates(source) for name, source in sources.items()}
 
     def _sources(self, histories: Histories) -> dict[str, NDArray[np.float32]]:
         """What each source says of all offers in reach: float32, shape (n_customers, n_reach)."""
         ever, recent = self._taken(histories)
-        # A walk begins at one of a customer's offers; it is told in offers a customer, as reach is.
-        n_taken = np.maximum(np.diff(ever.indptr), 1)
-        steps = sparse.diags((float(self.facts.reach.sum()) / n_taken).astype(np.float32))
         numbers = self._fold_in.customers(ever.indptr, ever.indices)
         return {
             "neighbours": self._neighbourhood.mixed(histories),
-            "walk": (steps @ ever @ self._walk).toarray(),
-            "walk_recent": (steps @ recent @ self._walk).toarray(),
+            "walk": self._walks(ever),
+            "walk_recent": self._walks(recent),
             "regression": (ever @ self._regression).toarray(),
             "regression_recent": (recent @ self._regression).toarray(),
             "factors": numbers @ self._factors.T,
         }
+
+    def _walks(self, taken: Matrix) -> NDArray[np.float32]:
+        """Chances of where walks from customers' offers end, in offers a customer, as reach is."""
+        begins = np.maximum(taken @ self._walk_begins, 1e-12)
+        steps = sparse.diags((float(self.facts.reach.sum()) / begins).astype(np.float32))
+        ends: NDArray[np.float32] = (steps @ taken @ self._walk).toarray()
+        return ends
 
     def _taken(self, histories: Histories) -> tuple[Matrix, Matrix]:
         """What customers took, all alike and the latest most; both add up to how many offers."""

@@ -13,7 +13,7 @@ import numpy as np
 from builder.engine import Task
 from builder.signals.collaborative import METHODS, LearnCollaborative
 from builder.signals.counts import CountPartition, CountSettings
-from builder.signals.learn import LearnSignals, SignalSettings
+from builder.signals.learn import PARTS, GatherGlobals, LearnSignals, SignalSettings
 from builder.signals.merge import MergeCounts
 from builder.signals.orders import DAY_US, Partition, Vocabulary
 from builder.signals.pairs import LearnAffinity, item_ranges
@@ -173,24 +173,25 @@ def learn(
         )
         for first, stop in item_ranges(shop.n_items, 2)
     )
-    collaborative_dirs = tuple(
-        run(
-            LearnCollaborative(label="x", method=method, merged_dir=merged_dir),
-            folder,
-        )
-        for method in METHODS
-    )
-    globals_dir = run(
+    methods = [
+        LearnCollaborative(label="x", method=method, merged_dir=merged_dir) for method in METHODS
+    ]
+    parts = [
         LearnSignals(
             label="x",
+            part=part,
             merged_dir=merged_dir,
             affinity_dirs=affinity_dirs,
-            collaborative_dirs=collaborative_dirs,
             vocabulary=shop.vocabulary,
             settings=signals or SignalSettings(),
-        ),
-        folder,
+        )
+        for part in PARTS
+    ]
+    learned_dirs = (
+        *(run(task, folder) for task in methods),
+        *(run(task, folder) for task in parts),
     )
+    globals_dir = run(GatherGlobals(label="x", learned_dirs=learned_dirs), folder)
     return Learned(merged_dir=merged_dir, affinity_dirs=affinity_dirs, globals_dir=globals_dir)
 
 

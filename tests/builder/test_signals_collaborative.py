@@ -18,10 +18,11 @@ from builder.signals.interactions import (
     most_taken,
     open_links,
     strongest,
+    strongest_links,
     write_links,
 )
 from builder.signals.regression import RegressionSettings, learn_regression
-from builder.signals.walk import WalkSettings, learn_walk
+from builder.signals.walk import WalkSettings, learn_begins, learn_walk
 from tests.builder.signal_shops import LATE, MEMORY_BYTES, Line, learn, write_shop
 
 TAKEN = [[1, 1, 0, 0], [1, 0, 1, 0], [1, 1, 0, 0]]
@@ -38,10 +39,20 @@ def test_a_walk_ends_with_the_chances_on_paper() -> None:
 
     Half of all walks come back to where they began, and those are left out.
     """
-    walk = learn_walk(matrix(TAKEN), WalkSettings()).toarray()
+    walk = learn_walk(matrix(TAKEN), WalkSettings(begin_power=0.0)).toarray()
     assert walk == pytest.approx(
         np.array([[0, 1 / 3, 1 / 6, 0], [1 / 2, 0, 0, 0], [1 / 2, 0, 0, 0], [0, 0, 0, 0]])
     )
+
+
+def test_walks_begin_at_what_more_customers_took() -> None:
+    """With a whole power three times as often at 0 as at 2; in the mean of six takings once."""
+    begins = learn_begins(matrix(TAKEN), WalkSettings(begin_power=1.0))
+    assert begins == pytest.approx(np.array([3, 2, 1, 1]) * 6 / (9 + 4 + 1))
+    walk, chances = (
+        learn_walk(matrix(TAKEN), WalkSettings(begin_power=power)).toarray() for power in (1.0, 0.0)
+    )
+    assert walk == pytest.approx(begins[:, None] * chances)
 
 
 def test_a_walk_keeps_its_likeliest_ends_after_damping() -> None:
@@ -131,6 +142,16 @@ def test_the_strongest_are_those_of_largest_magnitude() -> None:
     scores = np.array([[1.0, -3.0, 2.0], [1.0, 1.0, 0.0]], dtype=np.float32)
     assert strongest(scores, 1).tolist() == [[0.0, -3.0, 0.0], [1.0, 1.0, 0.0]]
     assert strongest(scores, 3).tolist() == scores.tolist()
+
+
+@given(tables, st.integers(1, 4))
+def test_the_strongest_links_are_the_strongest_of_each_row(rows: list[list[int]], n: int) -> None:
+    """As of a table that is not sparse, where every size is the link's own."""
+    links = matrix(
+        [[value * (3 * place % 5 + 1) for place, value in enumerate(row)] for row in rows]
+    )
+    kept = strongest_links(links, links.data, n)
+    assert kept.toarray().tolist() == strongest(links.toarray(), n).tolist()
 
 
 def test_interactions_reach_what_most_customers_took(tmp_path: Path) -> None:

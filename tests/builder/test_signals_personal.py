@@ -15,11 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder.signals.candidates import make_candidates
+from builder.asked import write_asked
+from builder.signals.candidates import joined_candidates, make_candidates
 from builder.signals.counts import CountSettings
 from builder.signals.features import FEATURES
 from builder.signals.histories import Histories
 from builder.signals.learn import SignalSettings
+from builder.signals.neighbours import ReferenceSettings
 from builder.signals.orders import DAY_US
 from builder.signals.personal import (
     CustomerRow,
@@ -38,7 +40,11 @@ NOW = Cut(until_us=100 * DAY_US, holdout_share=0.0)
 
 
 def score(
-    shop: Shop, learned: Learned, model: PersonalModel | None = None, cut: Cut = NOW
+    shop: Shop,
+    learned: Learned,
+    model: PersonalModel | None = None,
+    cut: Cut = NOW,
+    asked_path: Path | None = None,
 ) -> list[CustomerRow]:
     """Rows of all partitions."""
     return [
@@ -51,6 +57,7 @@ def score(
             model or PersonalModel(),
             learned.globals_dir,
             MEMORY_BYTES,
+            asked_path=asked_path,
         )
     ]
 
@@ -108,6 +115,23 @@ def test_neighbours_name_what_one_of_them_lacks(tmp_path: Path) -> None:
 
     assert best_new == 4
     assert set(first.history.tolist()) == {0, 1, 2, 3}
+
+
+def test_only_those_asked_about_get_the_rows_all_would_get(tmp_path: Path) -> None:
+    """In every partition; a guest and somebody unknown want none."""
+    shop = two_tastes(tmp_path / "shop", n_partitions=2)
+    learned = learn(shop, tmp_path / "work", NOW)
+    everybody = {row.key: row for row in score(shop, learned)}
+    keys = sorted(everybody)
+    path = write_asked([keys[50], None, bytes(15) + b"\1", keys[3], keys[50]], tmp_path)
+    asked = score(shop, learned, asked_path=path)
+
+    assert [row.key for row in asked] == [keys[3], keys[50]]
+    for row in asked:
+        assert row.rows.tolist() == everybody[row.key].rows.tolist()
+        assert row.values == pytest.approx(everybody[row.key].values)
+    assert write_asked([keys[3], keys[50]], tmp_path) == write_asked([keys[50], keys[3]], tmp_path)
+    assert write_asked([keys[3]], tmp_path) != write_asked([keys[50]], tmp_path)
 
 
 def test_rows_tell_the_history(tmp_path: Path) -> None:
@@ -276,6 +300,59 @@ def test_candidates_are_own_near_and_popular(tmp_path: Path) -> None:
     assert candidates.entry.tolist() == [-1, -1, 0, -1, 1]
 
 
+@given(
+    values=st.lists(st.integers(-3, 9), min_size=1, max_size=150),
+    top=st.integers(1, 3),
+    n_rows=st.integers(1, 3),
+)
+def test_each_source_names_its_highest_offers(values: list[int], top: int, n_rows: int) -> None:
+    """However many there are, ties to the first; and the source says afterwards what it said."""
+    n = len(values)
+    rows = np.stack([np.roll(values, row) for row in range(n_rows)]).astype(np.float32)
+    before = rows.copy()
+    history = Histories(
+        key_hi=np.zeros(n_rows, dtype=np.uint64),
+        key_lo=np.arange(n_rows, dtype=np.uint64),
+        last_us=np.zeros(n_rows, dtype=np.int64),
+        order_starts=np.arange(n_rows + 1),
+        order_age_days=np.ones(n_rows),
+        entry_starts=np.arange(n_rows + 1),
+        entry_offer=np.zeros(n_rows, dtype=np.int64),
+        use_starts=np.arange(n_rows + 1),
+        use_order=np.arange(n_rows),
+    )
+    found = make_candidates(
+        history,
+        [rows],
+        np.arange(n),
+        np.empty(0, dtype=np.int64),
+        n_offers=n,
+        new_per_source=top,
+    )
+    for row in range(n_rows):
+        others = sorted(range(1, n), key=lambda offer: (-before[row, offer], offer))
+        expected = [offer for offer in others if before[row, offer] > 0][:top]
+        named = found.offer[found.starts[row] : found.starts[row + 1]]
+        assert named.tolist() == sorted([0, *expected])
+    assert rows.tolist() == before.tolist()
+
+    parts = [
+        make_candidates(
+            history.part(row, row + 1),
+            [rows[row : row + 1]],
+            np.arange(n),
+            np.empty(0, dtype=np.int64),
+            n_offers=n,
+            new_per_source=top,
+        )
+        for row in range(n_rows)
+    ]
+    joined = joined_candidates(parts, history.entry_starts[:-1])
+    assert joined.starts.tolist() == found.starts.tolist()
+    assert joined.offer.tolist() == found.offer.tolist()
+    assert joined.entry.tolist() == found.entry.tolist()
+
+
 odd_lines = st.lists(
     st.builds(
         Line,
@@ -355,7 +432,11 @@ def test_settings_reach_the_globals(tmp_path: Path) -> None:
         shop,
         tmp_path / "work",
         NOW,
-        signals=replace(base, reference_customers=1, vectors=replace(base.vectors, dim=4)),
+        signals=replace(
+            base,
+            reference=ReferenceSettings(customers=1),
+            vectors=replace(base.vectors, dim=4),
+        ),
     )
 
     assert open_array(learned.globals_dir / "offer_vectors.npy").shape == (12, 4)
