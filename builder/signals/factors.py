@@ -38,8 +38,8 @@ class FactorSettings:
     """
 
     dim: int = 64
-    ridge: float = 120.0
-    confidence: float = 30.0
+    ridge: float = 30.0
+    confidence: float = 10.0
     rounds: int = 12
 
 

@@ -21,7 +21,7 @@ from builder.signals.counts import CountSettings
 from builder.signals.features import FEATURES
 from builder.signals.histories import Histories
 from builder.signals.learn import SignalSettings
-from builder.signals.neighbours import ReferenceSettings
+from builder.signals.neighbours import ReferenceSettings, learn_reference
 from builder.signals.orders import DAY_US
 from builder.signals.personal import (
     CustomerRow,
@@ -274,6 +274,40 @@ def test_a_model_survives_its_file(tmp_path: Path) -> None:
     write_model(model, tmp_path / "model.json")
 
     assert read_model(tmp_path / "model.json") == model
+
+
+@pytest.mark.parametrize(
+    ("settings", "low_keys"),
+    [
+        (ReferenceSettings(), [1, 2, 4]),
+        (ReferenceSettings(customers=2), [1, 2]),
+        (ReferenceSettings(entries=5), [1, 2]),
+        (ReferenceSettings(entries=4), [1]),
+    ],
+)
+def test_a_reference_is_bounded_by_customers_and_by_what_they_know(
+    settings: ReferenceSettings, low_keys: list[int]
+) -> None:
+    """By low key; who knows a single offer (3) tells nothing of what goes with what."""
+    low = np.array([4, 3, 2, 1], dtype=np.uint64)
+    known = [2, 1, 2, 3]
+    history = Histories(
+        key_hi=np.arange(4, dtype=np.uint64),
+        key_lo=low,
+        last_us=np.zeros(4, dtype=np.int64),
+        order_starts=np.arange(5),
+        order_age_days=np.ones(4),
+        entry_starts=np.cumsum([0, *known]),
+        entry_offer=np.concatenate([np.arange(n) for n in known]),
+        use_starts=np.arange(9),
+        use_order=np.repeat(np.arange(4), known),
+    )
+    reference = learn_reference(history, 1.0, settings)
+
+    assert sorted(reference.keys[:, 1].tolist()) == low_keys
+    assert np.diff(reference.starts).tolist() == [
+        n for n, key in zip(known, low.tolist(), strict=True) if key in low_keys
+    ]
 
 
 def test_candidates_are_own_near_and_popular(tmp_path: Path) -> None:
