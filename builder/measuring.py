@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from builder.answering import K
-from builder.asked import offers_with_lines
+from builder.line_counts import offers_with_lines
 from builder.cases import Case, load_cases
 from builder.comparison import DEFAULT
 from builder.evaluate import Measured, measure

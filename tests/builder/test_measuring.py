@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from builder.asked import offers_with_lines
+from builder.line_counts import offers_with_lines
 from builder.cases import NEXT_ORDER, Case, Order
 from builder.evaluate import Measured, measure
 from builder.history import Past
