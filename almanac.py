@@ -94,6 +94,11 @@ VERBS = {
         help="Measure which coupons households redeem, beside popularity and frequency.",
         extra="all",
     ),
+    "bench bars": Verb(
+        target="bench.cli:bars",
+        help="Repeat a published protocol on real orders, beside what is known of other methods.",
+        extra="all",
+    ),
 }
 GROUPS = {"bench": "Measure on this machine."}
 

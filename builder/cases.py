@@ -16,7 +16,7 @@ import duckdb
 import numpy as np
 
 from builder.duck import connect, literal, quoted
-from builder.metrics import Ints
+from builder.metrics import Bools, Ints
 from builder.signals.orders import (
     CONTEXT_PREFIX,
     VIEW,
@@ -139,6 +139,7 @@ def load_cases(
     target_kind: int,
     max_customers: int,
     k: int,
+    only: Bools | None = None,
     memory_bytes: int,
     temp_dir: Path,
 ) -> list[Case]:
@@ -154,6 +155,7 @@ def load_cases(
         target_kind: kind of event that makes an order.
         max_customers: see `load_sample`.
         k: how many offers to ask for.
+        only: see `load_sample`.
         memory_bytes: for DuckDB.
         temp_dir: where it may spill.
     """
@@ -164,6 +166,7 @@ def load_cases(
         until_us,
         target_kind=target_kind,
         max_customers=max_customers,
+        only=only,
         memory_bytes=memory_bytes,
         temp_dir=temp_dir,
     )
@@ -184,6 +187,7 @@ def load_sample(
     *,
     target_kind: int,
     max_customers: int,
+    only: Bools | None = None,
     memory_bytes: int,
     temp_dir: Path,
 ) -> list[Order]:
@@ -198,6 +202,8 @@ def load_sample(
         until_us: end of the slice, exclusive.
         target_kind: kind of event that makes an order.
         max_customers: at most this many over all partitions, those with the smallest low key half.
+        only: bool, shape (n_offers,): orders that hold none of these offers are passed over; None
+            to pass over none.
         memory_bytes: for DuckDB.
         temp_dir: where it may spill.
 
@@ -217,8 +223,19 @@ def load_sample(
                 target_kind=target_kind,
                 slice_until_us=until_us,
             )
+            if only is not None:
+                _leave_out(connection, only)
             orders += _sampled_orders(connection, vocabulary, columns, per_partition, cut)
     return orders
+
+
+def _leave_out(connection: duckdb.DuckDBPyConnection, only: Bools) -> None:
+    """Take the orders away that hold no offer that is asked for."""
+    connection.register("wanted", {"offer_row": np.flatnonzero(only)})
+    connection.execute(
+        """DELETE FROM orders WHERE order_row NOT IN (
+            SELECT order_row FROM basket_offers JOIN wanted USING (offer_row))"""
+    )
 
 
 def _sampled_orders(

@@ -32,14 +32,15 @@ currency = "USD"
 zero_quantity = "drop"
 
 [evaluation]
-# A fifth of the households is kept out of learning entirely: they are the report's strangers.
+# This share of the households is kept out of learning entirely: they are the report's strangers.
 holdout = {holdout}
 slice_days = {slice_days}
+min_orders = {min_orders}
 """
 
 _EVENTS: Final = """
 SELECT transaction_timestamp AS ts, household_id::VARCHAR AS customer_id,
-       basket_id::VARCHAR AS order_id, product_id::VARCHAR AS item_id, quantity,
+       basket_id::VARCHAR AS order_id, product_id::VARCHAR AS item_id, {quantity}
        CASE WHEN quantity > 0 THEN nullif(round(sales_value / quantity, 2), 0) END AS unit_price,
        store_id::VARCHAR AS ctx_store
 FROM read_parquet({source})
@@ -72,14 +73,23 @@ def data_dir() -> Path:
 
 
 def write_inputs(
-    out: Path, *, before: str = "infinity", slice_days: int = 28
+    out: Path,
+    *,
+    before: str = "infinity",
+    slice_days: int = 28,
+    holdout: float = HOLDOUT,
+    min_orders: int = 1,
+    all_lines: bool = False,
 ) -> tuple[Path, Path, Path]:
     """Write the data set in the generic input format.
 
     Args:
         out: folder to write into.
         before: a time of the shop's clock; no later event is written.
-        slice_days: see `config.Evaluation`.
+        slice_days: see `config.Evaluation`, as for the next two.
+        holdout: share of households kept out of learning.
+        min_orders: order lines that an offer must stand in to be asked for.
+        all_lines: write no quantities, so that lines of quantity 0 are lines like others.
 
     Returns:
         Paths of events, items and configuration.
@@ -90,6 +100,7 @@ def write_inputs(
     tables = data_dir()
     events_path, items_path = out / "events.parquet", out / "items.parquet"
     events = f"{_EVENTS} WHERE ts < {literal(before)}::TIMESTAMP"
+    quantity = "" if all_lines else "quantity,"
     with connect(_MEMORY_BYTES, out) as connection:
         connection.execute("SET preserve_insertion_order = true")
         for query, name, path in (
@@ -98,11 +109,14 @@ def write_inputs(
         ):
             source = literal(tables / f"{name}.parquet")
             connection.execute(
-                f"COPY ({query.format(source=source)}) TO {literal(path)} (FORMAT parquet)"
+                f"COPY ({query.format(source=source, quantity=quantity)}) TO {literal(path)}"
+                " (FORMAT parquet)"
             )
     shutil.rmtree(out / "spill", ignore_errors=True)
     config_path = out / "almanac.toml"
-    config_path.write_text(_CONFIG.format(holdout=HOLDOUT, slice_days=slice_days))
+    config_path.write_text(
+        _CONFIG.format(holdout=holdout, slice_days=slice_days, min_orders=min_orders)
+    )
     return events_path, items_path, config_path
 
 

@@ -106,7 +106,9 @@ def load_past(
             recent[rows] += np.asarray(counts["late"], dtype=np.int64)
             connection.register("asked", keys)
             own = item_offers(vocabulary, cut.until_us)
-            loaded.add(connection.execute(_lines(own, columns, limit)).fetchnumpy(), columns)
+            connection.execute(_chosen(columns, limit))
+            orders = connection.execute("FROM chosen ORDER BY order_row").fetchnumpy()
+            loaded.add(orders, connection.execute(_lines(own)).fetchnumpy(), columns)
     with connect(memory_bytes, temp_dir) as connection:
         categories = connection.execute(
             f"""SELECT item_row, trim(split_part(coalesce(category, ''), '{_TOP_LEVEL}', 1))
@@ -131,17 +133,22 @@ class _Loaded:
         self._values: dict[str, dict[str, int]] = {}
         self._n_orders = 0
 
-    def add(self, lines: dict[str, Any], columns: Sequence[str]) -> None:
-        order = np.asarray(lines["order_row"], dtype=np.int64)
+    def add(self, orders: dict[str, Any], lines: dict[str, Any], columns: Sequence[str]) -> None:
+        """Take in orders, and lines that name them; an order's facts are told once."""
+        # Only some of the partition's orders are here, rising: a line's order has a place in them.
+        order_row = np.asarray(orders["order_row"], dtype=np.int64)
+        order = np.searchsorted(order_row, np.asarray(lines["order_row"], dtype=np.int64))
         part = {
-            "customer": self._customers(lines["customer_hi"], lines["customer_lo"]),
+            "customer": self._customers(orders["customer_hi"], orders["customer_lo"])[order],
             "order": order + self._n_orders,
         }
-        for name in ("ts_us", "item_row", "offer_row", "hour_of_week"):
+        for name in ("ts_us", "hour_of_week"):
+            part[name] = np.asarray(orders[name], dtype=np.int64)[order]
+        for name in ("item_row", "offer_row"):
             part[name] = np.asarray(lines[name], dtype=np.int64)
         for column in columns:
-            part[column] = self._coded(column, lines[column])
-        self._n_orders += int(order.max()) + 1 if order.size else 0
+            part[column] = self._coded(column, orders[column])[order]
+        self._n_orders += order_row.size
         self._parts.append(part)
 
     def history(self, item_category: Ints, n_offers: int) -> History:
@@ -188,20 +195,27 @@ class _Loaded:
         )
 
 
-def _lines(own: str, columns: Sequence[str], limit: int) -> str:
-    """Lines of chosen customers; one whose item is in several offers comes once for each."""
+def _chosen(columns: Sequence[str], limit: int) -> str:
+    """Orders of the first customers, and of those that are asked for."""
     extra = "".join(f", {quoted(column)}" for column in columns)
     return f"""
+        CREATE TEMP TABLE chosen AS
         WITH owned AS (
             SELECT *, CASE WHEN customer_hi = 0 AND customer_lo = 0 THEN order_key
                            ELSE customer_lo END AS owner FROM orders)
-        SELECT o.order_row, customer_hi, customer_lo, ts_us, hour_of_week, b.item_row,
-               coalesce(i.offer_row::BIGINT, {UNKNOWN}) AS offer_row {extra}
-        FROM owned o JOIN basket_items b USING (order_row)
-        LEFT JOIN {own} i USING (item_row)
+        SELECT order_row, customer_hi, customer_lo, ts_us, hour_of_week {extra}
+        FROM owned
         WHERE owner IN (SELECT DISTINCT owner FROM owned ORDER BY owner LIMIT {limit})
-            OR (customer_hi, customer_lo) IN (SELECT (high, low) FROM asked)
-        ORDER BY o.order_row, b.line, b.item_row, i.offer_row"""
+            OR (customer_hi, customer_lo) IN (SELECT (high, low) FROM asked)"""
+
+
+def _lines(own: str) -> str:
+    """Lines of chosen orders; one whose item is in several offers comes once for each."""
+    return f"""
+        SELECT b.order_row, b.item_row, coalesce(i.offer_row::BIGINT, {UNKNOWN}) AS offer_row
+        FROM basket_items b SEMI JOIN chosen USING (order_row)
+        LEFT JOIN {own} i USING (item_row)
+        ORDER BY b.order_row, b.line, b.item_row, i.offer_row"""
 
 
 def _key_table(keys: Collection[bytes]) -> dict[str, Any]:

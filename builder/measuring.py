@@ -12,9 +12,9 @@ from builder.answering import K
 from builder.cases import Case, load_cases
 from builder.comparison import DEFAULT
 from builder.evaluate import Measured, measure
-from builder.frequent import offers_with_lines
 from builder.history import Past, load_past
 from builder.known_rows import orders_of_offers
+from builder.line_counts import offers_with_lines
 from builder.metrics import Bools
 from builder.signals.orders import Partition, Vocabulary
 from builder.split import Cut, Plan
@@ -62,12 +62,14 @@ class MeasureQuestion:
 
     def run(self, out_dir: Path, memory_bytes: int) -> None:
         plan = self.plan
-        cases = self._cases(plan.measured, plan.measured_until_us, None, memory_bytes, out_dir)
-        tuning = self._cases(
-            plan.weights, plan.weights_until_us, plan.measured, memory_bytes, out_dir
-        )
         with open_snapshot(self.snapshot_dir) as generation:
             only = self._only(generation, memory_bytes, out_dir) if self.min_orders > 1 else None
+            cases = self._cases(
+                plan.measured, plan.measured_until_us, None, only, memory_bytes, out_dir
+            )
+            tuning = self._cases(
+                plan.weights, plan.weights_until_us, plan.measured, only, memory_bytes, out_dir
+            )
             measured = measure(
                 generation,
                 self.question,
@@ -82,8 +84,14 @@ class MeasureQuestion:
             )
         (out_dir / _RESULT).write_bytes(msgspec.json.encode(measured))
 
-    def _cases(
-        self, cut: Cut, until_us: int, without: Cut | None, memory_bytes: int, temp_dir: Path
+    def _cases(  # noqa: PLR0917  # what load_cases takes, in its order
+        self,
+        cut: Cut,
+        until_us: int,
+        without: Cut | None,
+        only: Bools | None,
+        memory_bytes: int,
+        temp_dir: Path,
     ) -> list[Case]:
         found = load_cases(
             self.partitions,
@@ -94,6 +102,7 @@ class MeasureQuestion:
             target_kind=self.target_kind,
             max_customers=MAX_CUSTOMERS,
             k=K,
+            only=only,
             memory_bytes=memory_bytes,
             temp_dir=temp_dir,
         )

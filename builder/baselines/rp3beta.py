@@ -29,6 +29,8 @@ class Settings:
     beta: float = 0.2
 
 
+_MANY = 0.2
+
 GRID = (
     Settings(),
     *(Settings(alpha=a, beta=b) for a in (0.5, 1.0) for b in (0.0, 0.2, 0.5)),
@@ -61,7 +63,13 @@ class Rp3Beta:
         steps = self.to_owners[self.known(example)]
         arriving = np.bincount(steps.indices, steps.data)
         owners = np.flatnonzero(arriving)
-        scores: Floats = arriving[owners] @ self.to_offers[owners]
+        n_owners = self.to_offers.shape[0]
+        # Where walks reach many owners, copying their rows takes longer than passing over zeros.
+        if owners.size > n_owners * _MANY:
+            arriving = np.pad(arriving, (0, n_owners - arriving.size))
+            scores: Floats = arriving @ self.to_offers
+        else:
+            scores = arriving[owners] @ self.to_offers[owners]
         return scores
 
 

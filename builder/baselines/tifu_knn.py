@@ -47,11 +47,14 @@ class TifuKnn:
 
     Attributes:
         vectors: scipy CSR float64, shape (n_customers, n_offers).
+        holders: scipy CSR float64, shape (n_offers, n_customers), the same by offer: few customers
+            share an offer with one, and only these are multiplied.
         lengths: float64, shape (n_customers,): squared norms, inf for customers without orders.
     """
 
     settings: Settings
     vectors: Any
+    holders: Any
     lengths: Floats
     popular: Ints
     place: Ints
@@ -65,15 +68,21 @@ class TifuKnn:
 
     def scores(self, customer: int) -> Floats:
         """Equation 6: own and neighbours' frequencies, float64, shape (n_offers,)."""
-        own: Floats = self.vectors[customer].toarray().ravel()
-        near = self._neighbours(customer, own)
-        around = self.vectors[near].sum(axis=0) / max(near.size, 1)
+        n_offers = self.popular.size
+        own = self.vectors[customer]
+        near = self.vectors[self._neighbours(customer, own)]
+        around = np.bincount(near.indices, near.data, minlength=n_offers)
         share = self.settings.own_share
-        return share * own + (1.0 - share) * np.asarray(around).ravel()
+        scores: Floats = around * ((1.0 - share) / max(near.shape[0], 1))
+        scores[own.indices] += share * own.data
+        return scores
 
-    def _neighbours(self, customer: int, own: Floats) -> Ints:
+    def _neighbours(self, customer: int, own: Any) -> Ints:
         """The nearest other customers, ties by index."""
-        distances = self.lengths - 2.0 * (self.vectors @ own)
+        shared = self.holders[own.indices]
+        weights = shared.data * np.repeat(own.data, np.diff(shared.indptr))
+        products = np.bincount(shared.indices, weights, minlength=self.lengths.size)
+        distances = self.lengths - 2.0 * products
         distances[customer] = np.inf
         near: Ints = np.argsort(distances, kind="stable")[: self.settings.n_neighbours]
         finite: Ints = near[np.isfinite(distances[near])]
@@ -96,6 +105,7 @@ def fit(history: History, settings: Settings | None = None) -> TifuKnn:
     return TifuKnn(
         settings=settings,
         vectors=vectors,
+        holders=vectors.T.tocsr(),
         lengths=np.where(lengths > 0.0, lengths, np.inf),
         popular=popular,
         place=places(popular),

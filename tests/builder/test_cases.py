@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from builder.cases import (
     load_sample,
     make_case,
 )
+from builder.metrics import Bools
 from builder.signals.orders import DAY_US
 from builder.split import HELD_OUT_UNITS, Cut
 from tests.builder.signal_shops import MEMORY_BYTES, Line, Shop, key_lo, write_shop
@@ -50,7 +52,12 @@ def order(
 
 
 def sample(
-    shop: Shop, folder: Path, *, holdout_share: float = 0.0, max_customers: int = 100
+    shop: Shop,
+    folder: Path,
+    *,
+    holdout_share: float = 0.0,
+    max_customers: int = 100,
+    only: Bools | None = None,
 ) -> list[Order]:
     """Orders from day 10 on and before day 20."""
     return load_sample(
@@ -60,6 +67,7 @@ def sample(
         20 * DAY_US,
         target_kind=0,
         max_customers=max_customers,
+        only=only,
         memory_bytes=MEMORY_BYTES,
         temp_dir=folder,
     )
@@ -199,3 +207,19 @@ def test_a_sample_is_of_whole_customers_and_does_not_depend_on_partitions(tmp_pa
     few = sample(one, tmp_path, max_customers=10)
     smallest = sorted(key_lo(n) for n in range(1, 41))[:10]
     assert sorted(int.from_bytes(found.key[8:], "big") for found in few if found.key) == smallest
+
+
+def test_orders_that_hold_nothing_asked_for_are_passed_over(tmp_path: Path) -> None:
+    lines = [
+        Line(customer=1, order=1, item=0, day=11),
+        Line(customer=1, order=2, item=1, day=12),
+        Line(customer=1, order=2, item=0, day=12),
+        Line(customer=2, order=3, item=0, day=13),
+    ]
+    shop = write_shop(tmp_path / "shop", lines, n_items=2)
+    first = sample(shop, tmp_path)
+    asked = sample(shop, tmp_path, only=np.array([False, True]))
+
+    assert [one.order_key for one in first] == [1, 3]
+    assert [one.order_key for one in asked] == [2]
+    assert asked[0].item_ids == ("i1", "i0")

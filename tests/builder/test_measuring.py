@@ -11,8 +11,8 @@ import pytest
 
 from builder.cases import NEXT_ORDER, Case, Order
 from builder.evaluate import Measured, measure
-from builder.frequent import offers_with_lines
 from builder.history import Past
+from builder.line_counts import offers_with_lines
 from builder.metrics import Bools
 from builder.signals.orders import DAY_US
 from builder.split import Cut

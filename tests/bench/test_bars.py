@@ -1,0 +1,67 @@
+"""The published protocol: figures over all known households, beside those of others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.bars import WANTED, bar_table, bars_of, measure_bars
+
+
+def result(slice_name: str, n: int, **methods: tuple[float, float]) -> dict[str, Any]:
+    """A slice as report.json has it."""
+    return {
+        "question": "next_order",
+        "slice_name": slice_name,
+        "n_examples": n,
+        "methods": [
+            {
+                "method": method,
+                "recall": {"mean": {"value": recall}},
+                "ndcg": {"mean": {"value": ndcg}},
+            }
+            for method, (recall, ndcg) in methods.items()
+        ],
+    }
+
+
+def report(ndcg: float = 0.3) -> dict[str, Any]:
+    return {
+        "evaluation": [
+            result("warm", 30, almanac=(0.4, ndcg), frequency=(0.2, 0.25)),
+            result("thin", 10, almanac=(0.0, ndcg), frequency=(0.1, 0.05)),
+            result("cold_without_cart", 500, almanac=(1.0, 1.0), frequency=(1.0, 1.0)),
+            {**result("warm", 500, almanac=(1.0, 1.0)), "question": "post_purchase"},
+        ]
+    }
+
+
+def test_known_households_count_alike_whatever_their_slice() -> None:
+    run = bars_of(report())
+
+    assert run.n_households == 40
+    assert run.methods["almanac"] == pytest.approx((0.3, 0.3))
+    assert run.methods["frequency"] == pytest.approx((0.175, 0.2))
+
+
+@pytest.mark.parametrize(("ndcg", "word"), [(WANTED[1], "reached"), (0.2399, "missed")])
+def test_the_table_says_whether_the_bar_is_reached(ndcg: float, word: str) -> None:
+    lines = bar_table(bars_of(report(ndcg))).splitlines()
+
+    assert lines[-1] == word
+    assert lines[0].startswith("40 households")
+    assert lines[2].split() == ["frequency", "0.1750", "0.2000", "0.182", "0.218"]
+
+
+@pytest.mark.realdata
+@pytest.mark.slow
+def test_baselines_come_out_as_published_and_ours_above_them(tmp_path: Path) -> None:
+    run = measure_bars(tmp_path, effort="quick")
+    ours, frequency = run.methods["almanac"], run.methods["frequency"]
+
+    assert run.n_households == 2041
+    assert (round(frequency[0], 3), round(frequency[1], 4)) == (0.182, 0.2185)
+    assert ours[0] > frequency[0]
+    assert ours[1] > frequency[1]
