@@ -2,11 +2,13 @@
 
 Files written by `CountPartition` (Parquet, sorted by their leading columns):
 
-- `totals.parquet`: one row: `n_orders`, `n_customers`, `n_units`, `decayed_<d>`… (BIGINT).
+- `totals.parquet`: one row: `n_orders`, `n_customers`, `n_units`, `decayed_<d>`…, `n_half`
+  (BIGINT).
 - `items.parquet`: `item_row` UINTEGER, `n_orders`, `n_units` BIGINT: what contains the item.
-- `offers.parquet`: `offer_row` UINTEGER, `n_orders`, `n_customers`, `n_units`, `decayed_<d>`…
+- `offers.parquet`: `offer_row` UINTEGER, `n_orders`, `n_customers`, `n_units`,
+  `decayed_<d>`…, `n_half`.
 - `contexts.parquet`: `feature`, `value` VARCHAR, `n_orders`, `n_half` BIGINT: orders with that
-  value, and how many of them are from one half of the customers (by a bit of their key).
+  value.
 - `context_offers.parquet`: `feature`, `value`, `offer_row`, `n_orders`, `n_half`.
 - `moments.parquet`: see `moments`.
 - `pairs.parquet`: `item_row`, `offer_row`, `n_milli` BIGINT: units that hold both the item and
@@ -14,6 +16,8 @@ Files written by `CountPartition` (Parquet, sorted by their leading columns):
 - `sample.parquet`: `customer_hi`, `customer_lo`, `order_key`, `ts_us`, `offer_row`: the orders of
   the customers with the smallest low key halves, from which all is learned that looks at customers
   rather than counts.
+
+`n_half` is how many of the orders are from one half of the customers, by a bit of their key.
 
 A *unit* is what things must be in together to be a pair: an order, or where orders are of one item
 (`CountSettings.pair_unit`) all that a customer ever took. In a session the order of items tells
@@ -173,6 +177,7 @@ def _write_singles(
 ) -> None:
     names = [decayed_name(d) for d in half_lives_days]
     sums = "".join(f", coalesce(sum({n}), 0)::BIGINT AS {n}" for n in names)
+    sums += f", count(*) FILTER ({HALF}) AS n_half"
     # A guest order is a customer of its own.
     customers = """count(DISTINCT CASE WHEN customer_hi = 0 AND customer_lo = 0
         THEN (order_key, 0::UBIGINT, true) ELSE (customer_hi, customer_lo, false) END)"""

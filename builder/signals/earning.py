@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from builder.signals.lifts import BOTH, Blend, Evidence, Floats, trust_in
+from builder.signals.lifts import BOTH, Blend, Evidence, Shares, trust_in
 from builder.signals.moments import Moments
 
 _ROUNDS: Final = 2
@@ -54,19 +54,19 @@ class Chosen:
 
 
 def choose(
-    looks: Iterable[Evidence], share: Floats, moments: Moments, settings: EarningSettings
+    looks: Iterable[Evidence], shares: Shares, moments: Moments, settings: EarningSettings
 ) -> list[Chosen]:
     """The aspects that earn their place, those that add most first.
 
     Args:
         looks: all aspects of all features, counted for the same offers.
-        share: float64, shape (n_offers,).
+        shares: of the same offers.
         moments: which contexts hold together.
         settings: see there.
     """
-    waiting = _promising(looks, share, settings)
+    waiting = _promising(looks, shares, settings)
     chosen: list[_Candidate] = []
-    halves = {half: Blend(share, moments, (half,)) for half in BOTH}
+    halves = {half: Blend(shares, moments, (half,)) for half in BOTH}
     told = sum(halves[half].log_likelihood((), 1 - half) for half in BOTH)
     while waiting:
         waiting.sort(key=lambda one: -one.gain)
@@ -88,12 +88,12 @@ def choose(
 
 
 def _promising(
-    looks: Iterable[Evidence], share: Floats, settings: EarningSettings
+    looks: Iterable[Evidence], shares: Shares, settings: EarningSettings
 ) -> list[_Candidate]:
     """Aspects that say something when nothing else is known."""
     found = []
     for evidence in looks:
-        trust = trust_in(evidence, share, settings.least_strength)
+        trust = trust_in(evidence, shares, settings.least_strength)
         least = settings.least_gain * max(trust.noise, 1.0)
         if trust.gain >= least:
             candidate = _Candidate(

@@ -210,6 +210,33 @@ def test_one_customers_habit_is_not_a_context(tmp_path: Path) -> None:
     assert largest < log(5) / 2
 
 
+def test_what_few_customers_taste_hides_no_context(tmp_path: Path) -> None:
+    """A fifth of the items are for sale, the others free, and everybody has a taste of their own.
+
+    Most items are liked in one half of the customers only: against the shares of all, either half
+    would seem to contradict what the other one says.
+    """
+    rng = np.random.default_rng(6)
+    lines = []
+    for customer in range(1, 61):
+        tastes = rng.integers(0, 40, 4)
+        for visit in range(25):
+            item = int(rng.choice(tastes))
+            context = {"cost": "free" if item % 5 else "paid"}
+            order = customer * 100 + visit
+            lines.append(Line(customer=customer, order=order, item=item, context=context))
+    learned = learn(
+        write_shop(tmp_path / "shop", lines, n_items=40, contexts=["cost"]), tmp_path / "work"
+    )
+    table = open_context(learned.globals_dir)
+    rows, values, _ = table.rows.row(table.names.index(("cost", "paid")))
+    lifts = dict(zip(rows.tolist(), values.tolist(), strict=True))
+    share = sum(line.context["cost"] == "paid" for line in lines) / len(lines)
+
+    assert min(lifts[item] for item in lifts if item % 5 == 0) > log(1 / share) / 2
+    assert max(lifts[item] for item in lifts if item % 5) < -0.5
+
+
 def test_groups_of_items_have_rows_for_every_level(tmp_path: Path) -> None:
     """Whatever tea is in the cart, biscuits go with it; the own items of a group count too."""
     lines = []
