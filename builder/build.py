@@ -32,9 +32,9 @@ from builder.report import Report
 from builder.report_files import report_json
 from builder.report_html import render
 from builder.scoring import RUN_NAME, ScorePartition
-from builder.signals.counts import CountSettings, PairUnit
+from builder.signals.counts import CountSettings, PairUnit, foretold_days
 from builder.signals.learn import SignalSettings
-from builder.signals.orders import PURCHASE, VIEW, Partition, Vocabulary
+from builder.signals.orders import DAY_US, PURCHASE, VIEW, Partition, Vocabulary
 from builder.signals.personal import PersonalModel, fit_personal
 from builder.split import Cut, Plan, make_plan
 from builder.tables import LearnedArrays, binding_of, open_learned
@@ -288,6 +288,7 @@ def _learn(night: Night, label: str, cut: Cut) -> tuple[Path, LearnedArrays]:
         counts=CountSettings(
             target_kind=night.target_kind,
             pair_unit=night.pair_unit,
+            foretold_days=foretold_days((cut.until_us - night.imported.first_us) // DAY_US),
             in_sequence=night.target_kind == VIEW and night.pair_unit == "order",
         ),
         signals=SignalSettings(),

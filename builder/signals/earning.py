@@ -17,6 +17,7 @@ from builder.signals.lifts import BOTH, Blend, Evidence, Shares, trust_in
 from builder.signals.moments import Moments
 
 _ROUNDS: Final = 2
+_AS_GOOD: Final = 0.99
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +81,9 @@ def choose(
         candidate.gain = found - told
         if candidate.gain < candidate.least:
             waiting = others
-        elif not others or candidate.gain >= others[0].gain:
+        elif not others or candidate.gain >= _AS_GOOD * others[0].gain:
             # What others would add has not risen since they were looked at, so none adds more.
+            # Of two that say the same the coarser one, which came first, is as good.
             waiting, halves, told = others, tried, found
             chosen.append(candidate)
     return [Chosen(evidence=one.evidence, strength=one.strength) for one in chosen]
