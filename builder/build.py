@@ -37,9 +37,9 @@ from builder.report_html import render
 from builder.scoring import RUN_NAME, ScorePartition
 from builder.search import Found, search
 from builder.signals.collaborative import CollaborativeSettings
-from builder.signals.counts import CountSettings, PairUnit
+from builder.signals.counts import CountSettings, PairUnit, foretold_days
 from builder.signals.learn import SignalSettings
-from builder.signals.orders import PURCHASE, VIEW, Partition, Vocabulary
+from builder.signals.orders import DAY_US, PURCHASE, VIEW, Partition, Vocabulary
 from builder.signals.personal import PersonalModel, fit_personal
 from builder.split import Cut, Plan, make_plan
 from builder.tables import LearnedArrays, binding_of, open_learned
@@ -303,6 +303,7 @@ def _count(night: Night, label: str, cut: Cut) -> Counted:
         settings=CountSettings(
             target_kind=night.target_kind,
             pair_unit=night.pair_unit,
+            foretold_days=foretold_days((cut.until_us - night.imported.first_us) // DAY_US),
             in_sequence=night.target_kind == VIEW and night.pair_unit == "order",
         ),
     )

@@ -13,6 +13,7 @@ from builder.sources import SourceFile
 from builder.tally import Tally
 from builder.timestamps import UNITS
 
+_MANY_BOTS: Final = 0.01
 _EPOCHS: Final = frozenset({"s", "ms", "us", "ns"})
 
 
@@ -43,6 +44,11 @@ class TableImport:
     def bad_share(self) -> float:
         """Bad rows of all rows read; 0 without any."""
         return self.n_bad / self.tally.n_read if self.tally.n_read else 0.0
+
+    def share(self, rule: str) -> float:
+        """Rows that a rule decided on, of all rows read; 0 without any."""
+        entry = self.tally.by_rule.get(rule)
+        return entry.n_rows / self.tally.n_read if entry is not None and self.tally.n_read else 0.0
 
 
 def table_report(imported: TableImport) -> dict[str, Any]:
@@ -117,6 +123,11 @@ def notices(imported: TableImport, zone: str, currency: str) -> list[str]:
     if len(currencies) > 1 and not currency:
         listed = ", ".join(currencies)
         found.append(f"prices are in {listed}, compared as if one: set brand.currency")
+    found += [
+        f"{share:.1%} of the rows are {rule.sentence}"
+        for rule in imported.rules
+        if rule.name.startswith("bot_") and (share := imported.share(rule.name)) > _MANY_BOTS
+    ]
     for file, chosen in zip(imported.files, imported.chosen, strict=True):
         if chosen.unknown:
             found.append(f"{file.path.name}: columns not read: {', '.join(chosen.unknown)}")

@@ -76,7 +76,8 @@ class MergeEvents:
         parts: folders of finished import tasks.
         contexts: context features, without prefix.
         by_lot: the events' times say nothing, because they are all the same: an order gets its
-            moment by lot, and lines without an order are dealt into some.
+            moment by lot, and lines without an order are dealt into some. Nobody is a bot then: how
+            much someone did on one day is not known.
     """
 
     partition: int
@@ -97,7 +98,8 @@ class MergeEvents:
         with connect(memory_bytes, out_dir) as connection:
             self._gather(connection, paths)
             _drop_duplicates(connection, tally)
-            self._drop_bots(connection, tally)
+            if not self.by_lot:
+                self._drop_bots(connection, tally)
             _net_refunds(connection, tally)
             if self.by_lot:
                 _draw_lots(connection)

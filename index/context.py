@@ -14,7 +14,7 @@ from index.request import CartLine, ContextValue
 
 CATEGORY_SEPARATOR = " > "
 _MAX_PRICE = 1e12
-_HOURS = 7 * 24
+HOURS = 7 * 24
 
 
 class ContextLookup:
@@ -46,7 +46,7 @@ class ContextLookup:
         self._zone = zone
         self._by_name = {feature.name: feature for feature in model.features}
         hours = self._rows_of_kind(model, "hour_of_week")
-        self._hours = tuple(hours.get(str(hour), NO_ROW) for hour in range(_HOURS)) if hours else ()
+        self._hours = tuple(hours.get(str(hour), NO_ROW) for hour in range(HOURS)) if hours else ()
         self._category = self._rows_of_kind(model, "category")
         bands = self._rows_of_kind(model, "price_band")
         self._edges = model.price_edges_cents

@@ -19,7 +19,7 @@ from scipy import sparse
 
 from builder.duck import literal
 from builder.signals.aspects import Aspect, aspects_of
-from builder.signals.lifts import Evidence, Floats
+from builder.signals.lifts import Evidence, Shares, shares_of
 from builder.signals.moments import Codes, Moments
 
 
@@ -71,12 +71,12 @@ class ContextCounts:
 
     Attributes:
         offers: int64, shape (n,): offers in reach, those that stand highest somewhere first.
-        share: float64, shape (n,): of all orders, those that hold each.
+        shares: see `lifts.Shares`.
         features: by name, rising.
     """
 
     offers: NDArray[np.int64]
-    share: Floats
+    shares: Shares
     features: Sequence[FeatureCounts]
 
     def looks(self, moments: Moments, offers: slice) -> Iterator[Evidence]:
@@ -105,14 +105,15 @@ def load_context_counts(
         f"""
         CREATE TEMP TABLE reached AS
         WITH shares AS (
-            SELECT offer_row, (n_orders + 0.5) / (SELECT n_orders + 1 FROM {totals}) AS share
+            SELECT offer_row, n_orders - n_half AS n_first, n_half AS n_second,
+                   (n_orders + 0.5) / (SELECT n_orders + 1 FROM {totals}) AS share
             FROM {sold}),
         peaks AS (
             SELECT offer_row, max(share * (held.n_orders + {shrinkage})
                                   / (share * had.n_orders + {shrinkage})) AS peak
             FROM {seen} AS held JOIN {contexts} AS had USING (context_row)
             JOIN shares USING (offer_row) GROUP BY offer_row)
-        SELECT offer_row, share, row_number() OVER by_peak - 1 AS place
+        SELECT offer_row, share, n_first, n_second, row_number() OVER by_peak - 1 AS place
         FROM shares LEFT JOIN peaks USING (offer_row)
         WINDOW by_peak AS (ORDER BY greatest(share, peak) DESC, offer_row)
         QUALIFY row_number() OVER by_peak <= {reach}
@@ -130,9 +131,14 @@ def load_context_counts(
             FROM {seen} JOIN reached USING (offer_row) ORDER BY context_row, place"""
     ).fetchnumpy()
     n_offers = len(reached["offer_row"])
+    [(n_orders, n_second)] = connection.execute(f"SELECT n_orders, n_half FROM {totals}").fetchall()
     return ContextCounts(
         offers=reached["offer_row"].astype(np.int64),
-        share=reached["share"].astype(np.float64),
+        shares=shares_of(
+            reached["share"].astype(np.float64),
+            np.stack([reached["n_first"], reached["n_second"]]),
+            (n_orders - n_second, n_second),
+        ),
         features=[_feature(name, values[name], held, n_offers) for name in sorted(values)],
     )
 

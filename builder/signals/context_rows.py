@@ -75,7 +75,9 @@ def learn_rows(counts: ContextCounts, moments: Moments, settings: RowSettings) -
         settings: see there.
     """
     judged = slice(0, settings.judged_offers)
-    chosen = choose(counts.looks(moments, judged), counts.share[judged], moments, settings.earning)
+    chosen = choose(
+        counts.looks(moments, judged), counts.shares.of(judged), moments, settings.earning
+    )
     features = {one.evidence.aspect.feature for one in chosen}
     length = settings.offers_per_request // max(len(features), 1)
     length = min(max(length, settings.least_offers), settings.most_offers)
@@ -102,7 +104,7 @@ def _fit(
         for name in codes
     }
     for part in _chunks(n_offers, chunk_bytes // (4 * max(len(distinct), 1))):
-        blend = Blend(counts.share[part], distinct)
+        blend = Blend(counts.shares.of(part), distinct)
         evidence = [
             counts.features[places[aspect.feature]].evidence(aspect, codes[aspect.feature], part)
             for aspect in (one.evidence.aspect for one in chosen)
@@ -128,7 +130,7 @@ def _chunks(n: int, size: int) -> Iterator[slice]:
 def _rows_of(
     feature: FeatureCounts, lifts: Lifts, counts: ContextCounts, length: int
 ) -> Iterator[ValueRow]:
-    moved = counts.share * np.abs(np.expm1(lifts.astype(np.float64)))
+    moved = counts.shares.all * np.abs(np.expm1(lifts.astype(np.float64)))
     best = np.argsort(-moved, axis=1, kind="stable")[:, :length]
     held = (feature.held[0] + feature.held[1]).tocsr()
     for place, value in enumerate(feature.values):

@@ -2,11 +2,13 @@
 
 Files written by `CountPartition` (Parquet, sorted by their leading columns):
 
-- `totals.parquet`: one row: `n_orders`, `n_customers`, `n_units`, `decayed_<d>`… (BIGINT).
+- `totals.parquet`: one row: `n_orders`, `n_customers`, `n_units`, `decayed_<d>`…,
+  `before_<d>`…, `n_later`, `n_half` (BIGINT).
 - `items.parquet`: `item_row` UINTEGER, `n_orders`, `n_units` BIGINT: what contains the item.
-- `offers.parquet`: `offer_row` UINTEGER, `n_orders`, `n_customers`, `n_units`, `decayed_<d>`…
+- `offers.parquet`: `offer_row` UINTEGER, `n_orders`, `n_customers`, `n_units`,
+  `decayed_<d>`…, `before_<d>`…, `n_later`, `n_half`.
 - `contexts.parquet`: `feature`, `value` VARCHAR, `n_orders`, `n_half` BIGINT: orders with that
-  value, and how many of them are from one half of the customers (by a bit of their key).
+  value.
 - `context_offers.parquet`: `feature`, `value`, `offer_row`, `n_orders`, `n_half`.
 - `moments.parquet`: see `moments`.
 - `pairs.parquet`: `item_row`, `offer_row`, `n_milli` BIGINT: units that hold both the item and
@@ -15,13 +17,17 @@ Files written by `CountPartition` (Parquet, sorted by their leading columns):
   the customers with the smallest low key halves, from which all is learned that looks at customers
   rather than counts.
 
+`n_half` is how many of the orders are from one half of the customers, by a bit of their key.
+
 A *unit* is what things must be in together to be a pair: an order, or where orders are of one item
 (`CountSettings.pair_unit`) all that a customer ever took. In a session the order of items tells
 much (`CountSettings.in_sequence`): what comes d steps after the item counts 1 / d of a unit, and
 what came before it a quarter of that, as in sequential rules (Kamehkhosh, Jannach, Ludewig 2017).
 
 `decayed_<d>` is the sum over orders of 2^(-age / d days) in units of 2^-20, age in whole days: an
-integer, hence the same in whatever order it is added. `merge` adds partitions up.
+integer, hence the same in whatever order it is added. `before_<d>` is the same as it was some days
+(`CountSettings.foretold_days`) before the cut, and `n_later` the orders since then: what tells how
+fast a shop forgets (`prior`). `merge` adds partitions up.
 """
 
 from __future__ import annotations
@@ -66,6 +72,7 @@ class CountSettings:
     Attributes:
         target_kind: the kind of event that makes an order (0 purchase, 1 view, …).
         half_lives_days: the grid of decayed counts.
+        foretold_days: the last days before the cut, that what lies before them may foretell.
         pair_unit: what two things must be in to be a pair.
         in_sequence: pairs count by who comes first, and how soon.
         basket_items: at most this many items of a unit enter pairs; a larger one is sampled by a
@@ -78,7 +85,8 @@ class CountSettings:
     """
 
     target_kind: int = PURCHASE
-    half_lives_days: tuple[int, ...] = (7, 28, 91, 364)
+    half_lives_days: tuple[int, ...] = (2, 7, 28, 91, 364)
+    foretold_days: int = 28
     pair_unit: PairUnit = "order"
     in_sequence: bool = False
     basket_items: int = 50
@@ -110,7 +118,7 @@ class CountPartition:
                 self.cut,
                 target_kind=self.settings.target_kind,
             )
-            _add_decay(connection, self.cut, self.settings.half_lives_days)
+            _add_decay(connection, self.cut, self.settings)
             _add_units(connection, self.settings.pair_unit)
             _write_singles(connection, out_dir, self.settings.half_lives_days)
             features = _features(columns)
@@ -126,6 +134,20 @@ def decayed_name(half_life_days: int) -> str:
     return f"decayed_{half_life_days}"
 
 
+def before_name(half_life_days: int) -> str:
+    """Column that holds such counts as they were before the foretold days."""
+    return f"before_{half_life_days}"
+
+
+def foretold_days(span_days: int) -> int:
+    """How many of a history's days shall be foretold from the others: a tenth, at most 28.
+
+    >>> foretold_days(365), foretold_days(60), foretold_days(1)
+    (28, 6, 1)
+    """
+    return min(max(span_days // 10, 1), 28)
+
+
 def decay_table(max_age_days: int, half_life_days: int) -> NDArray[np.int64]:
     """Weight of an order by its age, in units of 1 / `DECAY_UNIT`; row i is age i days."""
     ages = np.arange(max_age_days + 1, dtype=np.float64)
@@ -135,17 +157,20 @@ def decay_table(max_age_days: int, half_life_days: int) -> NDArray[np.int64]:
     return weights
 
 
-def _add_decay(
-    connection: duckdb.DuckDBPyConnection, cut: Cut, half_lives_days: tuple[int, ...]
-) -> None:
-    """Make `weighted_orders(order_row, decayed_…)`."""
+def _add_decay(connection: duckdb.DuckDBPyConnection, cut: Cut, settings: CountSettings) -> None:
+    """Make `weighted_orders(order_row, decayed_…, before_…, n_later)`."""
+    half_lives_days, later = settings.half_lives_days, settings.foretold_days
     age = f"(({cut.until_us} - 1 - ts_us) // {DAY_US})"
     [(oldest,)] = connection.execute(f"SELECT coalesce(max({age}), 0) FROM orders").fetchall()
     # Beyond this age every weight on the grid is zero, and the table need not grow.
     useless = 21 * max(half_lives_days, default=1)
     max_age = min(int(oldest), useless)
-    table = {"age_days": np.arange(max_age + 1)}
-    table |= {decayed_name(d): decay_table(max_age, d) for d in half_lives_days}
+    ages = np.arange(max_age + 1)
+    table = {"age_days": ages, "n_later": (ages < later).astype(np.int64)}
+    for d in half_lives_days:
+        weights = decay_table(max_age, d)
+        table[decayed_name(d)] = weights
+        table[before_name(d)] = np.where(ages < later, 0, weights[np.maximum(ages - later, 0)])
     connection.register("decay", table)
     connection.execute(
         f"""
@@ -171,8 +196,9 @@ def _add_units(connection: duckdb.DuckDBPyConnection, unit: PairUnit) -> None:
 def _write_singles(
     connection: duckdb.DuckDBPyConnection, out_dir: Path, half_lives_days: tuple[int, ...]
 ) -> None:
-    names = [decayed_name(d) for d in half_lives_days]
+    names = [*map(decayed_name, half_lives_days), *map(before_name, half_lives_days), "n_later"]
     sums = "".join(f", coalesce(sum({n}), 0)::BIGINT AS {n}" for n in names)
+    sums += f", count(*) FILTER ({HALF}) AS n_half"
     # A guest order is a customer of its own.
     customers = """count(DISTINCT CASE WHEN customer_hi = 0 AND customer_lo = 0
         THEN (order_key, 0::UBIGINT, true) ELSE (customer_hi, customer_lo, false) END)"""

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from builder.signals.lifts import BOTH, Blend, Evidence, Floats, trust_in
+from builder.signals.lifts import BOTH, Blend, Evidence, Shares, trust_in
 from builder.signals.moments import Moments
 
 _ROUNDS: Final = 2
+_AS_GOOD: Final = 0.99
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,19 +55,19 @@ class Chosen:
 
 
 def choose(
-    looks: Iterable[Evidence], share: Floats, moments: Moments, settings: EarningSettings
+    looks: Iterable[Evidence], shares: Shares, moments: Moments, settings: EarningSettings
 ) -> list[Chosen]:
     """The aspects that earn their place, those that add most first.
 
     Args:
         looks: all aspects of all features, counted for the same offers.
-        share: float64, shape (n_offers,).
+        shares: of the same offers.
         moments: which contexts hold together.
         settings: see there.
     """
-    waiting = _promising(looks, share, settings)
+    waiting = _promising(looks, shares, settings)
     chosen: list[_Candidate] = []
-    halves = {half: Blend(share, moments, (half,)) for half in BOTH}
+    halves = {half: Blend(shares, moments, (half,)) for half in BOTH}
     told = sum(halves[half].log_likelihood((), 1 - half) for half in BOTH)
     while waiting:
         waiting.sort(key=lambda one: -one.gain)
@@ -80,20 +81,21 @@ def choose(
         candidate.gain = found - told
         if candidate.gain < candidate.least:
             waiting = others
-        elif not others or candidate.gain >= others[0].gain:
+        elif not others or candidate.gain >= _AS_GOOD * others[0].gain:
             # What others would add has not risen since they were looked at, so none adds more.
+            # Of two that say the same the coarser one, which came first, is as good.
             waiting, halves, told = others, tried, found
             chosen.append(candidate)
     return [Chosen(evidence=one.evidence, strength=one.strength) for one in chosen]
 
 
 def _promising(
-    looks: Iterable[Evidence], share: Floats, settings: EarningSettings
+    looks: Iterable[Evidence], shares: Shares, settings: EarningSettings
 ) -> list[_Candidate]:
     """Aspects that say something when nothing else is known."""
     found = []
     for evidence in looks:
-        trust = trust_in(evidence, share, settings.least_strength)
+        trust = trust_in(evidence, shares, settings.least_strength)
         least = settings.least_gain * max(trust.noise, 1.0)
         if trust.gain >= least:
             candidate = _Candidate(

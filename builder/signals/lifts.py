@@ -16,6 +16,10 @@ an aspect that says nothing, therefore give a large k, not false lifts. On Compl
 finds the best k for `store`, where to count orders as if they were independent makes matters worse
 than plain popularity.
 
+What some offer sells in one half of the customers alone is that half's taste for it and not the
+context's doing: with few customers a single one can make an offer popular. Hence what a half is
+expected to hold goes by the half's own shares.
+
 Counts are of all orders; which contexts hold together is seen in a sample (`moments`).
 
 Sources: Deming and Stephan (1940), iterative proportional fitting; DuMouchel (1999), gamma-Poisson
@@ -40,6 +44,37 @@ Lifts: TypeAlias = NDArray[np.float32]
 BOTH: Final = (0, 1)
 _LEAST_NOISE: Final = 0.1
 _LEAST_VARIANCE: Final = 1e-6
+_PSEUDO_ORDERS: Final = 20.0
+_STEPS: Final = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Shares:
+    """Of all orders, those that hold each offer: what is expected when no context is known.
+
+    Attributes:
+        all: float64, shape (n_offers,), above 0.
+        by_half: float64, shape (2, n_offers), above 0: of the orders of each half of the customers.
+    """
+
+    all: Floats
+    by_half: Floats
+
+    def of(self, offers: slice) -> Shares:
+        """Those of some offers."""
+        return Shares(all=self.all[offers], by_half=self.by_half[:, offers])
+
+
+def shares_of(share: Floats, held: NDArray[Any], n_orders: tuple[int, int]) -> Shares:
+    """Shares of the halves, drawn to those of all by a few orders.
+
+    Args:
+        share: float64, shape (n_offers,), above 0.
+        held: shape (2, n_offers): orders of each half that hold each offer.
+        n_orders: all orders of each half.
+    """
+    n = np.array(n_orders, dtype=np.float64)[:, None]
+    return Shares(all=share, by_half=(held + _PSEUDO_ORDERS * share) / (n + _PSEUDO_ORDERS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,19 +110,22 @@ class Trust:
     gain: float
 
 
-def trust_in(evidence: Evidence, share: Floats, least_strength: float) -> Trust:
+def trust_in(evidence: Evidence, shares: Shares, least_strength: float) -> Trust:
     """Judge an aspect by what its halves have in common.
 
     Lifts have variance φ over groups and offers. The two halves' deviations from expectation only
     share what is real, so Σ(c₁-e₁)(c₂-e₂) = φ·Σe₁e₂; what of Σ(c-e)² is left is noise, δ times
-    what independent orders would give; and k = δ / φ. Offers weigh 1 / share.
+    what independent orders would give; and k = δ / φ. Offers weigh 1 / share. Where few lifts are
+    large and most are none that is but a first guess: k is then halved, or doubled, for as long as
+    the lifts of each half foretell the other one better.
 
     Args:
         evidence: of the aspect.
-        share: float64, shape (n_offers,): of all orders, those that hold the offer.
+        shares: of the same offers.
         least_strength: k is never below this.
     """
-    expected = evidence.n_orders[:, :, None] * share
+    share = shares.all
+    expected = evidence.n_orders[:, :, None] * shares.by_half[:, None, :]
     off = evidence.held - expected
     everything = expected.sum(axis=0)
     common_scale = float((expected[0] * expected[1] / share).sum())
@@ -98,33 +136,49 @@ def trust_in(evidence: Evidence, share: Floats, least_strength: float) -> Trust:
     real = variance * float((everything**2 / share).sum())
     noise = max((scatter - real) / float((everything / share).sum()), _LEAST_NOISE)
     strength = max(noise / variance, least_strength)
+    gain = _gain(evidence.held, expected, strength)
+    for step in (0.5, 2.0):
+        for _ in range(_STEPS):
+            other = max(strength * step, least_strength)
+            found = _gain(evidence.held, expected, other)
+            if found <= gain:
+                break
+            strength, gain = other, found
+    return Trust(strength=strength, noise=noise, gain=gain)
+
+
+def _gain(held: Floats, expected: Floats, strength: float) -> float:
+    """Log-likelihood that each half's lifts add to what the other half held."""
     gain = 0.0
     for known, asked in (BOTH, BOTH[::-1]):
-        factor = (evidence.held[known] + strength) / (expected[known] + strength)
-        gain += float((evidence.held[asked] * np.log(factor)).sum())
+        factor = (held[known] + strength) / (expected[known] + strength)
+        gain += float((held[asked] * np.log(factor)).sum())
         gain -= float((expected[asked] * (factor - 1.0)).sum())
-    return Trust(strength=strength, noise=noise, gain=gain)
+    return gain
 
 
 class Blend:
     """Aspects whose lifts are fitted together, for some offers.
 
     Args:
-        share: float64, shape (n_offers,).
+        shares: of the offers.
         moments: which contexts hold together.
-        taught_by: the halves whose orders teach.
+        taught_by: the halves whose orders teach. With one, what is expected of either half goes by
+            the half's own shares; with both, by those of all, since that is what lifts are put on.
 
     Attributes:
         lifts: by aspect, float32, shape (n_groups + 1, n_offers); the last group, of moments where
             the feature is not known, has none.
     """
 
-    def __init__(self, share: Floats, moments: Moments, taught_by: Sequence[int] = BOTH) -> None:
+    def __init__(self, shares: Shares, moments: Moments, taught_by: Sequence[int] = BOTH) -> None:
         self.lifts: dict[Aspect, Lifts] = {}
-        self._share = share
+        self._shares = shares
+        self._share = shares.all if len(taught_by) > 1 else shares.by_half[taught_by[0]]
         self._moments = moments
         self._taught_by = list(taught_by)
-        self._chances: Lifts = np.tile(share.astype(np.float32), (len(moments), 1))
+        by_half = np.stack([self._share, self._share]) if len(taught_by) > 1 else shares.by_half
+        self._chances: Lifts = by_half.astype(np.float32)[moments.halves]
         self._members: dict[Aspect, tuple[Any, Floats]] = {}
 
     def refit(self, evidence: Evidence, strength: float) -> float:
@@ -149,7 +203,7 @@ class Blend:
 
     def copy(self) -> Blend:
         """The same, to try something with."""
-        other = Blend(self._share, self._moments, self._taught_by)
+        other = Blend(self._shares, self._moments, self._taught_by)
         other.lifts = dict(self.lifts)
         other._chances = self._chances.copy()
         other._members = self._members

@@ -12,6 +12,7 @@ Files written by `MergeCounts`, with the columns described in `counts`: `totals.
 `contexts.parquet` has these groups too, as features `category` and `price_band`; their `n_orders`
 adds up the units (`counts`) of their items and their `n_half` is NULL. It numbers all values as
 `context_row`, by feature and value, and `context_offers.parquet` has that number in their place.
+All hours of the week are values, also those in which nothing was ordered.
 Values are spelled as requests will be read (`index.eligibility.normal_value`), and a feature keeps
 only its most frequent values.
 """
@@ -28,10 +29,17 @@ import duckdb
 import numpy as np
 
 from builder.duck import connect, literal
-from builder.signals.counts import CATEGORY, PRICE_BAND, SAMPLE_ORDER, CountSettings, sampled
+from builder.signals.counts import (
+    CATEGORY,
+    HOUR_OF_WEEK,
+    PRICE_BAND,
+    SAMPLE_ORDER,
+    CountSettings,
+    sampled,
+)
 from builder.signals.moments import merge_moments
 from builder.signals.orders import Vocabulary, write_sorted
-from index.context import CATEGORY_SEPARATOR, price_edges
+from index.context import CATEGORY_SEPARATOR, HOURS, price_edges
 from index.eligibility import normal_value
 
 _SPELLINGS: Final = 10
@@ -80,6 +88,7 @@ class MergeCounts:
                 )
             self._merge_sample(connection, out_dir)
             self._spell_contexts(connection)
+            _add_hours(connection)
             self._group_items(connection, out_dir)
             self._write_contexts(connection, out_dir)
             merge_moments(connection, self.count_dirs, self.counts.sample_moments, out_dir)
@@ -140,6 +149,7 @@ class MergeCounts:
             CREATE TEMP TABLE kept AS
             SELECT (row_number() OVER (ORDER BY feature, value) - 1)::UINTEGER AS context_row, *
             FROM (FROM seen WHERE n_orders >= {self.value_min_orders}
+                  OR feature = '{HOUR_OF_WEEK}'
                   QUALIFY row_number() OVER (PARTITION BY feature ORDER BY n_orders DESC, value)
                       <= {self.values_per_feature})
             """
@@ -189,6 +199,21 @@ def item_groups(
     if price_cents is not None and edges:
         groups.append((PRICE_BAND, str(bisect_right(edges, price_cents))))
     return groups
+
+
+def _add_hours(connection: duckdb.DuckDBPyConnection) -> None:
+    """Add the hours in which nothing was ordered to `seen`, where any hour is known.
+
+    Requests come at any hour, and files often know days only: what is learned of a day, or a part
+    of it, has to reach all of its hours.
+    """
+    connection.execute(
+        f"""
+        INSERT INTO seen SELECT '{HOUR_OF_WEEK}', hour::VARCHAR, 0, 0 FROM range({HOURS}) AS r(hour)
+        WHERE EXISTS (FROM seen WHERE feature = '{HOUR_OF_WEEK}')
+            AND hour::VARCHAR NOT IN (SELECT value FROM seen WHERE feature = '{HOUR_OF_WEEK}')
+        """
+    )
 
 
 def _insert(

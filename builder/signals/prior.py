@@ -5,22 +5,34 @@ orders by a few pseudo-orders, and that towards one half order: every offer gets
 never sold one the lowest. When all orders are too old for the half-life to see, the share of all
 orders decides alone.
 
+How fast to forget is learned: of the half-lives counted, and of never forgetting, the one that best
+foretells the last days before the cut from what lies before them. Where all do about as well, as in
+a shop whose orders have no times, nothing is forgotten.
+
 Globals: `prior.npy` float32, shape (n_offers,), natural log of that share: the unit that lifts are
 added to, hence their own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from typing import Final, TypeAlias
 
 import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
 from builder.duck import literal
-from builder.signals.counts import DECAY_UNIT, decayed_name
+from builder.signals.counts import DECAY_UNIT, before_name, decayed_name
+from builder.signals.histories import Floats
 from index.arrays import Scores
+
+Forgetting: TypeAlias = tuple[int | None, float]
+
+_STANDARD_ERRORS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +40,13 @@ class PriorSettings:
     """How counts become the prior.
 
     Attributes:
-        half_life_days: which of the counted half-lives; None for orders without decay.
-        pseudo_orders: how many recent orders the share of all orders weighs.
+        half_lives_days: which of the counted half-lives may be chosen, longest first; None is to
+            forget nothing. What comes later must be clearly better.
+        pseudo_orders: how many recent orders the share of all orders weighs: likewise.
     """
 
-    half_life_days: int | None = 91
-    pseudo_orders: float = 100.0
+    half_lives_days: tuple[int | None, ...] = (None, 364, 91, 28, 7, 2)
+    pseudo_orders: tuple[float, ...] = (100.0, 10.0)
 
 
 def learn_prior(
@@ -46,18 +59,54 @@ def learn_prior(
     totals = _columns(connection, merged_dir / "totals.parquet")
     offers = _columns(connection, merged_dir / "offers.parquet")
 
-    def dense(name: str) -> NDArray[np.float64]:
+    def counted(name: str) -> tuple[Floats, float]:
+        """By offer, and of all orders."""
         values = np.zeros(n_offers)
         values[offers["offer_row"]] = offers[name]
-        return values
+        return values, float(totals[name][0])
 
-    share = (dense("n_orders") + 0.5) / (float(totals["n_orders"][0]) + 1.0)
-    if settings.half_life_days is not None:
-        name = decayed_name(settings.half_life_days)
-        recent, all_recent = dense(name) / DECAY_UNIT, float(totals[name][0]) / DECAY_UNIT
-        pseudo = settings.pseudo_orders
-        share = (recent + pseudo * share) / (all_recent + pseudo)
-    return log_share(share)
+    def share_of(n_held: Floats, n_orders: float, name: str | None, pseudo: float) -> Floats:
+        share: Floats = (n_held + 0.5) / (n_orders + 1.0)
+        if name is not None:
+            recent, all_recent = (count / DECAY_UNIT for count in counted(name))
+            share = (recent + pseudo * share) / (all_recent + pseudo)
+        return share
+
+    held, n_orders = counted("n_orders")
+    later, n_later = counted("n_later")
+    before = held - later, n_orders - n_later
+    tried = {
+        (days, pseudo): share_of(*before, None if days is None else before_name(days), pseudo)
+        for days, pseudo in product(settings.half_lives_days, settings.pseudo_orders)
+    }
+    days, pseudo = choose_forgetting(later, tried)
+    name = None if days is None else decayed_name(days)
+    return log_share(share_of(held, n_orders, name, pseudo))
+
+
+def choose_forgetting(later: Floats, shares: Mapping[Forgetting, Floats]) -> Forgetting:
+    """The half-life and pseudo-orders under which what was ordered later is likeliest.
+
+    Args:
+        later: float64, shape (n_offers,): how many later orders held each offer.
+        shares: by half-life and pseudo-orders, each offer's share of orders as it was seen before,
+            above 0; the most welcome first.
+
+    Returns:
+        The first, unless another one is better than it by two standard errors of the difference
+        between their log-likelihoods; of several such, in their order, likewise.
+    """
+    uses = float(later.sum())
+    (best, kept), *others = (
+        (forgetting, np.log(share / share.sum())) for forgetting, share in shares.items()
+    )
+    for forgetting, logs in others if uses else ():
+        gain = logs - kept
+        mean = float(later @ gain) / uses
+        spread = float(later @ (gain - mean) ** 2) / uses
+        if mean > _STANDARD_ERRORS * np.sqrt(spread / uses):
+            best, kept = forgetting, logs
+    return best
 
 
 def log_share(share: NDArray[np.float64]) -> Scores:

@@ -229,3 +229,29 @@ def test_bots_are_taken_out_with_all_they_did(tmp_path: Path) -> None:
     assert rules == {"bot_customer": 5, "bot_session": 6}
     assert isinstance(events, list)
     assert len(events) == 8
+
+
+def test_nobody_is_a_bot_where_all_times_are_equal(tmp_path: Path) -> None:
+    """Without times a long history would pass for a busy day."""
+    rows = lines(
+        *(
+            {"customer_id": "ada", "order_id": f"o{i}", "ts": "2024-03-01T00:00:00Z"}
+            for i in range(9)
+        )
+    )
+    config = settings(input__bot_max_orders_per_day=3, input__bot_max_events_per_day=5)
+    imported = import_files(tmp_path / "work", write_rows(tmp_path / "e.csv", rows), config=config)
+    assert imported.by_lot
+    assert len(events_of(imported)) == 9
+    assert not any("too many" in notice for notice in imported.report["notices"])
+
+
+def test_many_rows_of_bots_are_told_of(tmp_path: Path) -> None:
+    rows = [
+        *lines(*({"customer_id": "ada", "order_id": f"o{i}"} for i in range(9))),
+        *lines({"customer_id": "bob", "order_id": "p", "ts": "2024-03-01T00:00:00Z"}),
+    ]
+    config = settings(input__bot_max_orders_per_day=3)
+    imported = import_files(tmp_path / "work", write_rows(tmp_path / "e.csv", rows), config=config)
+    [notice] = [n for n in imported.report["notices"] if "too many" in n]
+    assert notice.startswith("events: 90.0% of the rows are of a customer with too many orders")

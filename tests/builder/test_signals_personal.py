@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builder.asked import write_asked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builder.asked import write_asked
 from builder.signals.candidates import joined_candidates, make_candidates
 from builder.signals.counts import CountSettings
 from builder.signals.features import FEATURES

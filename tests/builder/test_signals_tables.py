@@ -14,7 +14,7 @@ from builder.signals.counts import CountSettings
 from builder.signals.learn import SignalSettings
 from builder.signals.orders import DAY_US
 from builder.signals.pairs import item_ranges
-from builder.signals.prior import PriorSettings
+from builder.signals.prior import PriorSettings, choose_forgetting
 from builder.signals.rows import open_array, open_rows, pack_rows, write_rows
 from builder.split import Cut
 from tests.builder.signal_shops import Learned, Line, learn, write_shop
@@ -109,7 +109,7 @@ def test_prior_is_the_log_of_a_share_however_large(tmp_path: Path) -> None:
     """Ten orders with item 0, five of them with item 1: in the unit of lifts, never above 0."""
     lines = [Line(customer=1, order=order, item=0) for order in range(1, 11)]
     lines += [Line(customer=1, order=order, item=1) for order in range(1, 6)]
-    settings = SignalSettings(prior=PriorSettings(half_life_days=None))
+    settings = SignalSettings(prior=PriorSettings(half_lives_days=(None,)))
     learned = learn(write_shop(tmp_path / "s", lines, n_items=2), tmp_path / "w", signals=settings)
     prior = open_array(learned.globals_dir / "prior.npy")
 
@@ -125,7 +125,7 @@ def test_prior_forgets_with_its_half_life(tmp_path: Path) -> None:
 
     def prior(half_life_days: int | None) -> list[float]:
         folder = tmp_path / f"work-{half_life_days}"
-        settings = SignalSettings(prior=PriorSettings(half_life_days=half_life_days))
+        settings = SignalSettings(prior=PriorSettings(half_lives_days=(half_life_days,)))
         values: list[float] = open_array(
             learn(shop, folder, cut, signals=settings).globals_dir / "prior.npy"
         ).tolist()
@@ -137,10 +137,66 @@ def test_prior_forgets_with_its_half_life(tmp_path: Path) -> None:
     assert new == old
 
 
+def test_half_life_is_the_one_that_foretells_what_came_later() -> None:
+    """Two offers took turns: whoever forgets fast knows which one it is now."""
+    fast, never = (7, 10.0), (None, 10.0)
+    shares = {never: np.array([0.5, 0.5]), fast: np.array([0.2, 0.8])}
+
+    assert choose_forgetting(np.array([10.0, 90.0]), shares) == fast
+    assert choose_forgetting(np.array([50.0, 50.0]), shares) == never
+    # Three of four are no proof yet, and without later orders there is nothing to go by.
+    assert choose_forgetting(np.array([1.0, 3.0]), shares) == never
+    assert choose_forgetting(np.array([0.0, 0.0]), shares) == never
+
+
+def test_prior_learns_how_fast_a_shop_forgets(tmp_path: Path) -> None:
+    """Every fortnight another item is in fashion; or the same ones sell all the time."""
+
+    def prior(name: str, items: list[int]) -> list[float]:
+        lines = [
+            Line(customer=1, order=n + 1, item=item, day=n / 10) for n, item in enumerate(items)
+        ]
+        cut = Cut(until_us=101 * DAY_US, holdout_share=0.0)
+        settings = CountSettings(foretold_days=7)
+        shop = write_shop(tmp_path / name, lines, n_items=8)
+        learned = learn(shop, tmp_path / f"{name}-work", cut, counts=settings)
+        values: list[float] = open_array(learned.globals_dir / "prior.npy").tolist()
+        return values
+
+    fashions = prior("fashions", [n // 140 for n in range(1000)])
+    steady = prior("steady", [n % 8 for n in range(1000)])
+
+    assert fashions[7] > log(0.3)
+    assert steady == pytest.approx([log(125.5 / 1001)] * 8, abs=1e-6)
+
+
+def test_days_without_hours_speak_for_all_their_hours(tmp_path: Path) -> None:
+    """Times at midnight: item 1 is for Tuesdays, at whatever hour it is asked for."""
+    rng = np.random.default_rng(8)
+    lines = []
+    for customer in range(1, 1201):
+        day = customer % 7
+        wants = rng.random() < (0.6 if day == 1 else 0.1)
+        lines += [
+            Line(customer=customer, order=customer, item=item, hour_of_week=24 * day)
+            for item in ((0, 1) if wants else (0,))
+        ]
+    learned = learn(write_shop(tmp_path / "shop", lines, n_items=2), tmp_path / "work")
+    table = open_context(learned.globals_dir)
+    lifts = {}
+    for place, (feature, value) in enumerate(table.names):
+        rows, values, _ = table.rows.row(place)
+        lifts[feature, int(value)] = dict(zip(rows.tolist(), values.tolist(), strict=True)).get(1)
+
+    assert len(lifts) == 168
+    assert len({lifts["hour_of_week", hour] for hour in range(24, 48)}) == 1
+    assert lifts["hour_of_week", 33] == pytest.approx(log(0.6 / 0.17), abs=0.3)
+
+
 def test_a_half_life_that_sees_nothing_falls_back_to_all_orders(tmp_path: Path) -> None:
     """Tables made for a moment long after the last order."""
     lines = [Line(customer=1, order=order, item=order % 2) for order in range(1, 4)]
-    settings = SignalSettings(prior=PriorSettings(half_life_days=7))
+    settings = SignalSettings(prior=PriorSettings(half_lives_days=(7,)))
     learned = learn(write_shop(tmp_path / "s", lines, n_items=2), tmp_path / "w", signals=settings)
     prior = open_array(learned.globals_dir / "prior.npy")
 
@@ -210,6 +266,33 @@ def test_one_customers_habit_is_not_a_context(tmp_path: Path) -> None:
     assert largest < log(5) / 2
 
 
+def test_what_few_customers_taste_hides_no_context(tmp_path: Path) -> None:
+    """A fifth of the items are for sale, the others free, and everybody has a taste of their own.
+
+    Most items are liked in one half of the customers only: against the shares of all, either half
+    would seem to contradict what the other one says.
+    """
+    rng = np.random.default_rng(6)
+    lines = []
+    for customer in range(1, 61):
+        tastes = rng.integers(0, 40, 4)
+        for visit in range(25):
+            item = int(rng.choice(tastes))
+            context = {"cost": "free" if item % 5 else "paid"}
+            order = customer * 100 + visit
+            lines.append(Line(customer=customer, order=order, item=item, context=context))
+    learned = learn(
+        write_shop(tmp_path / "shop", lines, n_items=40, contexts=["cost"]), tmp_path / "work"
+    )
+    table = open_context(learned.globals_dir)
+    rows, values, _ = table.rows.row(table.names.index(("cost", "paid")))
+    lifts = dict(zip(rows.tolist(), values.tolist(), strict=True))
+    share = sum(line.context["cost"] == "paid" for line in lines) / len(lines)
+
+    assert min(lifts[item] for item in lifts if item % 5 == 0) > log(1 / share) / 2
+    assert max(lifts[item] for item in lifts if item % 5) < -0.5
+
+
 def test_groups_of_items_have_rows_for_every_level(tmp_path: Path) -> None:
     """Whatever tea is in the cart, biscuits go with it; the own items of a group count too."""
     lines = []
@@ -264,7 +347,7 @@ def test_counted_half_lives_are_a_setting(tmp_path: Path) -> None:
         write_shop(tmp_path / "shop", lines, n_items=1),
         tmp_path / "work",
         counts=CountSettings(half_lives_days=(3, 30)),
-        signals=SignalSettings(prior=PriorSettings(half_life_days=30), trend_days=3),
+        signals=SignalSettings(prior=PriorSettings(half_lives_days=(30,)), trend_days=3),
     )
 
     assert np.isfinite(open_array(learned.globals_dir / "trend.npy")).all()
