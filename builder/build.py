@@ -118,7 +118,9 @@ class Night:
         return (
             "personal",
             "cart",
+            "cart_sum",
             "viewed",
+            "viewed_sum",
             "similar",
             *(f"context:{name}" for name in features),
         )

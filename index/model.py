@@ -48,8 +48,8 @@ class TierModel:
 
     Attributes:
         weights: weight by signal name (`personal`, `cart`, `cart_sum`, `viewed`, `viewed_sum`,
-            `similar`, `context:NAME`); a signal without a weight does not count. The prior always counts once: a common factor
-            changes no order, and `slope` takes it up.
+            `similar`, `context:NAME`); a signal without a weight does not count. The prior always
+            counts once: a common factor changes no order, and `slope` takes it up.
         slope: probability = 1 / (1 + exp(-(slope·score + intercept))).
         intercept: see slope.
     """
