@@ -123,7 +123,9 @@ class Night:
         return (
             "personal",
             "cart",
+            "cart_sum",
             "viewed",
+            "viewed_sum",
             "similar",
             *(f"context:{name}" for name in features),
         )

@@ -1,13 +1,15 @@
 """Questions with known answers: real orders as requests, to learn weights from and to measure by.
 
 Two questions are asked. *Next order*: nothing but the customer and the moment is known. *Post
-purchase*: the order's first lines are in the cart and the rest is to be foretold.
+purchase*: the order's first lines are in the cart and the rest is to be foretold. Where views are
+foretold an order is a session, and what is asked after some of its steps is the next one, be it an
+item that was looked at before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -50,6 +52,7 @@ class Order:
         item_ids: distinct items in the order of their lines.
         item_rows: their rows.
         own_offers: for each item, the offers that are or contain it.
+        steps: every line of a session, as its place among the items; a place may come again.
     """
 
     key: bytes | None
@@ -61,6 +64,7 @@ class Order:
     item_ids: tuple[str, ...]
     item_rows: tuple[int, ...]
     own_offers: tuple[tuple[int, ...], ...]
+    steps: tuple[int, ...] = ()
 
     def is_held_out(self, cut: Cut) -> bool:
         """Whether tables of this cut know nothing of the customer."""
@@ -69,6 +73,10 @@ class Order:
     def n_cart(self) -> int:
         """How many first lines a post-purchase question gives: 1 to 4, by the order's key."""
         return min(1 + self.order_key % MAX_CART, len(self.item_ids) - 1)
+
+    def n_viewed(self) -> int:
+        """How many first steps a question about the next one gives: any, by the order's key."""
+        return 1 + self.order_key % (len(self.steps) - 1) if len(self.steps) > 1 else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +89,8 @@ class Case:
         key: the customer key asked with; None for a guest.
         request: the question.
         truth: int64, offer rows to be found; not empty.
-        cart_rows: int64, item rows of what is given, in the cart or viewed.
+        cart_rows: int64, different item rows of what is given, in the cart or viewed.
+        banned: int64, offers that no answer may hold: those of what is in the cart.
     """
 
     question: str
@@ -90,6 +99,7 @@ class Case:
     request: Request
     truth: Ints
     cart_rows: Ints
+    banned: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 def make_case(order: Order, question: str, *, k: int, as_viewed: bool = False) -> Case | None:
@@ -99,17 +109,19 @@ def make_case(order: Order, question: str, *, k: int, as_viewed: bool = False) -
         order: the order.
         question: `next_order` or `post_purchase`.
         k: how many offers to ask for.
-        as_viewed: what is given was looked at; otherwise it is in the cart.
+        as_viewed: after a purchase means after some steps of a session.
 
     Returns:
         None when the order cannot answer it: nothing would be left to find.
     """
+    if as_viewed and question == POST_PURCHASE:
+        return _next_step(order, k)
     n_cart = 0 if question == NEXT_ORDER else order.n_cart()
     if question == POST_PURCHASE and n_cart < 1:
         return None
     given_ids = order.item_ids[:n_cart]
-    given = {offer for own in order.own_offers[:n_cart] for offer in own}
-    wanted = {offer for own in order.own_offers[n_cart:] for offer in own} - given
+    given = sorted({offer for own in order.own_offers[:n_cart] for offer in own})
+    wanted = {offer for own in order.own_offers[n_cart:] for offer in own}.difference(given)
     if not wanted:
         return None
     return Case(
@@ -121,11 +133,36 @@ def make_case(order: Order, question: str, *, k: int, as_viewed: bool = False) -
             k=k,
             at=order.at,
             context=dict(order.context),
-            cart=[] if as_viewed else [CartLine(item_id=item_id) for item_id in given_ids],
-            viewed=list(given_ids) if as_viewed else [],
+            cart=[CartLine(item_id=item_id) for item_id in given_ids],
         ),
         truth=np.array(sorted(wanted), dtype=np.int64),
         cart_rows=np.array(order.item_rows[:n_cart], dtype=np.int64),
+        banned=np.array(given, dtype=np.int64),
+    )
+
+
+def _next_step(order: Order, k: int) -> Case | None:
+    n_viewed = order.n_viewed()
+    if not n_viewed or not (wanted := order.own_offers[order.steps[n_viewed]]):
+        return None
+    given = order.steps[:n_viewed]
+    return Case(
+        question=POST_PURCHASE,
+        order=order,
+        key=order.key,
+        request=Request(
+            placement=POST_PURCHASE,
+            k=k,
+            at=order.at,
+            context=dict(order.context),
+            viewed=[order.item_ids[place] for place in given],
+        ),
+        truth=np.array(wanted, dtype=np.int64),
+        # By the last time each was looked at, the newest last.
+        cart_rows=np.array(
+            [order.item_rows[place] for place in reversed(dict.fromkeys(reversed(given)))],
+            dtype=np.int64,
+        ),
     )
 
 
@@ -261,7 +298,7 @@ def _sampled_orders(
         f"""
         SELECT order_row, list(item_id ORDER BY line, item_row) AS item_ids,
                list(item_row ORDER BY line, item_row) AS item_rows,
-               list(offers ORDER BY line, item_row) AS offers
+               list(offers ORDER BY line, item_row) AS offers, any_value(steps) AS steps
         FROM (SELECT order_row, item_row, item_id, min(line) AS line,
                      coalesce(list(offer_row ORDER BY offer_row)
                               FILTER (offer_row IS NOT NULL), []) AS offers
@@ -269,6 +306,8 @@ def _sampled_orders(
               JOIN read_parquet({literal(vocabulary.items_path)}) USING (item_row)
               LEFT JOIN {item_offers(vocabulary, cut.until_us)} USING (item_row)
               GROUP BY order_row, item_row, item_id)
+        JOIN (SELECT order_row, list(item_row ORDER BY line, item_row) AS steps
+              FROM steps SEMI JOIN chosen USING (order_row) GROUP BY order_row) USING (order_row)
         GROUP BY order_row
         """
     ).fetchall()
@@ -290,10 +329,12 @@ def order_of(head: Sequence[Any], columns: Sequence[str], basket: Sequence[Any])
     Args:
         head: customer_hi, customer_lo, order_key, ts_us, hour_of_week, owner, context values.
         columns: the context columns, `ctx_…`.
-        basket: lists of item ids, item rows and offers, alike in length.
+        basket: lists of item ids, item rows and offers, alike in length; and the item row of every
+            line.
     """
     high, low, order_key, ts_us, hour, owner, *context = head
-    item_ids, item_rows, offers = basket
+    item_ids, item_rows, offers, steps = basket
+    place = {item_row: place for place, item_row in enumerate(item_rows)}
     return Order(
         key=None if high == low == 0 else high.to_bytes(8, "big") + low.to_bytes(8, "big"),
         order_key=order_key,
@@ -308,4 +349,5 @@ def order_of(head: Sequence[Any], columns: Sequence[str], basket: Sequence[Any])
         item_ids=tuple(item_ids),
         item_rows=tuple(item_rows),
         own_offers=tuple(tuple(own) for own in offers),
+        steps=tuple(place[item_row] for item_row in steps),
     )

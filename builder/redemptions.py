@@ -97,7 +97,7 @@ def _redeemed(  # noqa: PLR0917  # what the query says, in its order
 def _case(
     head: Sequence[Any], columns: Sequence[str], taken: Sequence[int], placement: str, k: int
 ) -> Case:
-    order = order_of(head, columns, ((), (), ()))
+    order = order_of(head, columns, ((), (), (), ()))
     request = Request(placement=placement, k=k, at=order.at, context=dict(order.context))
     return Case(
         question=REDEMPTION,

@@ -19,10 +19,16 @@ from scipy.optimize import minimize
 
 from builder.cases import POST_PURCHASE, Case
 from builder.metrics import Floats
-from index.explain import signal_matrix
+from index.explain import SUMMED, signal_matrix
 from index.generation import Generation
 from index.model import TIERS, WITH_CART, TierModel
 from index.request import Tier
+
+FIELD: Final = 200
+"""Of each case so many candidates are looked at: the best under the expected weights.
+
+Hardly any of the others gets near the contenders under whatever weights, and they are most of all.
+"""
 
 CONTENDERS: Final = 30
 """Weights decide among a case's best candidates: what is far down must not outvote them.
@@ -34,7 +40,14 @@ ROUNDS: Final = 3
 CART_POWERS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 VIEWED_DECAYS: Final = (1.0, 0.9, 0.75, 0.5, 0.25)
 MIN_CASES: Final = 50
-_CART_CONTEXTS: Final = ("context:category", "context:price_band")
+_DECAY_CASES: Final = 1000
+_DAMPED: Final = ("cart_sum", "context:category", "context:price_band")
+_ALIKE: Final = (
+    ("viewed", "cart"),
+    ("cart", "viewed"),
+    ("viewed_sum", "cart_sum"),
+    ("cart_sum", "viewed_sum"),
+)
 _RIDGE: Final = 1e-3
 _MIN_PRIOR_WEIGHT: Final = 0.05
 _CALIBRATED_PLACES: Final = 20
@@ -61,7 +74,7 @@ class LearnedWeights:
 
 @dataclass(frozen=True, slots=True)
 class _Sheet:
-    """All candidates of one tier's cases under each other.
+    """The candidates of one tier's cases under each other, of each the best `FIELD`.
 
     Attributes:
         values: float64, shape (n, m): unweighted signal values with a cart power of 0.
@@ -79,7 +92,7 @@ class _Sheet:
         """The values under a cart power."""
         values = self.values.copy()
         for place, signal in enumerate(signals):
-            if signal in _CART_CONTEXTS:
+            if signal in _DAMPED:
                 values[:, place] *= self.n_cart**-power
         return values
 
@@ -108,15 +121,19 @@ def learn_weights(
     """
     signals = _with_rows(generation, signals)
     names = ("prior", *signals)
-    sheets, decay = _best_sheets(generation, cases, signals)
+    decay = _best_decay(generation, cases, signals)
+    sheets = _sheets(generation, cases, signals, viewed_decay=decay)
     power = _best_power(sheets, names)
     found = {name: _fit(sheet, names, power) for name, sheet in sorted(sheets.items())}
     # The vector search speaks only for items without an affinity row: pretend that none has one.
     carts = [case for case in cases if case.question == POST_PURCHASE]
-    for name, sheet in _sheets(generation, carts, signals, withhold_affinity=True).items():
+    withheld = _sheets(
+        generation, carts, signals, viewed_decay=decay, withhold_affinity=True
+    ).items()
+    for name, sheet in withheld:
         if name in found:
             found[name] = _with(found[name], sheet, names, power, signal="similar")
-    taken = _sheets(generation, redemptions, signals, shown_only=True)
+    taken = _sheets(generation, redemptions, signals, viewed_decay=decay, shown_only=True)
     for name, sheet in taken.items():
         bought = found.get(name, _untold(names))
         expected = bought.weights["personal"]
@@ -143,6 +160,7 @@ def fit_conditional_logit(
     is_bought: NDArray[np.bool_],
     starts: NDArray[np.int64],
     expected_weights: Floats,
+    start: Floats | None = None,
 ) -> tuple[Floats, float]:
     """Non-negative weights that make bought candidates likeliest within their case.
 
@@ -151,6 +169,7 @@ def fit_conditional_logit(
         is_bought: bool, shape (n,); every case has at least one.
         starts: int64, shape (n_cases,), rising from 0.
         expected_weights: float64, shape (m,): what few cases are drawn to.
+        start: float64, shape (m,): where to begin; near the expected weights by default.
 
     Returns:
         Weights (float64, shape (m,)) and the mean loss per case (nats). The first weight, the
@@ -177,9 +196,9 @@ def fit_conditional_logit(
             gradient / n + 2 * _RIDGE * off / scale,
         )
 
-    start = np.maximum(expected_weights, 0.1) * scale
+    first = np.maximum(expected_weights, 0.1) if start is None else start
     bounds = [(_MIN_PRIOR_WEIGHT * scale[0], None), *[(0.0, None)] * (values.shape[1] - 1)]
-    result = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    result = minimize(loss, first * scale, jac=True, method="L-BFGS-B", bounds=bounds)
     return np.asarray(result.x / scale), float(result.fun)
 
 
@@ -210,8 +229,13 @@ def fit_platt(scores: Floats, is_bought: NDArray[np.bool_]) -> tuple[float, floa
 
 
 def _expected(names: Sequence[str]) -> Floats:
-    """A signal is a log-lift already, so one is its natural weight; contexts overlap each other."""
-    return np.array([0.0 if name.startswith("context:") else 1.0 for name in names])
+    """A signal is a log-lift already, so one is its natural weight; what overlaps others has none.
+
+    Contexts overlap each other, and what all items say together what the loudest says.
+    """
+    return np.array(
+        [0.0 if name.startswith("context:") or name in SUMMED else 1.0 for name in names]
+    )
 
 
 def _fit(sheet: _Sheet, names: Sequence[str], power: float) -> TierModel:
@@ -220,8 +244,9 @@ def _fit(sheet: _Sheet, names: Sequence[str], power: float) -> TierModel:
     slope, intercept = _calibrate(values @ relative, sheet)
     weights = dict(zip(names[1:], map(float, relative[1:]), strict=True))
     # What nothing was learned of counts like the other: an item looked at, and one in the cart.
-    for missing, like in (("viewed", "cart"), ("cart", "viewed")):
-        if not values[:, names.index(missing)].any():
+    heard = {name: bool(values[:, place].any()) for place, name in enumerate(names)}
+    for missing, like in _ALIKE:
+        if not heard.get(missing, True) and heard.get(like, False):
             weights[missing] = weights[like]
     return TierModel(weights=weights, slope=slope, intercept=intercept)
 
@@ -270,7 +295,7 @@ def _fit_contenders(
         if not len(starts):
             break
         fitted, loss = fit_conditional_logit(
-            values[rows], sheet.is_bought[rows], starts, expected_weights
+            values[rows], sheet.is_bought[rows], starts, expected_weights, fitted
         )
     return fitted / fitted[0], loss
 
@@ -288,25 +313,21 @@ def _contenders(scores: Floats, sheet: _Sheet) -> tuple[NDArray[np.int64], NDArr
     return np.concatenate(rows or [np.empty(0, np.int64)]), np.array(starts, dtype=np.int64)
 
 
-def _best_sheets(
-    generation: Generation, cases: Sequence[Case], signals: tuple[str, ...]
-) -> tuple[dict[str, _Sheet], float]:
-    """Sheets under the decay of views with the least loss for customers nobody knows."""
+def _best_decay(generation: Generation, cases: Sequence[Case], signals: tuple[str, ...]) -> float:
+    """The decay of views with the least loss for customers nobody knows, on some of the cases."""
     names = ("prior", *signals)
-    best: tuple[float, dict[str, _Sheet], float] | None = None
-    has_views = any(len(case.request.viewed) > 1 for case in cases)
-    for decay in VIEWED_DECAYS if has_views else (1.0,):
-        sheets = _sheets(generation, cases, signals, viewed_decay=decay)
+    # Of one view there is nothing to decay.
+    views = [case for case in cases if len(set(case.request.viewed)) > 1][:_DECAY_CASES]
+    best = (np.inf, 1.0)
+    for decay in VIEWED_DECAYS if views else ():
+        sheets = _sheets(generation, views, signals, viewed_decay=decay)
         sheet = sheets.get("context+cart") or sheets.get("individual+cart")
-        if sheet is None:
-            return sheets, decay
-        loss = fit_conditional_logit(sheet.values, sheet.is_bought, sheet.starts, _expected(names))[
-            1
-        ]
-        if best is None or loss < best[0]:
-            best = (loss, sheets, decay)
-    assert best is not None
-    return best[1], best[2]
+        if sheet is not None:
+            _, loss = fit_conditional_logit(
+                sheet.values, sheet.is_bought, sheet.starts, _expected(names)
+            )
+            best = min(best, (loss, decay))
+    return best[1]
 
 
 def _sheets(
@@ -314,10 +335,11 @@ def _sheets(
     cases: Sequence[Case],
     signals: tuple[str, ...],
     *,
+    viewed_decay: float,
     withhold_affinity: bool = False,
-    viewed_decay: float = 1.0,
     shown_only: bool = False,
 ) -> dict[str, _Sheet]:
+    expected = _expected(("prior", *signals))
     parts: dict[str, list[tuple[Floats, NDArray[np.bool_], int]]] = {}
     for case in cases:
         matrix = signal_matrix(
@@ -329,10 +351,11 @@ def _sheets(
             viewed_decay=viewed_decay,
             shown_only=shown_only,
         )
-        is_bought = np.isin(matrix.rows, case.truth)
+        field = np.argsort(-(matrix.values @ expected), kind="stable")[:FIELD]
+        values, is_bought = matrix.values[field], np.isin(matrix.rows[field], case.truth)
         if is_bought.any() and not is_bought.all():
             n_cart = max(len(case.request.cart), 1)
-            parts.setdefault(matrix.tier_name, []).append((matrix.values, is_bought, n_cart))
+            parts.setdefault(matrix.tier_name, []).append((values, is_bought, n_cart))
     return {name: _stack(rows) for name, rows in parts.items() if len(rows) >= MIN_CASES}
 
 
@@ -373,7 +396,7 @@ def _calibrate(scores: Floats, sheet: _Sheet) -> tuple[float, float]:
 
 def _filled(found: Mapping[str, TierModel], names: Sequence[str]) -> dict[str, TierModel]:
     """Every tier with weights, the missing ones borrowed."""
-    ones = TierModel(weights=dict.fromkeys(names, 1.0))
+    ones = TierModel(weights={name: float(name not in SUMMED) for name in names})
     lenders: dict[Tier, tuple[Tier, ...]] = {
         "individual": ("thin", "context"),
         "thin": ("individual", "context"),

@@ -1,3 +1,4 @@
+from index.adder import Pool
 from index.arrays import RowBytes, Scores
 
 class Scratch:
@@ -6,7 +7,7 @@ class Scratch:
         self,
         pairs: list[RowBytes],
         weights: list[float],
-        pools: list[tuple[list[RowBytes], list[float]]],
+        pools: list[Pool],
         bought: RowBytes | None,
         most: int,
     ) -> list[tuple[int, float]]: ...

@@ -79,8 +79,9 @@ cdef class Scratch:
         Args:
             pairs: rows as `records.PAIR` bytes.
             weights: what each row's values are multiplied with.
-            pools: tuples of a list of rows and a list of their weights; of each offer only the
-                largest weighted value among the rows counts, and nothing below 0.
+            pools: `index.adder.Pool`s: a list of rows, one of weights under which of each offer
+                only the largest value among the rows counts, and nothing below 0, and one of
+                weights under which all are added.
             bought: offers left out, as uint32 bytes; None for none.
             most: how many offers are wanted.
 
@@ -98,10 +99,10 @@ cdef class Scratch:
         try:
             try:
                 for part, weight in zip(pairs, weights):
-                    sound &= self._take(part, weight, is_pooled=False)
-                for pool, pool_weights in pools:
-                    for part, weight in zip(pool, pool_weights):
-                        sound &= self._take(part, weight, is_pooled=True)
+                    sound &= self._take(part, weight)
+                for pool, pool_weights, pool_added in pools:
+                    for part, weight, added in zip(pool, pool_weights, pool_added):
+                        sound &= self._hear(part, weight, added)
                     self._add_peaks()
             except BaseException:
                 self._add_peaks()
@@ -116,8 +117,26 @@ cdef class Scratch:
         finally:
             PyMem_Free(heap)
 
-    cdef bint _take(self, object part, float weight, bint is_pooled) except -1:
-        """Add a row's weighted values, or lift the peaks of its offers to them."""
+    cdef bint _take(self, object part, float weight) except -1:
+        """Add a row's weighted values."""
+        cdef Py_buffer view
+        cdef Py_ssize_t place
+        cdef uint32_t row
+        cdef bint sound = True
+        PyObject_GetBuffer(part, &view, PyBUF_SIMPLE)
+        cdef Pair* pair = <Pair*>view.buf
+        for place in range(view.len // <Py_ssize_t>sizeof(Pair)):
+            row = pair[place].row
+            if row >= self.n_offers:
+                sound = False
+                break
+            self._touch(row)
+            self.sums[row] += pair[place].value * weight
+        PyBuffer_Release(&view)
+        return sound
+
+    cdef bint _hear(self, object part, float weight, float added) except -1:
+        """Lift the peaks of a row's offers to its weighted values, and add these under another."""
         cdef Py_buffer view
         cdef Py_ssize_t place
         cdef uint32_t row
@@ -131,10 +150,10 @@ cdef class Scratch:
                 sound = False
                 break
             self._touch(row)
+            if added != 0.0:
+                self.sums[row] += value * added
             value *= weight
-            if not is_pooled:
-                self.sums[row] += value
-            elif value > self.peaks[row]:
+            if value > self.peaks[row]:
                 if self.peaks[row] == 0.0:
                     self.raised[self.n_raised] = row
                     self.n_raised += 1

@@ -29,6 +29,21 @@ IS_COMPILED: Final = Scratch is not None
 _FLOAT: Final = np.dtype(np.float32)
 
 
+class Pool(NamedTuple):
+    """Rows of several items, heard together: the loudest, and all.
+
+    Attributes:
+        rows: a row each, as `records.PAIR` bytes.
+        weights: as many; of each offer only the largest weighted value among the rows counts, and
+            nothing below 0.
+        added: as many; what each row's values are multiplied with and added, besides.
+    """
+
+    rows: list[RowBytes]
+    weights: list[float]
+    added: list[float]
+
+
 class Terms(NamedTuple):
     """What is added to the prior: rows, and what each row's values are multiplied with.
 
@@ -36,19 +51,18 @@ class Terms(NamedTuple):
         pairs: a row each, as `records.PAIR` bytes. The first should name the best offers: where
             nothing is compiled, ranking starts from it.
         weights: as many.
-        pools: tuples of rows and as many weights; of each offer only the largest weighted value
-            among the rows counts, and nothing below 0.
+        pools: see `Pool`.
         bought: offers left out of the answer, as uint32 bytes; None for none.
     """
 
     pairs: list[RowBytes]
     weights: list[float]
-    pools: list[tuple[list[RowBytes], list[float]]]
+    pools: list[Pool]
     bought: RowBytes | None
 
     def rows(self) -> list[RowBytes]:
         """All rows, those of the pools last."""
-        return [*self.pairs, *(part for parts, _ in self.pools for part in parts)]
+        return [*self.pairs, *(part for pool in self.pools for part in pool.rows)]
 
 
 class Adder:
@@ -111,12 +125,15 @@ class Adder:
             weights = np.array(terms.weights, _FLOAT).repeat(lengths[: len(terms.pairs)])
             np.add.at(sums, rows[:place], values[:place] * weights)
             done = len(terms.pairs)
-            for pool, pool_weights in terms.pools:
-                pool_lengths = lengths[done : done + len(pool)]
+            for pool in terms.pools:
+                pool_lengths = lengths[done : done + len(pool.rows)]
                 stop = place + sum(pool_lengths)
-                weighted = values[place:stop] * np.array(pool_weights, _FLOAT).repeat(pool_lengths)
-                _add_peaks(sums, rows[place:stop], weighted)
-                place, done = stop, done + len(pool)
+                heard, said = rows[place:stop], values[place:stop]
+                added = np.array(pool.added, _FLOAT).repeat(pool_lengths)
+                # A weight of 0 adds nothing, not even what a damaged value made of it.
+                np.add.at(sums, heard[added != 0.0], (said * added)[added != 0.0])
+                _add_peaks(sums, heard, said * np.array(pool.weights, _FLOAT).repeat(pool_lengths))
+                place, done = stop, done + len(pool.rows)
             if bought is not None:
                 sums[bought] = -np.inf
             scores = sums.take(rows)

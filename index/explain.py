@@ -21,6 +21,9 @@ from index.request import ChosenOffer, Reason, Request
 POOLED: Final = frozenset({"cart", "viewed"})
 """Signals of several items of which, for each offer, only the one that says most counts."""
 
+SUMMED: Final = frozenset({"cart_sum", "viewed_sum"})
+"""The same rows again: what all items say together."""
+
 
 class SignalRow(NamedTuple):
     """One sparse row that takes part in a sum.
@@ -53,9 +56,11 @@ def signal_rows(
     parts = [
         *_context_rows(lookup, reader, dict.fromkeys(found.context_rows, 1), 1.0),
         *(_item_row("cart", item, 1.0) for item in found.cart),
+        *(_item_row("cart_sum", item, in_cart) for item in found.cart),
         *_context_rows(lookup, reader, found.cart_context_rows, in_cart),
         *(
-            _item_row("viewed", item, model.viewed_decay**place)
+            _item_row(signal, item, model.viewed_decay**place)
+            for signal in ("viewed", "viewed_sum")
             for place, item in enumerate(found.viewed)
         ),
     ]
@@ -219,7 +224,9 @@ def _reasons(
             part.evidence,
         )
         if part.signal not in POOLED:
-            reasons.append(reason)
+            # Where items are not added up, there is nothing to tell of it.
+            if weight or part.signal not in SUMMED:
+                reasons.append(reason)
         elif weight * value > (peaks[part.signal].contribution if part.signal in peaks else 0.0):
             peaks[part.signal] = reason
     reasons += peaks.values()

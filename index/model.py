@@ -47,9 +47,9 @@ class TierModel:
     """How signals add up in one tier, and how a score becomes a probability.
 
     Attributes:
-        weights: weight by signal name (`personal`, `cart`, `viewed`, `similar`, `context:NAME`); a
-            signal without a weight does not count. The prior always counts once: a common factor
-            changes no order, and `slope` takes it up.
+        weights: weight by signal name (`personal`, `cart`, `cart_sum`, `viewed`, `viewed_sum`,
+            `similar`, `context:NAME`); a signal without a weight does not count. The prior always
+            counts once: a common factor changes no order, and `slope` takes it up.
         slope: probability = 1 / (1 + exp(-(slope·score + intercept))).
         intercept: see slope.
     """
@@ -82,7 +82,8 @@ class Model:
         features: context features.
         price_edges_cents: rising bounds between price bands.
         tiers: weights and calibration by tier, and by `WITH_CART` names where carts have their own.
-        cart_power: contexts of a cart's lines count with weight / (lines) ** cart_power.
+        cart_power: contexts of a cart's lines, and the sum of what its items say, count with
+            weight / (lines) ** cart_power.
         viewed_decay: what an item viewed counts for each that was viewed after it, in [0, 1].
         repeat: repeat policy by placement, `*` for the others.
         reserve: least probability × value (probability where offers have no value) by placement.

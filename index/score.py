@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from index.adder import Terms
+from index.adder import Pool, Terms
 from index.arrays import RowBytes
 from index.context import ContextLookup
 from index.gather import Gathered
@@ -28,8 +28,8 @@ def terms_of(
         if weight and (record := known.get(row) or context(row)) is not None:
             pairs.append(record.pairs)
             weights.append(weight)
+    damping = found.n_cart**-model.cart_power if found.n_cart else 1.0
     if found.n_cart:
-        damping = found.n_cart**-model.cart_power
         for row, times in found.cart_context_rows.items():
             weight = context_weights[row] * damping * times
             if weight and (record := known.get(row) or context(row)) is not None:
@@ -38,12 +38,14 @@ def terms_of(
     if found.similar is not None:
         pairs.append(found.similar)
         weights.append(weight_of("similar", 0.0))
-    pools: list[tuple[list[RowBytes], list[float]]] = []
+    pools: list[Pool] = []
     if found.cart:
-        weight = weight_of("cart", 0.0)
-        pools.append(([item.pairs for item in found.cart], [weight] * len(found.cart)))
+        n, weight, added = len(found.cart), weight_of("cart", 0.0), weight_of("cart_sum", 0.0)
+        rows = [item.pairs for item in found.cart]
+        pools.append(Pool(rows, [weight] * n, [added * damping] * n))
     if found.viewed:
-        weight, decay = weight_of("viewed", 0.0), model.viewed_decay
-        faded = [weight * decay**place for place in range(len(found.viewed))]
-        pools.append(([item.pairs for item in found.viewed], faded))
+        weight, added = weight_of("viewed", 0.0), weight_of("viewed_sum", 0.0)
+        faded = [model.viewed_decay**place for place in range(len(found.viewed))]
+        rows = [item.pairs for item in found.viewed]
+        pools.append(Pool(rows, [weight * one for one in faded], [added * one for one in faded]))
     return Terms(pairs, weights, pools, found.bought)

@@ -11,8 +11,9 @@ Files written by `CountPartition` (Parquet, sorted by their leading columns):
   value.
 - `context_offers.parquet`: `feature`, `value`, `offer_row`, `n_orders`, `n_half`.
 - `moments.parquet`: see `moments`.
-- `pairs.parquet`: `item_row`, `offer_row`, `n_milli` BIGINT: units that hold both the item and
-  another item's offer, in thousandths.
+- `pairs.parquet`: `item_row`, `offer_row`, `n_milli` BIGINT, `is_own` BOOLEAN: units that hold both
+  the item and another item's offer, in thousandths; `is_own` where the offer is also the item's,
+  which only sessions count.
 - `sample.parquet`: `customer_hi`, `customer_lo`, `order_key`, `ts_us`, `offer_row`: the orders of
   the customers with the smallest low key halves, from which all is learned that looks at customers
   rather than counts.
@@ -21,8 +22,7 @@ Files written by `CountPartition` (Parquet, sorted by their leading columns):
 
 A *unit* is what things must be in together to be a pair: an order, or where orders are of one item
 (`CountSettings.pair_unit`) all that a customer ever took. In a session the order of items tells
-much (`CountSettings.in_sequence`): what comes d steps after the item counts 1 / d of a unit, and
-what came before it a quarter of that, as in sequential rules (Kamehkhosh, Jannach, Ludewig 2017).
+much (`CountSettings.in_sequence`, see `sequences`).
 
 `decayed_<d>` is the sum over orders of 2^(-age / d days) in units of 2^-20, age in whole days: an
 integer, hence the same in whatever order it is added. `before_<d>` is the same as it was some days
@@ -52,6 +52,7 @@ from builder.signals.orders import (
     load_orders,
     write_sorted,
 )
+from builder.signals.sequences import write_sequence_pairs
 from builder.split import Cut
 
 DECAY_UNIT: Final = 2**20
@@ -59,7 +60,6 @@ SAMPLE_ORDER: Final = ("customer_lo", "customer_hi", "ts_us", "order_key", "offe
 HOUR_OF_WEEK: Final = "hour_of_week"
 CATEGORY: Final = "category"
 PRICE_BAND: Final = "price_band"
-_BEFORE: Final = -250
 PairUnit = Literal["order", "customer"]
 DERIVED_FEATURES: Final = (HOUR_OF_WEEK, CATEGORY, PRICE_BAND)
 """Made from the moment and the cart; a context column of such a name does not count."""
@@ -75,8 +75,8 @@ class CountSettings:
         foretold_days: the last days before the cut, that what lies before them may foretell.
         pair_unit: what two things must be in to be a pair.
         in_sequence: pairs count by who comes first, and how soon.
-        basket_items: at most this many items of a unit enter pairs; a larger one is sampled by a
-            hash of unit and item. Pairs grow with its square.
+        basket_items: at most this many items of a unit enter pairs, by a hash of unit and item; of
+            a session, so many steps, the newest. Pairs grow with its square.
         sample_customers: how many customers are sampled for methods that learn from customers.
         sample_uses: and how many (order, offer) they may have together.
         context_values: of a context feature with more values than this only the most frequent are
@@ -126,7 +126,10 @@ class CountPartition:
             write_moments(connection, features.values(), self.settings.sample_moments, out_dir)
             _write_sample(connection, out_dir, self.settings)
             own = item_offers(self.vocabulary, self.cut.until_us)
-            _write_pairs(connection, out_dir, own, self.settings)
+            if self.settings.in_sequence:
+                write_sequence_pairs(connection, out_dir, own, self.settings.basket_items)
+            else:
+                _write_pairs(connection, out_dir, own, self.settings.basket_items)
 
 
 def decayed_name(half_life_days: int) -> str:
@@ -308,31 +311,24 @@ def sampled(uses: str, customers: int, n_uses: int) -> str:
 
 
 def _write_pairs(
-    connection: duckdb.DuckDBPyConnection, out_dir: Path, own: str, settings: CountSettings
+    connection: duckdb.DuckDBPyConnection, out_dir: Path, own: str, basket_items: int
 ) -> None:
     connection.execute(
         f"""
         CREATE TEMP TABLE capped AS
-        SELECT *, row_number() OVER (PARTITION BY unit_key ORDER BY line, item_row) AS place
-        FROM (SELECT unit_key, item_row, min(line) AS line
-              FROM basket_items JOIN units USING (order_row) GROUP BY unit_key, item_row
-              QUALIFY row_number() OVER (PARTITION BY unit_key
-                  ORDER BY hash(unit_key, item_row), item_row) <= {settings.basket_items})
+        SELECT DISTINCT unit_key, item_row FROM basket_items JOIN units USING (order_row)
+        QUALIFY dense_rank() OVER (PARTITION BY unit_key
+            ORDER BY hash(unit_key, item_row), item_row) <= {basket_items}
         """
     )
     connection.execute(
-        f"""CREATE TEMP TABLE capped_offers AS SELECT unit_key, offer_row, min(place) AS place
-            FROM capped JOIN {own} USING (item_row) GROUP BY unit_key, offer_row"""
+        f"""CREATE TEMP TABLE capped_offers AS
+            SELECT DISTINCT unit_key, offer_row FROM capped JOIN {own} USING (item_row)"""
     )
-    milli = "1000"
-    if settings.in_sequence:
-        steps = "capped_offers.place - capped.place"
-        milli = f"CASE WHEN {steps} > 0 THEN 1000 // ({steps}) ELSE {_BEFORE} // ({steps}) END"
     write_sorted(
         connection,
-        f"""SELECT item_row, offer_row, sum({milli})::BIGINT AS n_milli
+        f"""SELECT item_row, offer_row, sum(1000)::BIGINT AS n_milli, false AS is_own
             FROM capped JOIN capped_offers USING (unit_key)
-            WHERE capped.place <> capped_offers.place
             GROUP BY item_row, offer_row
             HAVING (item_row, offer_row) NOT IN (SELECT (item_row, offer_row) FROM {own})""",
         ["item_row", "offer_row"],

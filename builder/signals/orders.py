@@ -64,11 +64,12 @@ def load_orders(
     slice_until_us: int | None = None,
     offers_at_us: int | None = None,
 ) -> list[str]:
-    """Make the tables `orders`, `basket_items` and `basket_offers` in the connection.
+    """Make the tables `orders`, `steps`, `basket_items` and `basket_offers` in the connection.
 
     `orders(order_row, customer_hi, customer_lo, order_key, ts_us, hour_of_week, ctx_…)` has one row
     per order, numbered from 0 by (customer, order_key); what differs between its lines is taken
-    from the first. `basket_items(order_row, item_row, line)` and `basket_offers(order_row,
+    from the first. `steps(order_row, item_row, line)` has every line; an item that was looked at
+    again is there again. `basket_items(order_row, item_row, line)` and `basket_offers(order_row,
     offer_row, line)` hold distinct rows with the first line they stand on.
 
     Args:
@@ -145,9 +146,14 @@ def _number_orders(connection: duckdb.DuckDBPyConnection, context_columns: list[
     )
     connection.execute(
         """
+        CREATE TEMP TABLE steps AS SELECT order_row, item_row, line
+        FROM lines JOIN orders USING (customer_hi, customer_lo, order_key)
+        """
+    )
+    connection.execute(
+        """
         CREATE TEMP TABLE basket_items AS
-        SELECT order_row, item_row, min(line) AS line
-        FROM lines JOIN orders USING (customer_hi, customer_lo, order_key) GROUP BY ALL
+        SELECT order_row, item_row, min(line) AS line FROM steps GROUP BY order_row, item_row
         """
     )
     connection.execute("DROP TABLE lines")

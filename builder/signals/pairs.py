@@ -55,7 +55,7 @@ class LearnAffinity:
                 connection,
                 f"""SELECT context_row, offer_row, ceil(sum(n_units))::BIGINT AS n_units
                     FROM pairs JOIN {self._merged("item_groups")} USING (item_row)
-                    WHERE offer_row IN (
+                    WHERE NOT is_own AND offer_row IN (
                         SELECT offer_row FROM {self._merged("offers")}
                         ORDER BY n_units DESC, offer_row LIMIT {self.settings.group_offers})
                     GROUP BY context_row, offer_row""",
@@ -68,10 +68,10 @@ class LearnAffinity:
         connection.execute(
             f"""
             CREATE TEMP TABLE pairs AS
-            SELECT item_row, offer_row, sum(n_milli) / 1000.0 AS n_units
+            SELECT item_row, offer_row, is_own, sum(n_milli) / 1000.0 AS n_units
             FROM read_parquet([{paths}])
             WHERE item_row >= {self.first_item} AND item_row < {self.stop_item}
-            GROUP BY item_row, offer_row
+            GROUP BY item_row, offer_row, is_own
             """
         )
 
@@ -80,10 +80,10 @@ class LearnAffinity:
         connection.execute(
             f"""
             CREATE TEMP VIEW judged AS
-            SELECT item_row, offer_row, c AS n_units, share,
+            SELECT item_row, offer_row, is_own, c AS n_units, share,
                    {s.trust} * c / (n + {s.shrinkage_orders}) AS together,
                    c * ln(c / (share * n)) AS surprise
-            FROM (SELECT item_row, offer_row, pairs.n_units AS c, i.n_units AS n,
+            FROM (SELECT item_row, offer_row, is_own, pairs.n_units AS c, i.n_units AS n,
                          (o.n_units + 0.5) / (t.n_units + 1) AS share
                   FROM pairs JOIN {self._merged("items")} AS i USING (item_row)
                   JOIN {self._merged("offers")} AS o USING (offer_row)
@@ -104,7 +104,7 @@ class LearnAffinity:
         write_sorted(
             connection,
             f"""SELECT item_row, offer_row, ceil(n_units)::BIGINT AS n_units
-                FROM judged WHERE surprise > 0
+                FROM judged WHERE surprise > 0 AND NOT is_own
                 QUALIFY {rank} surprise DESC, offer_row) <= {s.links_per_item}""",
             keys,
             out_dir / "links.parquet",

@@ -36,6 +36,7 @@ def order(
     order_key: int = 0,
     key: bytes | None = KEY,
     context: Mapping[str, str] | None = None,
+    steps: Sequence[int] = (),
 ) -> Order:
     """An order of items 0, 1, 2 and so on."""
     return Order(
@@ -48,6 +49,7 @@ def order(
         item_ids=tuple(f"i{row}" for row in range(len(own_offers))),
         item_rows=tuple(range(len(own_offers))),
         own_offers=tuple(own_offers),
+        steps=tuple(steps),
     )
 
 
@@ -158,6 +160,43 @@ def test_an_order_is_read_as_its_lines_stand(tmp_path: Path) -> None:
     assert (found.hour_of_week, found.context) == (40, {"device": "tv"})
     assert (found.item_ids, found.item_rows) == (("i2", "i0"), (2, 0))
     assert found.own_offers == ((1,), (0, 1))
+    assert found.steps == (0, 1, 0), "a line that comes again is a step of its own"
+
+
+@pytest.mark.parametrize(
+    ("order_key", "viewed", "truth", "rows"),
+    [
+        (0, ["i0"], [0], [0]),
+        (1, ["i0", "i0"], [1, 5], [0]),
+        (2, ["i0", "i0", "i1"], [0], [0, 1]),
+        (3, ["i0"], [0], [0]),
+    ],
+)
+def test_of_a_session_any_next_step_is_asked_even_back_to_where_it_was(
+    order_key: int, viewed: list[str], truth: list[int], rows: list[int]
+) -> None:
+    session = order([(0,), (1, 5)], order_key=order_key, steps=(0, 0, 1, 0))
+    case = make_case(session, POST_PURCHASE, k=10, as_viewed=True)
+
+    assert case is not None
+    assert (case.request.viewed, case.request.cart) == (viewed, [])
+    assert (case.truth.tolist(), case.cart_rows.tolist()) == (truth, rows)
+    assert case.banned.size == 0
+
+
+def test_items_looked_at_come_by_when_they_were_last() -> None:
+    session = order([(0,), (1,), (2,)], order_key=2, steps=(0, 1, 0, 2))
+    case = make_case(session, POST_PURCHASE, k=10, as_viewed=True)
+
+    assert case is not None
+    assert case.cart_rows.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("steps", [(0,), (0, 1)], ids=["one step", "the next has no offer"])
+def test_a_session_that_leaves_nothing_to_find_asks_nothing(steps: tuple[int, ...]) -> None:
+    session = order([(0,), ()], steps=steps)
+
+    assert make_case(session, POST_PURCHASE, k=10, as_viewed=True) is None
 
 
 def test_only_the_slice_is_asked_about(tmp_path: Path) -> None:

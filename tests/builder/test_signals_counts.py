@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -63,34 +64,54 @@ def test_pairs_are_directed_and_leave_out_own_offers(tmp_path: Path) -> None:
     )
 
     assert read(count_dir / "pairs.parquet") == [
-        (0, 1, 1000),
-        (0, 2, 1000),
-        (1, 0, 1000),
-        (2, 0, 1000),
+        (0, 1, 1000, False),
+        (0, 2, 1000, False),
+        (1, 0, 1000, False),
+        (2, 0, 1000, False),
     ]
 
 
-def test_in_a_session_what_comes_next_counts_most(tmp_path: Path) -> None:
-    """0, 1, 2 by their times, whatever the order of their lines: 1 / d, or a quarter of it."""
-    lines = [Line(customer=0, order=1, item=item, day=item) for item in (2, 0, 1)]
-    shop = write_shop(tmp_path / "shop", lines, n_items=3)
+def session_pairs(tmp_path: Path, items: Sequence[int], **settings: int) -> list[tuple[int, ...]]:
+    """Pairs of one session that looks at these items in turn; its lines stand in another order."""
+    lines = [Line(customer=0, order=1, item=item, day=day) for day, item in enumerate(items)]
+    shop = write_shop(tmp_path / "shop", lines[::-1], n_items=max(items) + 1)
     count_dir = run(
         CountPartition(
             partition=shop.partitions[0],
             vocabulary=shop.vocabulary,
             cut=LATE,
-            settings=CountSettings(in_sequence=True),
+            settings=CountSettings(in_sequence=True, **settings),  # type: ignore[arg-type]
         ),
         tmp_path,
     )
+    return read(count_dir / "pairs.parquet")
 
-    assert read(count_dir / "pairs.parquet") == [
-        (0, 1, 1000),
-        (0, 2, 500),
-        (1, 0, 250),
-        (1, 2, 1000),
-        (2, 0, 125),
-        (2, 1, 250),
+
+def test_in_a_session_what_comes_next_counts_most(tmp_path: Path) -> None:
+    """0, 1, 2 by their times: 1 / d, or half of it for what came before."""
+    assert session_pairs(tmp_path, [0, 1, 2]) == [
+        (0, 1, 1000, False),
+        (0, 2, 500, False),
+        (1, 0, 500, False),
+        (1, 2, 1000, False),
+        (2, 0, 250, False),
+        (2, 1, 500, False),
+    ]
+
+
+def test_in_a_session_an_item_that_comes_again_is_a_pair_with_itself(tmp_path: Path) -> None:
+    """0 → 0 two steps on, and back again: 1/2 and half of it."""
+    assert session_pairs(tmp_path, [0, 1, 0]) == [
+        (0, 0, 750, True),
+        (0, 1, 1500, False),
+        (1, 0, 1500, False),
+    ]
+
+
+def test_of_a_long_session_the_newest_steps_count(tmp_path: Path) -> None:
+    assert session_pairs(tmp_path, [0, 1, 2], basket_items=2) == [
+        (1, 2, 1000, False),
+        (2, 1, 500, False),
     ]
 
 
@@ -106,7 +127,7 @@ def test_without_baskets_pairs_are_what_a_customer_took(tmp_path: Path) -> None:
     ).merged_dir
     pairs = read(tmp_path / "work" / "count-0000" / "pairs.parquet")
 
-    assert pairs == [(0, 1, 1000), (1, 0, 1000)]
+    assert pairs == [(0, 1, 1000, False), (1, 0, 1000, False)]
     assert read(merged_dir / "items.parquet") == [(0, 2, 2), (1, 2, 2)]
     assert [row[:3] for row in read(merged_dir / "totals.parquet")] == [(4, 3, 3)]
 
@@ -123,7 +144,10 @@ def test_offers_of_several_items_count_once_per_order(tmp_path: Path) -> None:
     )
 
     assert [row[:2] for row in read(count_dir / "offers.parquet")] == [(0, 1), (1, 1)]
-    assert read(count_dir / "pairs.parquet") == [(0, 1, 1000), (2, 0, 1000)]
+    assert read(count_dir / "pairs.parquet") == [
+        (0, 1, 1000, False),
+        (2, 0, 1000, False),
+    ]
 
 
 def test_context_values_are_spelled_as_requests_are_read(tmp_path: Path) -> None:

@@ -160,6 +160,16 @@ def test_a_cart_gets_weights_of_its_own(tables: Generation) -> None:
     assert set(learned.tiers) == {*TIERS, "context+cart"}
 
 
+def test_views_and_carts_lend_each_other_their_weights_loudest_and_sum(tables: Generation) -> None:
+    carts = [case(POST_PURCHASE, None, [1, 21]) for _ in range(60)]
+    signals = ("personal", "cart", "cart_sum", "viewed", "viewed_sum", "similar")
+    weights = learn_weights(tables, carts, signals).tiers["context+cart"].weights
+
+    assert weights["cart"] > 0.0
+    assert weights["viewed"] == weights["cart"]
+    assert weights["viewed_sum"] == weights["cart_sum"]
+
+
 def redemption(key: bytes | None, row: int) -> Case:
     """A case in which this offer was taken on a phone."""
     one = case(NEXT_ORDER, key, [row])

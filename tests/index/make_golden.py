@@ -128,7 +128,15 @@ OFFERS = [
     OfferRecord(5, 0, 0, NO_START_US, NO_EXPIRY_US, 4.0, 40, "sold out", b"", b""),
 ]
 TIER = TierModel(
-    weights={"personal": 0.5, "cart": 1.5, "viewed": 0.25, "similar": 0.125, "context:device": 2.0},
+    weights={
+        "personal": 0.5,
+        "cart": 1.5,
+        "cart_sum": 0.75,
+        "viewed": 0.25,
+        "viewed_sum": 0.5,
+        "similar": 0.125,
+        "context:device": 2.0,
+    },
     slope=0.75,
     intercept=-0.5,
 )

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from index import adder as adder_module
-from index.adder import IS_COMPILED, Adder, Terms
+from index.adder import IS_COMPILED, Adder, Pool, Terms
 from index.arrays import RowBytes, Scores
 from index.records import packed_pairs
 
@@ -25,6 +25,11 @@ def row(**values: float) -> bytes:
     """A sparse row: `o3=0.5` names offer 3."""
     offers = np.array([int(name[1:]) for name in values], dtype=np.intp)
     return packed_pairs(offers, np.array(list(values.values()), dtype=np.float32))
+
+
+def peaks(rows: list[RowBytes], *weights: float) -> Pool:
+    """A pool of which only the loudest counts."""
+    return Pool(rows, list(weights), [0.0] * len(rows))
 
 
 def ids(*offers: int) -> bytes:
@@ -61,20 +66,34 @@ def test_ties_go_by_row_and_further_offers_come_when_asked(adder: Adder) -> None
 
 def test_of_a_pool_the_largest_value_counts_and_nothing_below_zero(adder: Adder) -> None:
     pool: list[RowBytes] = [row(o1=2.0, o2=1.0, o3=-5.0, o4=-1.0), row(o1=1.0, o2=3.0, o4=0.5)]
-    terms = Terms([row(o2=1.0)], [1.0], [(pool, [0.5, 0.5]), ([row(o2=4.0)], [2.0])], None)
+    terms = Terms([row(o2=1.0)], [1.0], [peaks(pool, 0.5, 0.5), peaks([row(o2=4.0)], 2.0)], None)
     for _ in range(2):
         assert list(adder.best(terms, 9)) == [(2, 9.5), (1, 0.0), (4, -0.75), (3, -1.0)]
 
 
 def test_rows_of_a_pool_have_weights_of_their_own(adder: Adder) -> None:
     pool: list[RowBytes] = [row(o1=2.0, o2=2.0), row(o1=3.0, o3=8.0)]
-    terms = Terms([b""], [1.0], [(pool, [1.0, 0.5])], None)
+    terms = Terms([b""], [1.0], [peaks(pool, 1.0, 0.5)], None)
     assert list(adder.best(terms, 9)) == [(3, 3.0), (1, 1.0), (2, 1.0)]
 
 
 def test_an_item_that_stands_in_a_pool_twice_counts_once(adder: Adder) -> None:
-    terms = Terms([b""], [1.0], [([row(o1=2.0), row(o1=2.0)], [1.0, 1.0])], None)
+    terms = Terms([b""], [1.0], [peaks([row(o1=2.0), row(o1=2.0)], 1.0, 1.0)], None)
     assert list(adder.best(terms, 9)) == [(1, 1.0)]
+
+
+def test_what_a_pool_says_together_counts_besides(adder: Adder) -> None:
+    pool: list[RowBytes] = [row(o1=2.0, o3=-5.0), row(o1=1.0, o2=3.0, o3=-1.0)]
+    terms = Terms([b""], [1.0], [Pool(pool, [1.0, 0.5], [0.5, 0.25])], None)
+    # o1: the loudest says 2, both together 1 + 0.25; o3 is below 0 for either, and added.
+    expected = [(1, -1.0 + 2.0 + 1.25), (2, -1.0 + 1.5 + 0.75), (3, -1.0 - 2.5 - 0.25)]
+    for _ in range(2):
+        assert list(adder.best(terms, 9)) == expected
+
+
+def test_what_is_not_added_cannot_do_harm(adder: Adder) -> None:
+    terms = Terms([b""], [1.0], [peaks([row(o1=math.nan, o2=1.0)], 1.0)], None)
+    assert list(adder.best(terms, 9)) == [(2, 0.0), (1, -1.0)]
 
 
 def test_bought_offers_are_left_out(adder: Adder) -> None:
@@ -100,7 +119,12 @@ def test_what_is_no_number_is_never_the_best(adder: Adder) -> None:
         pytest.param(Terms([row(o1=5.0), row(o10=1.0)], [1.0, 1.0], [], None), id="a row's"),
         pytest.param(Terms([row(o1=5.0)], [1.0], [], ids(0, 10)), id="bought"),
         pytest.param(
-            Terms([row(o1=5.0)], [1.0], [([row(o0=9.0), row(o2=3.0, o10=1.0)], [1.0, 1.0])], None),
+            Terms(
+                [row(o1=5.0)],
+                [1.0],
+                [Pool([row(o0=9.0), row(o2=3.0, o10=1.0)], [1.0, 1.0], [1.0, 1.0])],
+                None,
+            ),
             id="a pool's",
         ),
         pytest.param(Terms([row(o1=5.0)], [1.0], [], ids(0xFFFFFFFF)), id="the largest"),
@@ -123,33 +147,42 @@ def test_what_is_no_buffer_leaves_no_trace(adder: Adder) -> None:
 
 
 FLOATS = st.floats(width=32, allow_nan=True, min_value=None, max_value=None)
+SAID = st.dictionaries(st.integers(0, N_OFFERS - 1), FLOATS | st.sampled_from([0.0, 1.0, -1.0]))
 PARTS = st.lists(
     st.tuples(
-        st.dictionaries(st.integers(0, N_OFFERS - 1), FLOATS | st.sampled_from([0.0, 1.0, -1.0])),
+        SAID,
         st.floats(-3, 3),
     ),
     min_size=1,
     max_size=6,
+)
+HEARD = st.lists(
+    st.tuples(SAID, st.floats(-3, 3), st.floats(-3, 3) | st.just(0.0)), min_size=1, max_size=6
 )
 
 
 @needs_compiler
 @given(
     PARTS,
-    st.lists(PARTS, max_size=2),
+    st.lists(HEARD, max_size=2),
     st.none() | st.lists(st.integers(0, N_OFFERS - 1)),
     st.integers(1, 30),
 )
 def test_compiled_code_and_numpy_agree_to_the_last_bit(
     parts: list[tuple[dict[int, float], float]],
-    pooled: list[list[tuple[dict[int, float], float]]],
+    pooled: list[list[tuple[dict[int, float], float, float]]],
     bought: list[int] | None,
     first: int,
 ) -> None:
     pairs: list[RowBytes] = [_packed(values) for values, _ in parts]
     weights = [weight for _, weight in parts]
-    pools: list[tuple[list[RowBytes], list[float]]] = [
-        ([_packed(values) for values, _ in pool], [weight for _, weight in pool]) for pool in pooled
+    pools = [
+        Pool(
+            [_packed(values) for values, _, _ in pool],
+            [weight for _, weight, _ in pool],
+            [added for _, _, added in pool],
+        )
+        for pool in pooled
     ]
     terms = Terms(pairs, weights, pools, None if bought is None else ids(*bought))
     assert found(terms, first, compiled=True) == found(terms, first, compiled=False)

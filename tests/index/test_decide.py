@@ -684,6 +684,40 @@ def test_a_cart_has_weights_of_its_own_where_there_are_some(shop: Shop) -> None:
     assert weights_of(with_cart, 11) == {"prior": 1.0, "context:device": 0.5}
 
 
+def test_what_items_say_together_counts_besides_and_is_explained(shop: Shop) -> None:
+    summed = {"cart_sum": 0.5, "viewed_sum": 0.25}
+    tiers = {
+        name: replace(tier, weights={**tier.weights, **summed})
+        for name, tier in toy_model().tiers.items()
+    }
+    generation = shop(model=toy_model(tiers=tiers, cart_power=0.5, viewed_decay=0.5))
+    request = Request(cart=lines(1, 2), viewed=[item_id(3)], k=30, explain=True)
+    one = decide(generation, Request(cart=lines(1), k=30, explain=True)).offers
+    seen = decide(generation, Request(viewed=[item_id(1), "?"], k=30, explain=True)).offers
+    decision = decide(generation, request)
+    matrix = signal_matrix(generation, request, None, tuple(tiers["context"].weights))
+    weights = np.array([1.0, *tiers["context"].weights.values()])
+    sums = dict(zip(matrix.rows.tolist(), matrix.values @ weights, strict=True))
+
+    for offer in decision.offers:
+        told = sum(reason.contribution for reason in offer.reasons or [])
+        assert offer.score == pytest.approx(told, abs=1e-5)
+        if offer.offer_row in sums:
+            assert offer.score == pytest.approx(sums[offer.offer_row], abs=1e-5)
+    # Of one item the sum is its row once more; of two, each counts by the root of their number.
+    alone = {reason.signal: reason for reason in _offer(one, 21).reasons or []}
+    both = {reason.signal: reason for reason in _offer(decision.offers, 21).reasons or []}
+    assert alone["cart_sum"].contribution == 0.5 * alone["cart"].contribution == 1.5
+    assert both["cart_sum"].weight == pytest.approx(0.5 / 2**0.5)
+    viewed = {reason.signal: reason for reason in _offer(seen, 21).reasons or []}
+    assert viewed["viewed_sum"].contribution == 0.25 * viewed["viewed"].contribution == 0.75
+
+
+def _offer(offers: list[ChosenOffer], row: int) -> ChosenOffer:
+    (offer,) = [offer for offer in offers if offer.offer_row == row]
+    return offer
+
+
 def weights_of(decision: Decision, row: int) -> dict[str, float]:
     (offer,) = [offer for offer in decision.offers if offer.offer_row == row]
     return {reason.signal: reason.weight for reason in offer.reasons or []}

@@ -136,7 +136,8 @@ class MiniReader:
             damping = len(cart) ** -self.model["cart_power"]
             price, category, own, row_of_item = self.item(name)
             banned |= own
-            parts.append(("cart", damping, row_of_item))
+            parts.append(("cart", 1.0, row_of_item))
+            parts.append(("cart_sum", damping, row_of_item))
             if category != NO_ROW:
                 parts.append(("context:category", damping, self.context(category)))
             band = sum(edge <= price for edge in self.model["price_edges_cents"])
