@@ -6,8 +6,9 @@ purchase*: the order's first lines are in the cart and the rest is to be foretol
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -50,6 +51,7 @@ class Order:
         item_ids: distinct items in the order of their lines.
         item_rows: their rows.
         own_offers: for each item, the offers that are or contain it.
+        sizes: how many items the offers contain that contain several.
     """
 
     key: bytes | None
@@ -61,6 +63,7 @@ class Order:
     item_ids: tuple[str, ...]
     item_rows: tuple[int, ...]
     own_offers: tuple[tuple[int, ...], ...]
+    sizes: Mapping[int, int] = field(default_factory=dict)
 
     def is_held_out(self, cut: Cut) -> bool:
         """Whether tables of this cut know nothing of the customer."""
@@ -69,6 +72,11 @@ class Order:
     def n_cart(self) -> int:
         """How many first lines a post-purchase question gives: 1 to 4, by the order's key."""
         return min(1 + self.order_key % MAX_CART, len(self.item_ids) - 1)
+
+    def given(self, n_cart: int) -> list[int]:
+        """Offers, rising, that hold nothing but what is in the cart: its first items."""
+        held = Counter(offer for own in self.own_offers[:n_cart] for offer in own)
+        return sorted(offer for offer, n in held.items() if n >= self.sizes.get(offer, 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +90,7 @@ class Case:
         request: the question.
         truth: int64, offer rows to be found; not empty.
         cart_rows: int64, item rows of what is given, in the cart or viewed.
+        banned: int64, offers that no answer may hold: those with nothing but what is in the cart.
     """
 
     question: str
@@ -90,6 +99,7 @@ class Case:
     request: Request
     truth: Ints
     cart_rows: Ints
+    banned: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 def make_case(order: Order, question: str, *, k: int, as_viewed: bool = False) -> Case | None:
@@ -108,8 +118,8 @@ def make_case(order: Order, question: str, *, k: int, as_viewed: bool = False) -
     if question == POST_PURCHASE and n_cart < 1:
         return None
     given_ids = order.item_ids[:n_cart]
-    given = {offer for own in order.own_offers[:n_cart] for offer in own}
-    wanted = {offer for own in order.own_offers[n_cart:] for offer in own} - given
+    given = order.given(n_cart)
+    wanted = {offer for own in order.own_offers[n_cart:] for offer in own}.difference(given)
     if not wanted:
         return None
     return Case(
@@ -126,6 +136,7 @@ def make_case(order: Order, question: str, *, k: int, as_viewed: bool = False) -
         ),
         truth=np.array(sorted(wanted), dtype=np.int64),
         cart_rows=np.array(order.item_rows[:n_cart], dtype=np.int64),
+        banned=np.array(given, dtype=np.int64),
     )
 
 
@@ -274,6 +285,12 @@ def _sampled_orders(
     ).fetchall()
     baskets = {row[0]: row[1:] for row in lines}
     selected = ", ".join(quoted(column) for column in columns)
+    sizes = dict(
+        connection.execute(
+            f"""SELECT offer_row, count(*) FROM {item_offers(vocabulary, cut.until_us)}
+                GROUP BY offer_row HAVING count(*) > 1"""
+        ).fetchall()
+    )
     heads = connection.execute(
         f"""SELECT order_row, customer_hi, customer_lo, order_key, ts_us, hour_of_week, owner
             {", " + selected if selected else ""} FROM chosen
@@ -281,16 +298,22 @@ def _sampled_orders(
     ).fetchall()
     for row, *head in heads:
         if row in baskets:
-            yield order_of(head, columns, baskets[row])
+            yield order_of(head, columns, baskets[row], sizes)
 
 
-def order_of(head: Sequence[Any], columns: Sequence[str], basket: Sequence[Any]) -> Order:
+def order_of(
+    head: Sequence[Any],
+    columns: Sequence[str],
+    basket: Sequence[Any],
+    sizes: Mapping[int, int] | None = None,
+) -> Order:
     """An order from rows of a query.
 
     Args:
         head: customer_hi, customer_lo, order_key, ts_us, hour_of_week, owner, context values.
         columns: the context columns, `ctx_…`.
         basket: lists of item ids, item rows and offers, alike in length.
+        sizes: see `Order`.
     """
     high, low, order_key, ts_us, hour, owner, *context = head
     item_ids, item_rows, offers = basket
@@ -308,4 +331,5 @@ def order_of(head: Sequence[Any], columns: Sequence[str], basket: Sequence[Any])
         item_ids=tuple(item_ids),
         item_rows=tuple(item_rows),
         own_offers=tuple(tuple(own) for own in offers),
+        sizes=sizes or {},
     )

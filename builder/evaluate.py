@@ -270,8 +270,7 @@ def _calibration(tier: str, shown: list[tuple[Floats, NDArray[np.bool_]]]) -> Ti
 
 
 def _example(case: Case, past: Past, *, repeats: bool) -> Example:
-    n_cart = len(case.cart_rows)
-    own = [offer for offers in case.order.own_offers[:n_cart] for offer in offers]
+    own = case.banned.tolist()
     if not repeats:
         own += past.offers_of(case.key).tolist()
     return Example(

@@ -9,12 +9,12 @@ from typing import Final
 import msgspec
 
 from builder.answering import K
-from builder.line_counts import offers_with_lines
 from builder.cases import Case, load_cases
 from builder.comparison import DEFAULT
 from builder.evaluate import Measured, measure
 from builder.history import Past, load_past
 from builder.known_rows import orders_of_offers
+from builder.line_counts import offers_with_lines
 from builder.metrics import Bools
 from builder.signals.orders import Partition, Vocabulary
 from builder.split import Cut, Plan

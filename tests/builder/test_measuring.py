@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from builder.line_counts import offers_with_lines
 from builder.cases import NEXT_ORDER, Case, Order
 from builder.evaluate import Measured, measure
 from builder.history import Past
+from builder.line_counts import offers_with_lines
 from builder.metrics import Bools
 from builder.signals.orders import DAY_US
 from builder.split import Cut
