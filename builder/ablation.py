@@ -26,7 +26,7 @@ CONTEXT: Final = "context"
 """All features of the context together."""
 
 _CONTEXT_PREFIX: Final = f"{CONTEXT}:"
-_OF_CARTS: Final = frozenset({"cart", "viewed", "similar"})
+_OF_CARTS: Final = ("cart", "viewed", "similar")
 _KINDS_OF_CARTS: Final = frozenset({"category", "price_band"})
 
 
@@ -83,7 +83,7 @@ def signals_of(model: Model, tier_names: Sequence[str], *, has_cart: bool) -> li
         if weight != 0.0
     }
     if not has_cart:
-        weighed -= _OF_CARTS
+        weighed = {name for name in weighed if not name.startswith(_OF_CARTS)}
         weighed -= {
             f"{_CONTEXT_PREFIX}{feature.name}"
             for feature in model.features

@@ -8,6 +8,7 @@ item that was looked at before.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -53,6 +54,7 @@ class Order:
         item_rows: their rows.
         own_offers: for each item, the offers that are or contain it.
         steps: every line of a session, as its place among the items; a place may come again.
+        sizes: how many items the offers contain that contain several.
     """
 
     key: bytes | None
@@ -65,6 +67,7 @@ class Order:
     item_rows: tuple[int, ...]
     own_offers: tuple[tuple[int, ...], ...]
     steps: tuple[int, ...] = ()
+    sizes: Mapping[int, int] = field(default_factory=dict)
 
     def is_held_out(self, cut: Cut) -> bool:
         """Whether tables of this cut know nothing of the customer."""
@@ -77,6 +80,11 @@ class Order:
     def n_viewed(self) -> int:
         """How many first steps a question about the next one gives: any, by the order's key."""
         return 1 + self.order_key % (len(self.steps) - 1) if len(self.steps) > 1 else 0
+
+    def given(self, n_cart: int) -> list[int]:
+        """Offers, rising, that hold nothing but what is in the cart: its first items."""
+        held = Counter(offer for own in self.own_offers[:n_cart] for offer in own)
+        return sorted(offer for offer, n in held.items() if n >= self.sizes.get(offer, 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +99,8 @@ class Case:
         truth: int64, offer rows to be found; not empty.
         cart_rows: int64, different item rows of what is given, in the cart or viewed.
         banned: int64, offers that no answer may hold: those of what is in the cart.
+        cart_rows: int64, item rows of what is given, in the cart or viewed.
+        banned: int64, offers that no answer may hold: those with nothing but what is in the cart.
     """
 
     question: str
@@ -120,7 +130,7 @@ def make_case(order: Order, question: str, *, k: int, as_viewed: bool = False) -
     if question == POST_PURCHASE and n_cart < 1:
         return None
     given_ids = order.item_ids[:n_cart]
-    given = sorted({offer for own in order.own_offers[:n_cart] for offer in own})
+    given = order.given(n_cart)
     wanted = {offer for own in order.own_offers[n_cart:] for offer in own}.difference(given)
     if not wanted:
         return None
@@ -313,6 +323,12 @@ def _sampled_orders(
     ).fetchall()
     baskets = {row[0]: row[1:] for row in lines}
     selected = ", ".join(quoted(column) for column in columns)
+    sizes = dict(
+        connection.execute(
+            f"""SELECT offer_row, count(*) FROM {item_offers(vocabulary, cut.until_us)}
+                GROUP BY offer_row HAVING count(*) > 1"""
+        ).fetchall()
+    )
     heads = connection.execute(
         f"""SELECT order_row, customer_hi, customer_lo, order_key, ts_us, hour_of_week, owner
             {", " + selected if selected else ""} FROM chosen
@@ -320,10 +336,15 @@ def _sampled_orders(
     ).fetchall()
     for row, *head in heads:
         if row in baskets:
-            yield order_of(head, columns, baskets[row])
+            yield order_of(head, columns, baskets[row], sizes)
 
 
-def order_of(head: Sequence[Any], columns: Sequence[str], basket: Sequence[Any]) -> Order:
+def order_of(
+    head: Sequence[Any],
+    columns: Sequence[str],
+    basket: Sequence[Any],
+    sizes: Mapping[int, int] | None = None,
+) -> Order:
     """An order from rows of a query.
 
     Args:
@@ -331,6 +352,8 @@ def order_of(head: Sequence[Any], columns: Sequence[str], basket: Sequence[Any])
         columns: the context columns, `ctx_…`.
         basket: lists of item ids, item rows and offers, alike in length; and the item row of every
             line.
+        basket: lists of item ids, item rows and offers, alike in length.
+        sizes: see `Order`.
     """
     high, low, order_key, ts_us, hour, owner, *context = head
     item_ids, item_rows, offers, steps = basket
@@ -350,4 +373,5 @@ def order_of(head: Sequence[Any], columns: Sequence[str], basket: Sequence[Any])
         item_rows=tuple(item_rows),
         own_offers=tuple(tuple(own) for own in offers),
         steps=tuple(place[item_row] for item_row in steps),
+        sizes=sizes or {},
     )

@@ -10,21 +10,27 @@ from rich.table import Table
 from rich.text import Text
 
 from builder.comparison import OURS, QUESTION_TITLES, SLICE_TITLES, MethodResult, SliceResult, title
-from builder.metrics import Interval
 from builder.report import Figures, Report
-from builder.report_parts import NONE, NOT_MEASURED
+from builder.report_parts import NOT_MEASURED
+from builder.report_text_further import ablation_tables
+from builder.text_tables import aligned, with_bounds
 
 _WIDTH = 110
 
 
 def evaluation_table(report: Report, *, is_terminal: bool = False) -> str:
-    """Every question and slice, all methods, with 95 % intervals and the gate's verdict.
+    """Every question and slice, all methods, what signals are worth, and the gate's verdict.
 
     Args:
         report: what was measured.
         is_terminal: draw with rules and emphasis; otherwise plain aligned text.
     """
-    return "\n\n".join([*slice_blocks(report, is_terminal=is_terminal), closing(report)]) + "\n"
+    blocks = [
+        *slice_blocks(report, is_terminal=is_terminal),
+        *ablation_tables(report),
+        closing(report),
+    ]
+    return "\n\n".join(blocks) + "\n"
 
 
 def slice_blocks(report: Figures, *, is_terminal: bool = False) -> list[str]:
@@ -65,29 +71,6 @@ def _method_cells(method: MethodResult) -> tuple[str, ...]:
         with_bounds(method.hit.mean, 4),
         with_bounds(method.ndcg.ratio, 2),
     )
-
-
-def with_bounds(interval: Interval | None, decimals: int, *, is_signed: bool = False) -> str:
-    """A figure with its interval in brackets."""
-    if interval is None:
-        return NONE
-    sign = "+" if is_signed else ""
-    value, low, high = (
-        f"{number:{sign}.{decimals}f}" for number in (interval.value, interval.low, interval.high)
-    )
-    return f"{value} ({low} to {high})" if is_signed else f"{value} ({low}–{high})"
-
-
-def aligned(cells: Sequence[Sequence[str]]) -> str:
-    """Rows of a table in plain text: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join("  " + _line(row, widths) for row in cells)
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    name, *figures = row
-    right = [figure.rjust(width) for figure, width in zip(figures, widths[1:], strict=True)]
-    return "  ".join([name.ljust(widths[0]), *right])
 
 
 def _drawn(cells: Sequence[Sequence[str]]) -> str:

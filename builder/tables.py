@@ -300,6 +300,7 @@ def _offer_records(learned: LearnedArrays) -> Iterator[tuple[bytes, bytes]]:
             offer["offer_id"],
             rules,
             _fragment(offer, item),
+            len(inside) if len(inside) > 1 else 0,
         )
         yield row_key(row), pack_offer(record)
 

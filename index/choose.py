@@ -59,19 +59,23 @@ class Chooser:
         self._at_us: int | None = None
         self._facts: Mapping[str, str] | None = None
 
-    def choose(self, terms: Terms, banned: set[int], decision_id: bytes) -> list[ChosenOffer]:
+    def choose(
+        self, terms: Terms, banned: set[int], in_cart: Mapping[int, int], decision_id: bytes
+    ) -> list[ChosenOffer]:
         """The best `k` offers that may be shown.
 
         Args:
             terms: what makes the scores.
             banned: a few offers that must not be shown, besides those bought.
+            in_cart: a few more, by how many of their items are in the cart; they may be shown only
+                if they have others.
             decision_id: what exploration draws from.
         """
         model = self._generation.model
         wanted = min(max(self._request.k, 1), MAX_K)
         exploring = model.exploration > 0.0
         needed = wanted + EXPLORED_PLACES - 1 if exploring else wanted
-        first = needed + _SPARE + len(banned)
+        first = needed + _SPARE + len(banned) + len(in_cart)
         offer_of, known = self._reader.offer, self._reader.kept_offers
         names, reserve = self._names, self._reserve()
         slope, intercept = -self._tier.slope, -self._tier.intercept
@@ -86,7 +90,7 @@ class Chooser:
                 continue
             # Most offers shown are shown all the time; a dict answers sooner than a method.
             offer = known.get(row) or offer_of(row)
-            if offer is None:
+            if offer is None or in_cart.get(row, -1) >= offer.n_items:
                 continue
             if (names or offer.flags != OFFER_AVAILABLE) and not self.may_show(offer):
                 continue

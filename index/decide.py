@@ -61,7 +61,7 @@ def _decide(
     terms = terms_of(model, generation.lookup, reader, found, request.placement)
     decision_id = _decision_id(generation, request, key)
     chooser = Chooser(generation, reader, request, model.tiers[found.tier_name])
-    chosen = chooser.choose(terms, found.banned, decision_id)
+    chosen = chooser.choose(terms, found.banned, found.in_cart, decision_id)
     if request.explain:
         chosen = with_reasons(generation, reader, found, chosen)
     return Decision(

@@ -154,7 +154,7 @@ def signal_matrix(
                     values[places, column] = np.fmax(values[places, column], said)
                 else:
                     values[places, column] += part.values * part.damping
-        keep = ~np.isin(rows, [*found.banned])
+        keep = ~np.isin(rows, [*found.banned, *_all_in_cart(reader, found)])
         if found.bought is not None:
             keep &= ~np.isin(rows, np.frombuffer(found.bought, np.uint32))
         if shown_only:
@@ -164,6 +164,13 @@ def signal_matrix(
         return SignalMatrix(_learning_name(found), rows[keep], ("prior", *signals), values[keep])
     finally:
         generation.leave(reader)
+
+
+def _all_in_cart(reader: Reader, found: Gathered) -> Iterator[int]:
+    """Offers that hold nothing but what is in the cart."""
+    for row, times in found.in_cart.items():
+        if (offer := reader.offer(row)) is not None and times >= offer.n_items:
+            yield row
 
 
 def _learning_name(found: Gathered) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -36,7 +37,9 @@ class Gathered:
         similar: offers and similarities from the vector search as `records.PAIR` bytes; None when
             it was not needed.
         strangers: vectors of items and categories that no table row speaks for.
-        banned: offers that are, or contain, items of the cart, the exclusions or the refusals.
+        banned: offers that are, or contain, items of the exclusions or the refusals.
+        in_cart: by offer, how many different items of the cart it is or contains; one that holds
+            nothing else has nothing to offer any more.
         bought: offers the customer took before as uint32 bytes, where repeats are out; None where
             they are welcome.
     """
@@ -53,6 +56,7 @@ class Gathered:
     similar: RowBytes | None
     strangers: list[Vector]
     banned: set[int]
+    in_cart: dict[int, int]
     bought: RowBytes | None
 
     @property
@@ -94,6 +98,7 @@ def gather(
         similar=None,
         strangers=[],
         banned=set(),
+        in_cart={},
         bought=None,
     )
     if request.cart:
@@ -131,10 +136,11 @@ def _gather_cart(
     withhold_affinity: bool,
 ) -> None:
     first_counted = len(cart) - MAX_CART_ROWS
+    owned: dict[int, tuple[int, ...]] = {}
     for place, line in enumerate(cart):
         item = reader.item(line.item_id)
         if item is not None:
-            found.banned.update(item.own_offers)
+            owned[item.item_row] = item.own_offers
         if place < first_counted:
             continue
         category, band = lookup.cart_rows(line, item)
@@ -152,6 +158,16 @@ def _gather_cart(
         if band != NO_ROW:
             rows[band] = rows.get(band, 0) + 1
         found.n_cart += item is not None or category != NO_ROW or band != NO_ROW
+    found.in_cart = _times(owned.values())
+
+
+def _times(groups: Iterable[tuple[int, ...]]) -> dict[int, int]:
+    """In how many of the groups each offer is."""
+    times: dict[int, int] = {}
+    for offers in groups:
+        for offer in offers:
+            times[offer] = times.get(offer, 0) + 1
+    return times
 
 
 def _gather_viewed(

@@ -309,6 +309,7 @@ class OfferRecord(NamedTuple):
         offer_id: the shop's id.
         rules: eligibility rules as packed by `index.eligibility`; empty when there are none.
         fragment: ready JSON members for the answer.
+        n_items: how many items it contains, where there are several; else 0.
     """
 
     offer_row: int
@@ -321,6 +322,7 @@ class OfferRecord(NamedTuple):
     offer_id: str
     rules: bytes
     fragment: bytes
+    n_items: int = 0
 
 
 def pack_offer(record: OfferRecord) -> bytes:
@@ -339,7 +341,7 @@ def pack_offer(record: OfferRecord) -> bytes:
         record.expires_us,
         record.value,
         record.n_orders,
-        0,
+        record.n_items,
         len(offer_id),
         len(record.rules),
         len(record.fragment),
@@ -357,7 +359,7 @@ def unpack_offer(data: bytes | memoryview) -> OfferRecord:
         expires_us,
         value,
         n_orders,
-        _,
+        n_items,
         id_len,
         rules_len,
         fragment_len,
@@ -376,6 +378,7 @@ def unpack_offer(data: bytes | memoryview) -> OfferRecord:
         str(data[start:rules], "utf-8"),
         bytes(data[rules:fragment]),
         bytes(data[fragment : fragment + fragment_len]),
+        n_items,
     )
 
 

@@ -125,8 +125,11 @@ def daypart(hour_of_week: int) -> int:
 
 
 def _source_feature(history: History) -> str | None:
-    """The referrer's source, or the first feature by name where a brand sends something else."""
-    names = sorted(history.context)
+    """The referrer's source, or the first feature by name where a brand sends something else.
+
+    A column that is always empty says nothing: imports know some that a brand never fills.
+    """
+    names = sorted(name for name, column in history.context.items() if column.values)
     return _SOURCE_FEATURE if _SOURCE_FEATURE in names else next(iter(names), None)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from builder.baselines import default, frequency, recent, segment, tifu_knn
+from builder.baselines import data, default, frequency, recent, segment, tifu_knn
 from builder.baselines.data import History
 from builder.baselines.tifu_knn import Settings
 from tests.builder.small_history import ask, history, rows
@@ -110,7 +112,10 @@ def test_segment_backs_off(hour: int, source: str, n_orders: int, expected: int)
 def test_segment_takes_another_feature_where_there_is_no_source() -> None:
     orders = [(0, 1, [0])] * segment.MIN_ORDERS + [(0, 1, [1])] * segment.MIN_ORDERS
     shops = ["north"] * segment.MIN_ORDERS + ["south"] * segment.MIN_ORDERS
-    method = segment.fit(history(orders, context={"store": shops}, categories=[0] * 5))
+    past = history(orders, context={"store": shops}, categories=[0] * 5)
+    # An import has a column for the source even where no event fills it.
+    empty = data.ContextColumn(values=(), codes=np.full(len(orders), -1))
+    method = segment.fit(replace(past, context={**past.context, "referrer_source": empty}))
 
     assert method.rank(ask(0, context={"store": "south"}), k=1).tolist() == [1]
 

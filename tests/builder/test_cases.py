@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -262,3 +263,33 @@ def test_orders_that_hold_nothing_asked_for_are_passed_over(tmp_path: Path) -> N
     assert [one.order_key for one in first] == [1, 3]
     assert [one.order_key for one in asked] == [2]
     assert asked[0].item_ids == ("i1", "i0")
+
+
+@pytest.mark.parametrize(
+    ("own_offers", "sizes", "banned", "truth"),
+    [
+        pytest.param([(0,), (1,)], {}, [0], [1], id="each item an offer"),
+        pytest.param([(0, 5), (1,)], {5: 2}, [0], [1], id="half of a bundle in the cart"),
+        pytest.param([(0, 5), (1, 5)], {5: 2}, [0], [1, 5], id="the other half bought"),
+        pytest.param([(5,), (5,)], {5: 9}, [], [5], id="a coupon for many items"),
+    ],
+)
+def test_an_offer_of_several_items_is_asked_for_while_one_is_missing(
+    own_offers: list[tuple[int, ...]], sizes: dict[int, int], banned: list[int], truth: list[int]
+) -> None:
+    case = make_case(replace(order(own_offers), sizes=sizes), POST_PURCHASE, k=10)
+
+    assert case is not None
+    assert case.cart_rows.tolist() == [0]
+    assert case.banned.tolist() == banned
+    assert case.truth.tolist() == truth
+
+
+def test_how_many_items_an_offer_holds_is_counted(tmp_path: Path) -> None:
+    lines = [Line(customer=1, order=1, item=item, day=11) for item in (0, 1)]
+    links = [(0, 0), (1, 0), (2, 0), (1, 1)]
+    shop = write_shop(tmp_path / "shop", lines, n_items=3, item_offers=links)
+    (found,) = sample(shop, tmp_path)
+
+    assert found.sizes == {0: 3}
+    assert found.given(2) == [1]

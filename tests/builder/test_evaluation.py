@@ -13,6 +13,8 @@ import pytest
 
 from builder.errors import DataGate, UsageError
 from builder.evaluation import Evaluation, Seen, evaluate, notes, settings_for
+from builder.evaluation_html import render_evaluation
+from builder.evaluation_text import evaluation_text
 from builder.intake import Inputs
 from index.errors import WrongSecret
 from index.manifest import read_manifest
@@ -149,6 +151,10 @@ def test_later_events_alone_stand_beside_the_snapshots_own_popularity(
     assert warm.methods[0].ndcg.mean.value > warm.methods[1].ndcg.mean.value
     assert found.segment_gap is None
     assert found.baseline_settings == {}
+    for words in (evaluation_text(found), render_evaluation(found)):
+        assert "only default stands beside ours" in words
+        assert f"{warm.methods[0].ndcg.mean.value:.4f}" in words
+        assert "Post-purchase" in words
 
 
 def test_events_that_the_tables_have_seen_are_refused(shipped: BuiltShop, tmp_path: Path) -> None:

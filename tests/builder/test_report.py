@@ -40,6 +40,7 @@ from builder.report_html import render
 from builder.report_parts import signed
 from builder.report_segments import standing as against_segments
 from builder.report_text import evaluation_table
+from builder.report_text_further import further_tables
 from builder.segment_gap import SegmentGap, segment_gap
 
 HOSTILE = "<script>alert(\"1\")</script> & 'co'"
@@ -570,3 +571,26 @@ def test_intervals_hold_their_value(evaluation: tuple[SliceResult, ...]) -> None
 
     assert len(found) > 20
     assert all(interval.low <= interval.value <= interval.high for interval in found)
+
+
+def test_table_says_what_is_lost_without_each_signal(report: Report, nothing: Report) -> None:
+    text = evaluation_table(report)
+
+    assert "Next order, warm customers: without" in text
+    assert "+0.2468 (+0.1357 to +0.3579)" in text
+    assert "without" not in evaluation_table(nothing)
+
+
+def test_what_stands_beside_the_main_tables_is_told(report: Report, nothing: Report) -> None:
+    text = "\n".join(further_tables(report))
+    (calibration,) = report.calibration
+
+    for words in (
+        "75.0 %",
+        f"Brier {calibration.brier:.4f}, of a constant 0.1875",
+        "1 to 2 past orders",
+        "11+ past orders",
+        "value (worth)",
+    ):
+        assert words in text
+    assert further_tables(nothing) == []

@@ -38,6 +38,7 @@ from tests.toys import (
     N_OFFERS,
     item_id,
     toy_customers,
+    toy_item,
     toy_model,
     toy_offer,
     toy_vectors,
@@ -148,6 +149,33 @@ def test_each_signal_alone_adds_what_its_row_says(
     assert rows_of(decision) == expected(lifts, banned=in_cart)
     for row, score in scores_of(decision).items():
         assert score == pytest.approx(float(PRIOR[row]) + lifts.get(row, 0.0), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_shown"),
+    [
+        pytest.param({"cart": lines(3)}, True, id="none of its items"),
+        pytest.param({"cart": lines(1)}, True, id="one of them"),
+        pytest.param({"cart": lines(1, 1)}, True, id="one of them twice"),
+        pytest.param({"cart": lines(1, 2)}, False, id="all of them"),
+        pytest.param({"cart": lines(1), "declined": [item_id(2)]}, False, id="the other refused"),
+        pytest.param({"exclude": [item_id(1)]}, False, id="one of them excluded"),
+    ],
+)
+def test_an_offer_of_several_items_goes_when_all_are_in_the_cart(
+    shop: Shop, asked: dict[str, Any], *, is_shown: bool
+) -> None:
+    both = 20
+    items = {item_id(row): toy_item(row, {})._replace(own_offers=(row, both)) for row in (1, 2)}
+    generation = shop(items=items, offers={both: toy_offer(both)._replace(n_items=2)})
+    request = Request(k=100, **asked)
+    matrix = signal_matrix(generation, request, None, ())
+    in_cart = {int(line.item_id[-3:]) for line in request.cart}
+
+    assert (both in rows_of(decide(generation, request))) == is_shown
+    assert not in_cart & set(rows_of(decide(generation, request)))
+    assert not in_cart & set(matrix.rows.tolist())
+    assert both not in matrix.rows or is_shown
 
 
 def test_all_signals_add_up(toy: Generation) -> None:

@@ -98,6 +98,7 @@ offers = st.builds(
     expires_us=I64,
     value=st.floats(),
     n_orders=U32,
+    n_items=U32,
     offer_id=st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
     rules=st.binary(max_size=80),
     fragment=st.binary(max_size=80),
