@@ -5,12 +5,12 @@ mutual information, ln((c + k) / (E + k)); its truncated singular value decompos
 by randomised subspace iteration with a fixed seed (Halko, Martinsson, Tropp 2011), gives U·√S for
 items and V·√S for offers: the product of an item's and an offer's vector tells their log-lift.
 
-What has no pairs gets the mean of what shares its category (the deepest level that has any), else
-of its brand. Items without either have a row of zeros.
+What has no pairs gets one that its category, its brand and its title foretell (`attributes`); items
+of which nothing is known have a row of zeros.
 
 Globals: `item_vectors.npy` float32 (n_items, dim), `offer_vectors.npy` float32 (n_offers, dim),
 rows L2-normalised or zero; `item_is_learned.npy`, `offer_is_learned.npy` bool: False where a row is
-such a mean, or zero.
+foretold, or zero.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from builder.duck import literal
+from builder.signals.attributes import attributes_of, foretell
 from builder.signals.histories import Floats, Ints
 from builder.signals.orders import Vocabulary
 from index.arrays import Vectors
-from index.context import CATEGORY_SEPARATOR
 
 _OVERSAMPLE: Final = 8
 _NAMES: Final = ("item_vectors", "offer_vectors", "item_is_learned", "offer_is_learned")
@@ -143,20 +143,20 @@ def _completed(
     connection: duckdb.DuckDBPyConnection, vocabulary: Vocabulary, items: Floats, offers: Floats
 ) -> VectorTable:
     texts = connection.execute(
-        f"SELECT category, brand FROM read_parquet({literal(vocabulary.items_path)})"
+        f"SELECT title, category, brand FROM read_parquet({literal(vocabulary.items_path)})"
         " ORDER BY item_row"
     ).fetchall()
     links = connection.execute(
         f"""SELECT item_row, offer_row FROM read_parquet({literal(vocabulary.item_offers_path)})
             ORDER BY offer_row, item_row"""
     ).fetchnumpy()
-    labels = [_labels(category, brand) for category, brand in texts]
-    offer_labels: list[list[str]] = [[] for _ in range(len(offers))]
+    attributes = [attributes_of(*text) for text in texts]
+    offer_attributes: list[list[str]] = [[] for _ in range(len(offers))]
     for item_row, offer_row in zip(links["item_row"], links["offer_row"], strict=True):
         # An offer of several items is filed under the first.
-        offer_labels[offer_row] = offer_labels[offer_row] or labels[item_row]
-    item_vectors, item_is_learned = _filled(items, labels)
-    offer_vectors, offer_is_learned = _filled(offers, offer_labels)
+        offer_attributes[offer_row] = offer_attributes[offer_row] or attributes[item_row]
+    item_vectors, item_is_learned = _filled(items, attributes)
+    offer_vectors, offer_is_learned = _filled(offers, offer_attributes)
     return VectorTable(
         item_vectors=item_vectors,
         offer_vectors=offer_vectors,
@@ -165,26 +165,11 @@ def _completed(
     )
 
 
-def _labels(category: str | None, brand: str | None) -> list[str]:
-    """What an item without a vector may borrow from, nearest first."""
-    levels = category.split(CATEGORY_SEPARATOR) if category else []
-    labels = [CATEGORY_SEPARATOR.join(levels[:depth]) for depth in range(len(levels), 0, -1)]
-    return [*(f"category {label}" for label in labels), *([f"brand {brand}"] if brand else [])]
-
-
-def _filled(vectors: Floats, labels: list[list[str]]) -> tuple[Vectors, NDArray[np.bool_]]:
-    """Normalise learned rows, and give each other row the mean of its nearest label's."""
+def _filled(vectors: Floats, attributes: list[list[str]]) -> tuple[Vectors, NDArray[np.bool_]]:
+    """Normalise learned rows, and foretell the others from their attributes."""
     is_learned = (vectors != 0.0).any(axis=1)
     unit = _normalised(vectors)
-    members: dict[str, list[int]] = {}
-    for row in np.flatnonzero(is_learned):
-        for label in labels[row]:
-            members.setdefault(label, []).append(int(row))
-    means = {label: unit[rows].mean(axis=0) for label, rows in members.items()}
-    for row in np.flatnonzero(~is_learned):
-        nearest = next((label for label in labels[row] if label in means), None)
-        if nearest is not None:
-            unit[row] = means[nearest]
+    unit[~is_learned] = foretell(unit, is_learned, attributes)
     filled: Vectors = _normalised(unit).astype(np.float32)
     return filled, is_learned
 
@@ -196,5 +181,5 @@ def _normalised(vectors: Floats) -> Floats:
 
 
 def zero_rows(vectors: Vectors) -> Ints:
-    """Rows that say nothing: neither pairs nor a category nor a brand."""
+    """Rows that say nothing: neither pairs nor a known attribute."""
     return np.flatnonzero(~(vectors != 0.0).any(axis=1))
