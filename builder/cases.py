@@ -98,8 +98,6 @@ class Case:
         request: the question.
         truth: int64, offer rows to be found; not empty.
         cart_rows: int64, different item rows of what is given, in the cart or viewed.
-        banned: int64, offers that no answer may hold: those of what is in the cart.
-        cart_rows: int64, item rows of what is given, in the cart or viewed.
         banned: int64, offers that no answer may hold: those with nothing but what is in the cart.
     """
 
