@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from builder.evaluation import Evaluation, Seen
+from builder.evaluation_report import Evaluation, Seen
 from builder.report_ablation import ablation
 from builder.report_background import imports, shop
 from builder.report_evaluation import evaluation, probabilities

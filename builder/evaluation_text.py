@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from builder.evaluation import Evaluation
+from builder.evaluation_report import Evaluation
 from builder.report_text import slice_blocks
 from builder.report_text_further import ablation_tables, further_tables
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from builder import report_charts as charts
-from builder.choices import Choice
 from builder.report import ImportSummary, Report, ShopProfile, Window
 from builder.report_charts import Bar
+from builder.report_choices import choices
 from builder.report_parts import (
     NONE,
     Html,
@@ -29,7 +29,7 @@ def background(report: Report) -> list[Html]:
         shop(report.shop, report.windows),
         imports(report.imports),
         _weights(report),
-        _choices(report),
+        choices(report),
         _cost(report),
         _origin(report),
     ]
@@ -209,40 +209,6 @@ def _weights(report: Report) -> Html:
             ],
         ),
     )
-
-
-def _choices(report: Report) -> Html:
-    if not report.choices:
-        return html("")
-    return element(
-        "section",
-        element("h2", "What was searched and chosen"),
-        element(
-            "p",
-            "What was tried on orders that are earlier than all figures of this report. After ± "
-            "stands a standard error; what is better by less may be so by chance.",
-            css="lead",
-        ),
-        element(
-            "div",
-            table(
-                "Choices, what decided them, and what else was tried",
-                ("Choice", "Chosen", "Why", "Tried"),
-                (
-                    (choice.name, choice.chosen, choice.why, _tried(choice))
-                    for choice in report.choices
-                ),
-            ),
-            css="prose",
-        ),
-    )
-
-
-def _tried(choice: Choice) -> str:
-    if not choice.figures:
-        return ", ".join(choice.tried)
-    scored = zip(choice.tried, choice.figures, strict=True)
-    return ", ".join(f"{setting}: {figure(score, 4)}" for setting, score in scored)
 
 
 def _cost(report: Report) -> Html:

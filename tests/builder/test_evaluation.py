@@ -12,8 +12,9 @@ import orjson
 import pytest
 
 from builder.errors import DataGate, UsageError
-from builder.evaluation import Evaluation, Seen, evaluate, notes, settings_for
+from builder.evaluation import evaluate, settings_for
 from builder.evaluation_html import render_evaluation
+from builder.evaluation_report import Evaluation, Seen, notes
 from builder.evaluation_text import evaluation_text
 from builder.intake import Inputs
 from index.errors import WrongSecret
