@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from threadpoolctl import threadpool_limits
+
 from builder import gate
 from builder.asked import write_asked
 from builder.assemble import Facts, Policy, assemble, golden_requests, untrained
@@ -231,7 +233,8 @@ def _learn_weights(night: Night) -> _Lessons:
     """The personal model and all weights, from the slice after the first cut."""
     plan = night.plan
     arrays_dir, learned = _learn(night, "weights", plan.weights)
-    with night.engine.listener.stage("personal"):
+    # One thread, as in tasks: sums of more of them depend on how many there are.
+    with night.engine.listener.stage("personal"), threadpool_limits(1, "blas"):
         personal = fit_personal(
             night.partitions,
             night.vocabulary,
