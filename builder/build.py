@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from threadpoolctl import threadpool_limits
+
 from builder import gate
 from builder.answering import K
 from builder.asked import write_asked
@@ -247,7 +249,8 @@ def _learn_weights(night: Night) -> _Lessons:
         rounds=night.spending.search_rounds,
     )
     arrays_dir, learned = _learn(night, counted, found.settings)
-    with night.engine.listener.stage("personal"):
+    # One thread, as in tasks: sums of more of them depend on how many there are.
+    with night.engine.listener.stage("personal"), threadpool_limits(1, "blas"):
         personal = fit_personal(
             night.partitions,
             night.vocabulary,

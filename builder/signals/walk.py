@@ -9,7 +9,8 @@ decides only which ends are kept.
 A customer's walk need not begin at each of their offers alike. What hardly anybody else took leads
 to hardly any customer, by whom the walk would be told alone; so offers begin walks by how many
 customers took them to some power. With a half this is the linear part of GF-CF (Shen et al. 2021,
-*How powerful is graph convolution for recommendation?*), with 0 it is P3.
+*How powerful is graph convolution for recommendation?*), with 0 it is P3. Which is best differs
+from shop to shop; the usual power lies between.
 
 Globals: `walk_*.npy`, see `interactions.write_links`: rows are chances times how often the offer
 begins a walk; and `walk_begins.npy`, see `learn_begins`.
@@ -39,7 +40,7 @@ class WalkSettings:
         per_offer: how many ends of a row are kept.
     """
 
-    begin_power: float = 0.5
+    begin_power: float = 0.25
     damping: float = 0.4
     per_offer: int = 128
 
