@@ -46,6 +46,17 @@ def standing(one: Without) -> str:
     return "harmful" if one.ndcg.high < 0.0 else "no difference"
 
 
+def unheard(result: SliceAblation) -> str:
+    """A sentence about signals without which every list stays the same; empty when there is none.
+
+    >>> unheard(SliceAblation(question="", slice_name="", k=1, n_examples=0, n_customers=0,
+    ...                       signals=()))
+    ''
+    """
+    names = [one.signal for one in result.signals if not one.changed]
+    return f"No list changes without {', '.join(names)}." if names else ""
+
+
 def _slice(result: SliceAblation) -> Html:
     names = (title(result.question, QUESTION_TITLES), title(result.slice_name, SLICE_TITLES))
     examples = f"{number(result.n_examples)} examples of {number(result.n_customers)} customers."
@@ -72,6 +83,8 @@ def _slice(result: SliceAblation) -> Html:
                     standing(one),
                 )
                 for one in result.signals
+                if one.changed
             ),
         ),
+        element("p", unheard(result), css="note"),
     )

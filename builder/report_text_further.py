@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from builder.ablation import SliceAblation
 from builder.comparison import OURS, QUESTION_TITLES, SEGMENT, SLICE_TITLES, title
 from builder.report import Figures
-from builder.report_ablation import standing
+from builder.report_ablation import standing, unheard
 from builder.report_parts import percent
 from builder.text_tables import aligned, with_bounds
 
@@ -17,31 +18,29 @@ def further_tables(found: Figures) -> list[str]:
 
 def ablation_tables(found: Figures) -> list[str]:
     """What is lost without each signal, a table for each question and slice."""
-    return [
-        aligned(
-            [
-                (
-                    f"{_place(result.question, result.slice_name)}: without",
-                    f"R@{result.k} lost",
-                    f"NDCG@{result.k} lost",
-                    "lists changed",
-                    "verdict",
-                ),
-                *(
-                    (
-                        one.signal,
-                        with_bounds(one.recall, 4, is_signed=True),
-                        with_bounds(one.ndcg, 4, is_signed=True),
-                        percent(one.changed),
-                        standing(one),
-                    )
-                    for one in result.signals
-                ),
-            ]
+    return [_ablation(result) for result in found.ablation if result.signals]
+
+
+def _ablation(result: SliceAblation) -> str:
+    header = (
+        f"{_place(result.question, result.slice_name)}: without",
+        f"R@{result.k} lost",
+        f"NDCG@{result.k} lost",
+        "lists changed",
+        "verdict",
+    )
+    rows = [
+        (
+            one.signal,
+            with_bounds(one.recall, 4, is_signed=True),
+            with_bounds(one.ndcg, 4, is_signed=True),
+            percent(one.changed),
+            standing(one),
         )
-        for result in found.ablation
-        if result.signals
+        for one in result.signals
+        if one.changed
     ]
+    return f"{aligned([header, *rows])}\n  {unheard(result)}".rstrip()
 
 
 def _spread(found: Figures) -> str:

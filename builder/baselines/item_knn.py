@@ -64,11 +64,11 @@ class ItemKnn:
         """The offers nearest to an item and their similarities, falling."""
         if item not in self.near:
             together = self.items[item] @ self.orders
-            norm = np.sqrt(self.item_orders[item] * self.offer_orders[together.indices])
-            similarity = np.zeros(self.popular.size)
-            similarity[together.indices] = together.data / (norm + self.settings.shrinkage)
-            rows = best_scored(similarity, self.place, self.settings.n_neighbours)
-            self.near[item] = rows, similarity[rows]
+            rows = together.indices.astype(np.int64)
+            norm = np.sqrt(self.item_orders[item] * self.offer_orders[rows])
+            similarity = together.data / (norm + self.settings.shrinkage)
+            best = best_scored(similarity, self.place[rows], self.settings.n_neighbours)
+            self.near[item] = rows[best], similarity[best]
         return self.near[item]
 
 

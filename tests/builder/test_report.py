@@ -206,6 +206,12 @@ def report(evaluation: tuple[SliceResult, ...], gap: SegmentGap) -> Report:
                         ndcg=Interval(value=-0.0456, low=-0.0654, high=0.0321),
                         changed=0.25,
                     ),
+                    Without(
+                        signal="similar",
+                        recall=Interval(value=0.0, low=0.0, high=0.0),
+                        ndcg=Interval(value=0.0, low=0.0, high=0.0),
+                        changed=0.0,
+                    ),
                 ),
             ),
         ),
@@ -371,12 +377,13 @@ def test_page_says_what_each_signal_is_worth(report: Report) -> None:
     words = Page(render(report)).words
     (result,) = report.ablation
 
-    for one in result.signals:
+    for one in result.signals[:2]:
         assert one.signal in words
         for interval in (one.recall, one.ndcg):
             for bound in (interval.value, interval.low, interval.high):
                 assert signed(bound, 4) in words
-    assert [verdict_on_signal(one) for one in result.signals] == ["needed", "no difference"]
+    assert [verdict_on_signal(one) for one in result.signals[:2]] == ["needed", "no difference"]
+    assert "No list changes without similar." in words
     assert "87.5 %" in words
 
 
@@ -578,6 +585,7 @@ def test_table_says_what_is_lost_without_each_signal(report: Report, nothing: Re
 
     assert "Next order, warm customers: without" in text
     assert "+0.2468 (+0.1357 to +0.3579)" in text
+    assert "  No list changes without similar.\n" in text
     assert "without" not in evaluation_table(nothing)
 
 
