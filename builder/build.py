@@ -32,6 +32,7 @@ from builder.report import Report
 from builder.report_files import report_json
 from builder.report_html import render
 from builder.scoring import RUN_NAME, ScorePartition
+from builder.signals.context import ContextSettings
 from builder.signals.counts import CountSettings, PairUnit, foretold_days
 from builder.signals.learn import SignalSettings
 from builder.signals.orders import DAY_US, PURCHASE, VIEW, Partition, Vocabulary
@@ -276,7 +277,10 @@ def _learn_weights(night: Night) -> _Lessons:
     return _Lessons(personal=personal, weights=weights, cases=cases)
 
 
-def _learn(night: Night, label: str, cut: Cut) -> tuple[Path, LearnedArrays]:
+def _learn(
+    night: Night, label: str, cut: Cut, *, features: tuple[str, ...] | None = None
+) -> tuple[Path, LearnedArrays]:
+    """The tables of a cut; of context features only those with a weight, once there are weights."""
     n_items = int(night.imported.report["vocabulary"]["n_items"])
     learned = learn_cut(
         night.engine,
@@ -291,7 +295,7 @@ def _learn(night: Night, label: str, cut: Cut) -> tuple[Path, LearnedArrays]:
             foretold_days=foretold_days((cut.until_us - night.imported.first_us) // DAY_US),
             in_sequence=night.target_kind == VIEW and night.pair_unit == "order",
         ),
-        signals=SignalSettings(),
+        signals=SignalSettings(context=ContextSettings(features=features)),
         collaborative=night.spending.collaborative,
     )
     arrays = open_learned(
@@ -325,7 +329,7 @@ def _assembled(
     night: Night, lessons: _Lessons, label: str, cut: Cut, path: Path
 ) -> Iterator[_Ready]:
     """A snapshot of one cut; it is gone afterwards unless it was published."""
-    globals_dir, learned = _learn(night, label, cut)
+    globals_dir, learned = _learn(night, label, cut, features=lessons.weights.context_features)
     runs = _score(night, label, cut, lessons.personal, globals_dir)
     with _writing(night, lessons, learned, runs, cut, path=path) as ready:
         yield ready
