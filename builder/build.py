@@ -39,6 +39,7 @@ from builder.report_html import render
 from builder.scoring import RUN_NAME, ScorePartition
 from builder.search import Found, search
 from builder.signals.collaborative import CollaborativeSettings
+from builder.signals.context import ContextSettings
 from builder.signals.counts import CountSettings, PairUnit, foretold_days
 from builder.signals.learn import SignalSettings
 from builder.signals.orders import DAY_US, PURCHASE, VIEW, Partition, Vocabulary
@@ -315,14 +316,19 @@ def _count(night: Night, label: str, cut: Cut) -> Counted:
 
 
 def _learn(
-    night: Night, counted: Counted, collaborative: CollaborativeSettings
+    night: Night,
+    counted: Counted,
+    collaborative: CollaborativeSettings,
+    *,
+    features: tuple[str, ...] | None = None,
 ) -> tuple[Path, LearnedArrays]:
+    """The tables of a cut; of context features only those with a weight, once there are weights."""
     learned = learn_cut(
         night.engine,
         counted,
         night.vocabulary,
         n_items=int(night.imported.report["vocabulary"]["n_items"]),
-        signals=SignalSettings(),
+        signals=SignalSettings(context=ContextSettings(features=features)),
         collaborative=collaborative,
     )
     arrays = open_learned(
@@ -366,7 +372,12 @@ def _assembled(
     night: Night, lessons: _Lessons, label: str, cut: Cut, path: Path
 ) -> Iterator[_Ready]:
     """A snapshot of one cut; it is gone afterwards unless it was published."""
-    globals_dir, learned = _learn(night, _count(night, label, cut), lessons.found.settings)
+    globals_dir, learned = _learn(
+        night,
+        _count(night, label, cut),
+        lessons.found.settings,
+        features=lessons.weights.context_features,
+    )
     # What only is measured needs those whom it is measured on; what ships needs all.
     cases = None if cut == night.plan.shipped else _measured_cases(night)
     runs = _score(night, label, cut, lessons.personal, globals_dir, cases)

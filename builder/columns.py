@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,12 +16,14 @@ MAX_CONTEXT_COLUMNS: Final = 100
 DERIVED_FEATURES: Final = ("hour_of_week", "category", "price_band")
 # What other systems call a column: never taken silently, but named in the error that misses it.
 _OTHER_NAMES: Final[Mapping[str, str]] = {
-    "ts": "timestamp time event_time event_timestamp created_at date datetime order_date",
-    "item_id": "product_id sku product article_id variant_id id",
-    "customer_id": "user_id userid household_id client_id visitor_id",
+    "ts": "timestamp time event_time event_timestamp created_at date datetime order_date day",
+    "item_id": "product_id productid sku product article_id variant_id itemid item movieid id",
+    "customer_id": "user_id userid user household_id client_id visitor_id customerid customer",
     "order_id": "basket_id transaction_id invoice_id invoice",
+    "session_id": "sessionid session visit_id",
     "offer_id": "id coupon_id action_id promotion_id",
 }
+_NO_TIMES: Final = "; where no times are known, add a column ts with the same date in every row"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,15 +171,21 @@ def _require(file: SourceFile, table: TableColumns, found: set[str]) -> None:
         f"{file.path}: as {table.table} it lacks {' and '.join(wanted)}; it has {', '.join(seen)}",
         missing=missing,
         seen=seen,
-        hint=f"say which column it is, for instance --map {_likely(missing, seen)}",
+        hint=f"say which column it is, for instance --map {_likely(missing, seen, found)}"
+        + (_NO_TIMES if "ts" in missing else ""),
         path=file.path,
     )
 
 
-def _likely(missing: Sequence[str], seen: Sequence[str]) -> str:
-    """The renaming that was probably meant, else one to go by."""
+def _likely(missing: Sequence[str], seen: Sequence[str], found: Collection[str]) -> str:
+    """The renamings that were probably meant, else one to go by."""
+    meant = {}
     for ours in missing:
         for column in seen:
-            if _plain(column) in _OTHER_NAMES.get(ours, "").split():
-                return f"{column}={ours}"
-    return f"{seen[0]}={missing[0]}"
+            if column not in meant and _plain(column) in _OTHER_NAMES.get(ours, "").split():
+                meant[column] = ours
+                break
+    if not meant:
+        others = [column for column in seen if _plain(column) not in found]
+        meant = {others[0] if others else "COLUMN": missing[0]}
+    return " ".join(f"{column}={ours}" for column, ours in meant.items())

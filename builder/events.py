@@ -147,7 +147,11 @@ def _identity_rules(settings: EventSettings) -> tuple[Rule, ...]:
     together = ", ".join(ids)
     return (
         _bad("no_time", "written_ts IS NULL", "the time is missing"),
-        _bad("bad_time", "ts_us IS NULL", "the time cannot be read"),
+        _bad(
+            "bad_time",
+            "ts_us IS NULL",
+            "the time is no date, time (RFC 3339) or epoch number",
+        ),
         _bad("old_time", f"ts_us < {EARLIEST_US}", "the time is before 1990"),
         _bad("future_time", f"ts_us > {settings.now_us}", "the time is in the future"),
         Rule(

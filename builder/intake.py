@@ -345,6 +345,14 @@ def _hold_gate(
 
 
 def _no_events(tally: Tally, report_path: Path, quarantine_path: Path | None) -> DataGate:
+    if not tally.n_read:
+        return DataGate(
+            "events: the files hold no rows",
+            report_path=report_path,
+            quarantine_path=quarantine_path,
+            path=report_path,
+            hint="is there more in them than a header?",
+        )
     return DataGate(
         f"events: none of {tally.n_read} rows is left to learn from",
         report_path=report_path,

@@ -1,7 +1,8 @@
 """Moments as they are written in files, read as UTC microseconds.
 
 - RFC 3339, with `T` or a blank, with or without seconds: `2026-11-24T09:30:00.5+01:00`.
-- The same without an offset, and dates alone (midnight): read in the brand's time zone.
+- The same without an offset, and dates alone (midnight), also as `20261124`: read in the brand's
+  time zone. No epoch number since 1990 looks like such a date.
 - Epoch numbers: seconds, milliseconds, microseconds or nanoseconds. A file says nowhere which, so
   each number's size says it. The four ranges that stand for 1990 to 2286 do not touch, hence a
   number has one possible unit, and a file that mixes units is read right (and the mix reported).
@@ -34,6 +35,7 @@ UNITS: Final = {
 _DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TIME = f"{_DATE}[T ][0-9]{{2}}:[0-9]{{2}}(:[0-9]{{2}}([.][0-9]{{1,9}})?)?"
 _OFFSET = f"{_TIME} ?(Z|UTC|[+-][0-9]{{2}}(:?[0-9]{{2}})?)"
+_COMPACT = "(199|20[0-9]|21[0-9])[0-9]{5}"
 _WHOLE = "[0-9]{1,19}"
 _DECIMAL = "[0-9]{1,19}[.][0-9]+"
 
@@ -54,7 +56,13 @@ CREATE OR REPLACE TEMP MACRO decimal_epoch_us(number) AS TRY_CAST(round(CASE epo
     WHEN 's' THEN number * 1e6 WHEN 'ms' THEN number * 1e3
     WHEN 'us' THEN number ELSE number / 1e3 END) AS BIGINT);
 
+CREATE OR REPLACE TEMP MACRO is_compact(number) AS number BETWEEN 19900101 AND 21991231;
+
+CREATE OR REPLACE TEMP MACRO compact_us(written, zone) AS
+    epoch_us(timezone(zone, try_strptime(written, '%Y%m%d')));
+
 CREATE OR REPLACE TEMP MACRO text_form(written) AS CASE
+    WHEN regexp_full_match(written, '{_COMPACT}') THEN 'date'
     WHEN regexp_full_match(written, '{_WHOLE}') THEN 'whole'
     WHEN regexp_full_match(written, '{_DECIMAL}') THEN 'decimal'
     WHEN regexp_full_match(written, '{_OFFSET}', 'i') THEN 'offset'
@@ -68,7 +76,8 @@ CREATE OR REPLACE TEMP MACRO text_time_us(written, form, zone) AS CASE form
         replace(replace(regexp_replace(upper(written), ' ?(UTC|Z)$', 'Z'), ' +', '+'), ' -', '-')
         AS TIMESTAMPTZ))
     WHEN 'naive' THEN epoch_us(timezone(zone, TRY_CAST(upper(written) AS TIMESTAMP)))
-    WHEN 'date' THEN epoch_us(timezone(zone, TRY_CAST(written AS TIMESTAMP))) END;
+    WHEN 'date' THEN coalesce(
+        compact_us(written, zone), epoch_us(timezone(zone, TRY_CAST(written AS TIMESTAMP)))) END;
 
 CREATE OR REPLACE TEMP MACRO text_time_unit(written, form) AS CASE form
     WHEN 'whole' THEN epoch_unit(TRY_CAST(written AS DOUBLE))
@@ -126,7 +135,11 @@ def time_columns(column: str, kind: str, zone: str) -> TimeColumns:
         return TimeColumns(time_us=f"decimal_epoch_us({number})", unit=f"epoch_unit({number})")
     if kind.endswith(("INT", "INTEGER")):
         number = f"TRY_CAST({column} AS BIGINT)"
-        return TimeColumns(time_us=f"whole_epoch_us({number})", unit=f"epoch_unit({number})")
+        return TimeColumns(
+            time_us=f"""CASE WHEN is_compact({number}) THEN compact_us({number}::VARCHAR, {where})
+                ELSE whole_epoch_us({number}) END""",
+            unit=f"CASE WHEN is_compact({number}) THEN 'date' ELSE epoch_unit({number}) END",
+        )
     raise UsageError(
         f"a column of type {kind} cannot hold times",
         hint="expected times, dates, text or epoch numbers",

@@ -40,6 +40,7 @@ ROUNDS: Final = 3
 CART_POWERS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 VIEWED_DECAYS: Final = (1.0, 0.9, 0.75, 0.5, 0.25)
 MIN_CASES: Final = 50
+_CONTEXT: Final = "context:"
 _DECAY_CASES: Final = 1000
 _DAMPED: Final = ("cart_sum", "context:category", "context:price_band")
 _ALIKE: Final = (
@@ -70,6 +71,12 @@ class LearnedWeights:
     viewed_decay: float
     n_cases: Mapping[str, int]
     n_redemptions: Mapping[str, int]
+
+    @property
+    def context_features(self) -> tuple[str, ...]:
+        """The context features that any tier has a weight for, sorted."""
+        names = {name for tier in self.tiers.values() for name in tier.weights}
+        return tuple(sorted(n.removeprefix(_CONTEXT) for n in names if n.startswith(_CONTEXT)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,12 +38,15 @@ class ContextSettings:
             groups of items, and those that tell which offers are in reach.
         offers_per_group: length of a group's row: a cart has several groups.
         rows: of features.
+        features: only these may have rows; None for any. Features are fitted together and share
+            what they say between them, so one that nothing weighs would take away from the others.
     """
 
     reach: int = 2000
     group_strength: float = 20.0
     offers_per_group: int = 64
     rows: RowSettings = field(default_factory=RowSettings)
+    features: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +82,7 @@ def learn_context(
     """
     counts = load_context_counts(
         connection, merged_dir, reach=settings.reach, shrinkage=settings.group_strength
-    )
+    ).only(settings.features)
     features = [feature.context_rows for feature in counts.features]
     moments = load_moments(connection, merged_dir, features)
     groups = learn_cart_groups(

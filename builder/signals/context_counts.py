@@ -7,8 +7,8 @@ sake.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,12 @@ class ContextCounts:
     offers: NDArray[np.int64]
     shares: Shares
     features: Sequence[FeatureCounts]
+
+    def only(self, names: Collection[str] | None) -> ContextCounts:
+        """The same with the named features only; None for all."""
+        if names is None:
+            return self
+        return replace(self, features=[one for one in self.features if one.name in names])
 
     def looks(self, moments: Moments, offers: slice) -> Iterator[Evidence]:
         """Every aspect of every feature, counted for some of the offers."""

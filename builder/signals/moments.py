@@ -144,7 +144,8 @@ def load_moments(
     for place, rows in enumerate(features):
         feature[list(rows)], code[list(rows)] = place, np.arange(len(rows))
     codes = np.full((n_moments, len(features)), -1, dtype=np.int64)
-    context_row = placed["context_row"].astype(np.int64)
+    # Rows beyond the last are of features that are not asked for; the last place stands for none.
+    context_row = np.minimum(placed["context_row"].astype(np.int64), len(feature) - 1)
     known = feature[context_row] >= 0
     moment = np.searchsorted(moments[_KEY], placed[_KEY][known])
     codes[moment, feature[context_row[known]]] = code[context_row[known]]

@@ -52,6 +52,7 @@ def read(
         ("2024-01-05T11:11:12", MOMENT, "naive"),
         ("2024-01-05 11:11", MOMENT - 12, "naive"),
         ("2024-01-05", MOMENT - 11 * 3600 - 11 * 60 - 12, "date"),
+        ("20240105", MOMENT - 11 * 3600 - 11 * 60 - 12, "date"),
         ("1704449472", MOMENT, "s"),
         ("1704449472.25", MOMENT + 0.25, "s"),
         ("1704449472000", MOMENT, "ms"),
@@ -75,6 +76,8 @@ def test_allowed_forms_are_the_same_moment(
         "05.01.2024",
         "01/05/2024",
         "2024-1-5",
+        "20241305",
+        "20240230",
         "2024-02-30",
         "2024-01-05T25:00:00Z",
         "2024-01-05T10:11:60Z",
@@ -90,7 +93,7 @@ def test_other_forms_are_no_moment(connection: duckdb.DuckDBPyConnection, writte
     assert read(connection, written)[0] is None
 
 
-@pytest.mark.parametrize("written", ["0", "20240105", "631151999"])
+@pytest.mark.parametrize("written", ["0", "2024", "631151999"])
 def test_numbers_too_small_for_any_unit_are_before_1990(
     connection: duckdb.DuckDBPyConnection, written: str
 ) -> None:
@@ -111,6 +114,14 @@ def test_offset_never_changes_the_moment(
     local = (EPOCH + timedelta(microseconds=time_us)).astimezone(zone)
     assert read(connection, local.isoformat()) == (time_us, "offset")
     assert read(connection, str(time_us)) == (time_us, "us")
+
+
+def test_numbers_may_be_dates(connection: duckdb.DuckDBPyConnection) -> None:
+    """Midnight in Vienna; a day that is none is no moment."""
+    midnight = datetime(2024, 1, 5, tzinfo=ZoneInfo(VIENNA))
+
+    assert read(connection, 20240105, "INTEGER") == (round(midnight.timestamp()) * 10**6, "date")
+    assert read(connection, 20240230, "BIGINT")[0] is None
 
 
 @pytest.mark.parametrize(

@@ -275,7 +275,7 @@ def test_gate_stops_the_build_and_names_the_evidence(tmp_path: Path) -> None:
     error = caught.value
     assert str(error) == (
         "events: 1 of 100 rows are bad (1.00%, allowed 0.90%); most of them (1):"
-        " the time cannot be read, such as e.csv row 8"
+        " the time is no date, time (RFC 3339) or epoch number, such as e.csv row 8"
     )
     assert error.exit_code == 5
     assert error.report_path is not None
@@ -336,7 +336,7 @@ def test_no_event_left_is_told_as_such(tmp_path: Path) -> None:
         import_files(tmp_path / "work", path)
     header = tmp_path / "header.csv"
     header.write_text("ts,item_id,customer_id\n")
-    with pytest.raises(DataGate, match="events: none of 0 rows"):
+    with pytest.raises(DataGate, match="events: the files hold no rows"):
         import_files(tmp_path / "work", header)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from builder.signals.affinity import AffinitySettings
-from builder.signals.context import open_context
+from builder.signals.context import ContextSettings, open_context
 from builder.signals.counts import CountSettings
 from builder.signals.learn import SignalSettings
 from builder.signals.orders import DAY_US
@@ -291,6 +291,38 @@ def test_what_few_customers_taste_hides_no_context(tmp_path: Path) -> None:
 
     assert min(lifts[item] for item in lifts if item % 5 == 0) > log(1 / share) / 2
     assert max(lifts[item] for item in lifts if item % 5) < -0.5
+
+
+def test_a_column_said_twice_has_rows_once(tmp_path: Path) -> None:
+    """A device, the same in other words, a constant, a name nobody shares, and one of many."""
+    rng = np.random.default_rng(4)
+    lines = []
+    for customer in range(1, 801):
+        device = "phone" if rng.random() < 0.5 else "desk"
+        context = {
+            "device": device,
+            "platform": f"is-{device}",
+            "site": "on",
+            "visit": f"v{customer}",
+            "agent": f"agent/{rng.integers(0, 40)}",
+        }
+        wants = rng.random() < (0.5 if device == "phone" else 0.1)
+        lines += [
+            Line(customer=customer, order=customer, item=item, context=context)
+            for item in ((0, 1) if wants else (0,))
+        ]
+    names = ["agent", "device", "platform", "site", "visit"]
+    shop = write_shop(tmp_path / "shop", lines, n_items=2, contexts=names)
+    learned = learn(shop, tmp_path / "work")
+    again = learn(
+        shop,
+        tmp_path / "again",
+        signals=SignalSettings(context=ContextSettings(features=("agent", "platform"))),
+    )
+
+    assert {feature for feature, _ in open_context(learned.globals_dir).names} == {"device"}
+    # Of the features that may have rows, the one that says it takes it up.
+    assert {feature for feature, _ in open_context(again.globals_dir).names} == {"platform"}
 
 
 def test_groups_of_items_have_rows_for_every_level(tmp_path: Path) -> None:

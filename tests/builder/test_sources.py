@@ -259,7 +259,25 @@ def test_missing_columns_are_named_with_a_likely_remedy(tmp_path: Path) -> None:
     assert error.missing[:2] == ("ts", "item_id")
     assert "one of customer_id, anonymous_id, order_id, session_id" in str(error)
     assert error.hint is not None
-    assert error.hint.endswith("--map event_time=ts")
+    assert "--map event_time=ts sku=item_id;" in error.hint
+
+
+def test_all_likely_remedies_are_named_at_once(tmp_path: Path) -> None:
+    rows = [{"userId": "1", "movieId": "2", "rating": "3", "timestamp": "4"}]
+    with pytest.raises(MissingColumns) as caught:
+        choose(look(write_rows(tmp_path / "file.csv", rows), tmp_path), EVENTS, {})
+    assert caught.value.hint is not None
+    assert "--map timestamp=ts movieId=item_id userId=customer_id;" in caught.value.hint
+
+
+def test_pairs_without_times_are_told_what_to_add(tmp_path: Path) -> None:
+    """None of their columns is a time, so none is proposed for one."""
+    rows = [{"customer_id": "1", "item_id": "2"}]
+    with pytest.raises(MissingColumns, match="lacks ts;") as caught:
+        choose(look(write_rows(tmp_path / "file.csv", rows), tmp_path), EVENTS, {})
+    assert caught.value.hint is not None
+    assert "--map COLUMN=ts" in caught.value.hint
+    assert "add a column ts with the same date in every row" in caught.value.hint
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
