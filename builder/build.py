@@ -241,7 +241,9 @@ def _learn_weights(night: Night) -> _Lessons:
             memory_bytes=night.memory_bytes,
             temp_dir=night.engine.work_dir,
         )
-    runs = _score(night, "weights", plan.weights, personal, arrays_dir)
+    # Weights are learned from customers who taught the trees: each is told what the others did.
+    crossed = replace(personal, crosses=True)
+    runs = _score(night, "weights", plan.weights, crossed, arrays_dir)
     cases = load_cases(
         night.partitions,
         night.vocabulary,
