@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from builder.signals import ranker as module
 from builder.signals.features import FEATURES, OF_OFFER
 from builder.signals.lessons import Lessons
+from builder.signals.orders import DAY_US
+from builder.signals.personal import PersonalModel, read_model, score_partition, write_model
 from builder.signals.ranker import RankerSettings, fit_ranker, half_of, ranked_lift
+from builder.split import Cut
+from tests.builder.signal_shops import MEMORY_BYTES, Line, learn, write_shop
 
 pytest.importorskip("lightgbm")
 
@@ -122,3 +128,35 @@ def test_crossed_customers_are_told_by_the_other_half() -> None:
     told = ranked_lift(found, *arguments, one)
     assert told.tolist() == ranked_lift(swapped, *arguments, one + 1).tolist()
     assert told.tolist() != ranked_lift(found, *arguments, one + 1).tolist()
+
+
+def test_rows_hold_what_trees_add_but_for_thin_customers(tmp_path: Path) -> None:
+    """Of two customers with the same habits the one of two orders is told by the logit alone."""
+    lines = [
+        Line(customer=customer, order=10 * customer + visit, item=item, day=90 + visit)
+        for customer, n_orders in ((1, 2), (2, 6))
+        for visit in range(n_orders)
+        for item in ((0, 1) if visit % 2 else (0, 2))
+    ]
+    shop = write_shop(tmp_path / "shop", lines, n_items=5)
+    cut = Cut(until_us=100 * DAY_US, holdout_share=0.0)
+    learned = learn(shop, tmp_path / "work", cut)
+    cases = lessons(planted=True)
+    ranker = fit_ranker(cases, np.zeros(len(cases.taken)), SETTINGS)
+    assert ranker is not None
+    model = PersonalModel(ranker=ranker)
+    write_model(model, tmp_path / "model.json")
+    assert read_model(tmp_path / "model.json") == model
+    plain, told = (
+        list(
+            score_partition(
+                shop.partitions[0], shop.vocabulary, cut, used, learned.globals_dir, MEMORY_BYTES
+            )
+        )
+        for used in (PersonalModel(), model)
+    )
+
+    assert [row.n_orders for row in told] == [2, 6]
+    assert told[0].values.tolist() == plain[0].values.tolist()
+    assert told[1].values.tolist() != plain[1].values.tolist()
+    assert np.isfinite(told[1].values).all()
