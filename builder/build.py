@@ -285,7 +285,9 @@ def _learn_weights(night: Night) -> _Lessons:
         memory_bytes=night.memory_bytes,
         temp_dir=night.engine.work_dir,
     )
-    runs = _score(night, "weights", plan.weights, personal, arrays_dir, [*cases, *redemptions])
+    # Weights are learned from customers who taught the trees: each is told what the others did.
+    crossed = replace(personal, crosses=True)
+    runs = _score(night, "weights", plan.weights, crossed, arrays_dir, [*cases, *redemptions])
     ones = _Lessons(
         found=found, personal=personal, weights=untrained(night.signals, TIERS), cases=[]
     )

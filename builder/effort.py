@@ -14,6 +14,7 @@ from typing import Final, Literal
 from builder.signals.collaborative import CollaborativeSettings
 from builder.signals.factors import FactorSettings
 from builder.signals.personal import PersonalSettings
+from builder.signals.ranker import RankerSettings
 from builder.signals.regression import RegressionSettings
 
 Effort = Literal["quick", "standard", "thorough"]
@@ -45,7 +46,10 @@ SPENDING: Final[Mapping[Effort, Spending]] = MappingProxyType(
                 regression=RegressionSettings(offers=2000),
                 factors=FactorSettings(dim=32, rounds=8),
             ),
-            personal=PersonalSettings(neighbours=100, fit_customers=2000, fit_moments=1),
+            # One moment has too few lessons for trees to earn a place; more take the time.
+            personal=PersonalSettings(
+                neighbours=100, fit_customers=2000, fit_moments=1, ranker=RankerSettings(rounds=0)
+            ),
             search_rounds=0,
             ablate=300,
         ),

@@ -10,8 +10,8 @@ Globals, each of shape (n_offers,), float32, finite:
 - `repeat.npy`: log of the share of its buyers who bought it again.
 - `reach.npy`: share of the sampled customers who took it, smoothed.
 
-`offer_groups.npy`, int64, shape (2, n_offers): the deepest category of each offer and the one above
-it, as numbers; -1 where there is none (an offer of several items goes by the first).
+`offer_groups.npy`, int64, shape (4, n_offers): see `GROUPS`; numbers, -1 where there is none (an
+offer of several items goes by the first).
 
 And `facts.json`: `order_gap_days`, the median time between two orders of a customer, at least an
 hour and at most a year. It is the shop's unit of time: half-lives are multiples of it.
@@ -35,6 +35,13 @@ from builder.signals.orders import DAY_US, Vocabulary
 from builder.signals.rows import open_array
 from index.arrays import Scores
 from index.context import CATEGORY_SEPARATOR
+
+GROUPS: Final = ("group", "parent", "brand", "band")
+"""What an offer shares with others: its deepest category, the one above, its brand, and its price's
+third among the offers of its deepest category."""
+
+LEVELS: Final = GROUPS[:2]
+"""Those of which there is more to tell than how much a customer likes them."""
 
 _NAMES: Final = ("prior", "trend", "long_run", "cadence", "repeat", "reach")
 _PSEUDO_GAPS: Final = 20.0
@@ -178,24 +185,34 @@ def _cadence(
 
 
 def _groups(connection: duckdb.DuckDBPyConnection, vocabulary: Vocabulary, n_offers: int) -> Ints:
-    """Numbers of each offer's deepest category and of the one above."""
+    """Numbers of each offer's `GROUPS`."""
     first = connection.execute(
         f"""
-        SELECT offer_row, arg_min(category, item_row) AS category
-        FROM read_parquet({literal(vocabulary.item_offers_path)}) AS links
-        JOIN read_parquet({literal(vocabulary.items_path)}) AS items USING (item_row)
-        WHERE category IS NOT NULL GROUP BY offer_row ORDER BY offer_row
+        SELECT offer_row, category, brand, price_cents, least(floor(3 * percent_rank() OVER (
+                PARTITION BY category, price_cents IS NULL ORDER BY price_cents)), 2)
+                AS band
+        FROM (SELECT offer_row, arg_min(category, item_row) AS category,
+                     lower(arg_min(brand, item_row)) AS brand,
+                     arg_min(price_cents, item_row) AS price_cents
+              FROM read_parquet({literal(vocabulary.item_offers_path)}) AS links
+              JOIN read_parquet({literal(vocabulary.items_path)}) AS items USING (item_row)
+              GROUP BY offer_row)
+        ORDER BY offer_row
         """
     ).fetchall()
-    groups = np.full((2, n_offers), -1, dtype=np.int64)
-    numbers: dict[str, int] = {}
-    for offer_row, category in first:
-        path = category
-        for level in range(2):
-            if not path:
-                break
-            groups[level, offer_row] = numbers.setdefault(path, len(numbers))
-            path = path.rpartition(CATEGORY_SEPARATOR)[0]
+    groups = np.full((len(GROUPS), n_offers), -1, dtype=np.int64)
+    numbers: dict[tuple[object, ...], int] = {}
+    for offer_row, category, brand, price_cents, band in first:
+        parent = (category or "").rpartition(CATEGORY_SEPARATOR)[0]
+        named = (
+            ("category", category) if category else None,
+            ("category", parent) if parent else None,
+            ("brand", brand) if brand else None,
+            ("band", category, band) if price_cents is not None else None,
+        )
+        for place, name in enumerate(named):
+            if name is not None:
+                groups[place, offer_row] = numbers.setdefault(name, len(numbers))
     return groups
 
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builder.signals.candidates import Candidates
-from builder.signals.facts import OfferFacts
-from builder.signals.groups import group_columns
-from builder.signals.histories import Floats, Histories, range_sums
+from builder.signals.facts import GROUPS, LEVELS, OfferFacts
+from builder.signals.groups import affinity_column, group_columns
+from builder.signals.histories import Floats, Histories, Ints, range_sums
 
 Features = NDArray[np.float32]
 
@@ -37,7 +37,7 @@ SOURCES: Final = (
 """What other customers say of a customer's next offers; see the modules of these names."""
 
 GROUP_FEATURES: Final = ("frequency", "decayed", "recency", "own_share", "due")
-"""Told of the offer's category and the one above: see `groups`."""
+"""Told of the offer's categories: see `groups`."""
 
 FEATURES: Final = (
     "prior",
@@ -65,8 +65,23 @@ FEATURES: Final = (
     "long_run",
     "reach",
     *(f"{source}_{which}" for source in SOURCES for which in ("known", "new")),
-    *(f"{level}_{what}" for level in ("group", "parent") for what in GROUP_FEATURES),
+    *(f"{level}_{what}" for level in LEVELS for what in GROUP_FEATURES),
+    *(f"{group}_affinity" for group in GROUPS),
+    "orders_since",
+    "rate",
+    "n_orders",
+    "order_size",
+    "quiet",
 )
+
+OF_OFFER: Final = frozenset(
+    {"prior", "trend", "long_run", "reach", "repeat_known", "repeat_new", "gap"}
+)
+"""What is the same, or nearly so, for all who are told of an offer, and so gives away which it is.
+
+Weights can't do harm with it. Trees can tell offers apart by it, and learn what sold in the weeks
+their lessons come from, which is not what will.
+"""
 
 
 def make_features(
@@ -137,8 +152,32 @@ def _columns(
         said -= np.log(base)
         yield said * is_own
         yield said * is_new
-    for numbers in facts.groups:
+    for numbers in facts.groups[: len(LEVELS)]:
         yield from group_columns(histories, candidates, numbers, facts.order_gap_days)
+    for numbers in facts.groups:
+        yield affinity_column(histories, candidates, numbers, facts.share)
+    yield from _counted_in_orders(histories, candidates, rank)
+    yield from _of_customer(histories, customer, facts)
+
+
+def _counted_in_orders(
+    histories: Histories, candidates: Candidates, rank: Ints
+) -> Iterator[Floats]:
+    """Orders since the offer was last in one, and its share of orders since its first."""
+    uses = np.diff(histories.use_starts).astype(np.float64)
+    newest = rank[histories.use_order[histories.use_starts[:-1]]].astype(np.float64)
+    oldest = rank[histories.use_order[histories.use_starts[1:] - 1]].astype(np.float64)
+    for column in (np.log1p(newest), np.log((uses + 0.5) / (oldest + 5.0))):
+        yield np.append(column, 0.0)[candidates.entry]
+
+
+def _of_customer(histories: Histories, customer: Ints, facts: OfferFacts) -> Iterator[Floats]:
+    """How many orders, how large, how long ago: alike for all candidates, so for trees alone."""
+    n_orders = histories.n_orders.astype(np.float64)
+    n_uses = range_sums(np.diff(histories.use_starts).astype(np.float64), histories.entry_starts)
+    newest = histories.order_age_days[histories.order_starts[:-1]] / facts.order_gap_days
+    for column in (np.log(n_orders), np.log((n_uses + 1.0) / n_orders), np.log1p(newest)):
+        yield column[customer]
 
 
 def _timing(histories: Histories, candidates: Candidates, facts: OfferFacts) -> Iterator[Floats]:

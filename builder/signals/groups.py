@@ -18,6 +18,7 @@ from builder.signals.histories import Floats, Histories, Ints
 _HALF_LIFE_GAPS: Final = 7.0
 _PSEUDO_ORDERS: Final = 0.1
 _PSEUDO_GAPS: Final = 5.0
+_PSEUDO_USES: Final = 5.0
 _LONG_GAPS: Final = 60.0
 
 
@@ -81,6 +82,40 @@ def group_columns(
     )
     for column in columns:
         yield np.where(is_filed, column, 0.0)
+
+
+def affinity_column(
+    histories: Histories, candidates: Candidates, numbers: Ints, share: Floats
+) -> Floats:
+    """How much more of what the customer took is of the offer's group than of what all took.
+
+    Natural log of a ratio of shares, drawn to 0 by a few uses; 0 where the offer has no group.
+
+    Args:
+        histories: of the customers.
+        candidates: of the same customers.
+        numbers: int64, shape (n_offers,): each offer's group, -1 for none.
+        share: float64, shape (n_offers,): share of orders that hold each offer.
+    """
+    n_groups = int(numbers.max(initial=-1)) + 1
+    if not n_groups:
+        return np.zeros(len(candidates.offer))
+    filed = numbers >= 0
+    held = np.bincount(numbers[filed], share[filed], minlength=n_groups)
+    usual = held / held.sum()
+    customer = np.repeat(np.arange(len(histories)), np.diff(histories.entry_starts))
+    group = numbers[histories.entry_offer]
+    uses = np.diff(histories.use_starts) * (group >= 0)
+    keys, place = np.unique(customer * n_groups + np.maximum(group, 0), return_inverse=True)
+    own = np.bincount(place, uses, minlength=len(keys))
+    total = np.bincount(customer, uses, minlength=len(histories))
+    asked = numbers[candidates.offer]
+    wanted = candidates.customer * n_groups + np.maximum(asked, 0)
+    found = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
+    taken = np.where(keys[found] == wanted, own[found], 0.0) if len(keys) else np.zeros(len(wanted))
+    expected = np.where(asked >= 0, usual[np.maximum(asked, 0)], 1.0)
+    lift = (taken + _PSEUDO_USES * expected) / (total[candidates.customer] + _PSEUDO_USES)
+    return np.where(asked >= 0, np.log(lift) - np.log(expected), 0.0)
 
 
 def _visits(

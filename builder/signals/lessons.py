@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -51,7 +52,7 @@ class Lessons:
         if not len(self):
             return self
         teaches = np.add.reduceat(self.taken & rows, self.starts, dtype=np.int64) > 0
-        rows &= teaches[self.case]
+        rows = rows & teaches[self.case]
         sizes = np.add.reduceat(rows, self.starts, dtype=np.int64)[teaches]
         return Lessons(
             features=self.features[rows],
@@ -60,6 +61,20 @@ class Lessons:
             starts=np.cumsum(sizes) - sizes,
             customer=self.customer[teaches],
         )
+
+
+def best_of_cases(starts: Ints, scores: NDArray[np.floating[Any]], n: int) -> NDArray[np.bool_]:
+    """Which rows are among the n best of their case; ties to the first.
+
+    >>> best_of_cases(np.array([0, 3]), np.array([1.0, 2.0, 2.0, 0.0]), 1).tolist()
+    [False, True, False, True]
+    """
+    case = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(scores)))
+    order = np.lexsort((-scores, case))
+    rank = np.arange(len(order)) - starts[case[order]]
+    best = np.zeros(len(order), dtype=np.bool_)
+    best[order[rank < n]] = True
+    return best
 
 
 def load_lessons(
@@ -90,14 +105,15 @@ def load_lessons(
         target_kind: the kind of event that makes an order.
         customers: at each moment, those with an order on both sides; of more than this number those
             with the smallest low key halves, the same number in each partition.
-        steps: how many moments, evenly spread from the cut on.
+        steps: how many moments, evenly spread over the first half of the slice: later ones would
+            see only those who order again within days.
         last_orders: see `histories.load_histories`: lessons as if no more was known of customers.
         memory_bytes: for this process.
         temp_dir: where DuckDB may spill.
     """
     limit = -(-customers // max(len(partitions), 1))
     length_us = slice_until_us - cut.until_us
-    moments = sorted({cut.until_us + length_us * step // steps for step in range(steps)})
+    moments = sorted({cut.until_us + length_us * step // (2 * steps) for step in range(steps)})
     seen = Cut(until_us=slice_until_us, holdout_share=cut.holdout_share)
     parts: list[Lessons] = []
     for partition in partitions if len(scorer.popular) else ():

@@ -1,8 +1,9 @@
 """What a customer's own orders say about offers: one row per customer.
 
 A row's value is the utility of a conditional logit over `features`, fitted on the first orders
-after a cut, minus the prior and minus what the utility of a popular offer that the row does not
-name is above it: so that it is an additive log-lift, with 0 for offers the row does not name.
+after a cut, with what trees add to it where they earn their place (`ranker`), minus the prior and
+minus what the utility of a popular offer that the row does not name is above it: so that it is an
+additive log-lift, with 0 for offers the row does not name.
 
 - `fit_personal(partitions, vocabulary, cut, slice_until_us, globals_dir, *, …)` gives the
   `PersonalModel`, plain numbers; with no order to learn from, documented defaults.
@@ -28,7 +29,7 @@ from builder.duck import connect
 from builder.signals.candidates import Candidates
 from builder.signals.features import FEATURES
 from builder.signals.histories import Floats, Histories, Ints, load_histories
-from builder.signals.lessons import Lessons, load_lessons
+from builder.signals.lessons import Lessons, best_of_cases, load_lessons
 from builder.signals.logit import fit_logit
 from builder.signals.orders import (
     DAY_US,
@@ -38,7 +39,8 @@ from builder.signals.orders import (
     expired_offers,
     load_orders,
 )
-from builder.signals.scorer import Scorer
+from builder.signals.ranker import Ranker, RankerSettings, fit_ranker, half_of, ranked_lift
+from builder.signals.scorer import Batch, Scorer
 from builder.split import Cut
 from index.arrays import Counts, Rows, Scores
 from index.layout import THIN_BELOW_ORDERS
@@ -78,6 +80,7 @@ class PersonalSettings:
         contenders: a case's best candidates, on which the model is fitted once more: what is far
             down has no say in the order of the first ten.
         ridge: how strongly weights are drawn to the defaults.
+        ranker: how trees are grown on top.
         batch_customers: customers scored at a time.
     """
 
@@ -92,6 +95,7 @@ class PersonalSettings:
     fit_moments: int = 2
     contenders: int = 100
     ridge: float = 3.0
+    ranker: RankerSettings = field(default_factory=RankerSettings)
     batch_customers: int = 512
 
 
@@ -107,6 +111,10 @@ class PersonalModel:
         n_cases: cases it was fitted on.
         loss: mean negative log-likelihood per taken candidate, nats.
         repeated: share of what was taken next that the customer had taken before, in [0, 1].
+        ranker: trees that add to the utility of each customer's contenders, those of very few
+            orders apart; None where they do not earn their place.
+        crosses: customers are scored by the trees that were not grown from them: for learning how
+            much this signal weighs. Otherwise by all.
     """
 
     settings: PersonalSettings = field(default_factory=PersonalSettings)
@@ -115,6 +123,8 @@ class PersonalModel:
     n_cases: int = 0
     loss: float = 0.0
     repeated: float = 1.0
+    ranker: Ranker | None = None
+    crosses: bool = False
 
     @property
     def repeat(self) -> RepeatPolicy:
@@ -153,9 +163,12 @@ def write_model(model: PersonalModel, path: Path) -> None:
 def read_model(path: Path) -> PersonalModel:
     """Read what `write_model` wrote."""
     body = json.loads(path.read_text())
-    body["settings"] = PersonalSettings(**body["settings"])
+    ranker_settings = RankerSettings(**body["settings"].pop("ranker"))
+    body["settings"] = PersonalSettings(**body["settings"], ranker=ranker_settings)
     body["weights"] = tuple(body["weights"])
     body["thin_weights"] = tuple(body["thin_weights"])
+    if ranker := body["ranker"]:
+        body["ranker"] = Ranker(**ranker | {"halves": tuple(ranker["halves"])})
     return PersonalModel(**body)
 
 
@@ -202,26 +215,25 @@ def fit_personal(
     repeated = float(lessons.is_own[lessons.taken].mean())
     weights, loss = _fit(lessons, settings)
     n_cases = len(lessons)
+    ranker = _grown(lessons, weights, settings)
     del lessons
     thin_weights, _ = _fit(load(steps=1, last_orders=THIN_BELOW_ORDERS - 1), settings)
     return PersonalModel(
-        settings=replace(settings, **_row_lengths(repeated, settings)),
+        settings=_with_row_lengths(settings, repeated),
         weights=tuple(map(float, weights)),
         thin_weights=tuple(map(float, thin_weights)),
         n_cases=n_cases,
         loss=loss,
         repeated=repeated,
+        ranker=ranker,
     )
 
 
-def best_of_cases(lessons: Lessons, scores: NDArray[np.float32], n: int) -> NDArray[np.bool_]:
-    """Which rows are among the n best of their case; ties to the first."""
-    case = lessons.case
-    order = np.lexsort((-scores, case))
-    rank = np.arange(len(order)) - lessons.starts[case[order]]
-    best = np.zeros(len(order), dtype=np.bool_)
-    best[order[rank < n]] = True
-    return best
+def _grown(lessons: Lessons, weights: Floats, settings: PersonalSettings) -> Ranker | None:
+    """Trees on the contenders of the fitted logit."""
+    utility = lessons.features @ weights.astype(np.float32)
+    contenders = lessons.only(best_of_cases(lessons.starts, utility, settings.contenders))
+    return fit_ranker(contenders, contenders.features @ weights, settings.ranker)
 
 
 def _fit(lessons: Lessons, settings: PersonalSettings) -> tuple[Floats, float]:
@@ -231,10 +243,12 @@ def _fit(lessons: Lessons, settings: PersonalSettings) -> tuple[Floats, float]:
     what else could be chosen does not matter to a conditional logit, and there are many more of it.
     """
     start = np.array(PersonalModel().weights)
+    if not len(lessons):
+        return start, 0.0
     scale = np.maximum(lessons.features.std(axis=0, dtype=np.float64), _LEAST_SCALE)
     weights, loss = start, 0.0
     for n in (_MORE_CONTENDERS * settings.contenders, settings.contenders):
-        best = best_of_cases(lessons, lessons.features @ weights.astype(np.float32), n)
+        best = best_of_cases(lessons.starts, lessons.features @ weights.astype(np.float32), n)
         # The default weights know little: what was taken stays, however far down they put it.
         contenders = lessons.only(best | lessons.taken if weights is start else best)
         scaled: NDArray[np.float32] = np.divide(contenders.features, scale, dtype=np.float32)
@@ -249,14 +263,15 @@ def _fit(lessons: Lessons, settings: PersonalSettings) -> tuple[Floats, float]:
     return weights, loss
 
 
-def _row_lengths(repeated: float, settings: PersonalSettings) -> dict[str, int]:
+def _with_row_lengths(settings: PersonalSettings, repeated: float) -> PersonalSettings:
     """Where next orders hold little that was ordered before, rows have more room for new offers."""
     movable = settings.own_offers - _LEAST_OWN
     moved = round(movable * max(1.0 - repeated / _USUAL_REPEATS, 0.0))
-    return {
-        "own_offers": settings.own_offers - moved,
-        "new_offers": settings.new_offers + moved,
-    }
+    return replace(
+        settings,
+        own_offers=settings.own_offers - moved,
+        new_offers=settings.new_offers + moved,
+    )
 
 
 def _scorer(
@@ -310,6 +325,8 @@ def score_partition(  # noqa: PLR0917  # what a task holds, in its order
         batch = scorer.batch(part)
         is_thin = (part.n_orders < THIN_BELOW_ORDERS).astype(np.int64)
         utility = np.einsum("ij,ij->i", batch.features, weights[is_thin[batch.candidates.customer]])
+        if model.ranker is not None:
+            utility += _of_trees(model, batch, utility, is_thin == 0)
         yield from _rows(part, batch.candidates, utility, scorer, settings)
 
 
@@ -320,6 +337,26 @@ def _asked(connection: duckdb.DuckDBPyConnection, path: Path | None) -> str | No
     halves = np.load(path, allow_pickle=False)
     connection.register("asked", {"customer_hi": halves[:, 0], "customer_lo": halves[:, 1]})
     return "asked"
+
+
+def _of_trees(
+    model: PersonalModel, batch: Batch, utility: Floats, is_ranked: NDArray[np.bool_]
+) -> Floats:
+    """What trees add to each candidate: 0 but for contenders of the customers they rank."""
+    assert model.ranker is not None
+    candidates, added = batch.candidates, np.zeros(len(utility))
+    best = best_of_cases(candidates.starts[:-1], utility, model.settings.contenders)
+    best &= is_ranked[candidates.customer]
+    if best.any():
+        customer = candidates.customer[best]
+        added[best] = ranked_lift(
+            model.ranker,
+            batch.features[best],
+            utility[best],
+            np.flatnonzero(np.diff(customer, prepend=-1)),
+            half_of(batch.histories.key_lo)[customer] if model.crosses else None,
+        )
+    return added
 
 
 def _rows(

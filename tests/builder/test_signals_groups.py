@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from builder.signals.candidates import Candidates
-from builder.signals.groups import group_columns
+from builder.signals.groups import affinity_column, group_columns
 from builder.signals.histories import Histories
 
 HISTORY = Histories(
@@ -54,3 +54,19 @@ def test_an_offer_without_a_category_is_told_nothing() -> None:
     """Neither where others have one, nor where nobody has."""
     assert [column[3] for column in columns([0, 0, 0, -1])] == [0.0] * 5
     assert columns([-1, -1, -1, -1]) == [[0.0] * 4] * 5
+
+
+def test_affinity_is_a_ratio_of_shares() -> None:
+    """Two of three uses are of a group that has a fifth of the shop's; five more are as expected.
+
+    Offer 3 is of no group, and is told nothing.
+    """
+    share = np.array([0.1, 0.4, 0.0, 0.5])
+    column = affinity_column(HISTORY, ALL, np.array([0, 1, 0, -1]), share)
+    liked, disliked = (2 + 5 * 0.2) / 8 / 0.2, (1 + 5 * 0.8) / 8 / 0.8
+    assert column == pytest.approx([np.log(liked), np.log(disliked), np.log(liked), 0.0])
+
+
+def test_affinity_without_groups_or_history_is_none() -> None:
+    """Where the shop files nothing, nothing is told."""
+    assert affinity_column(HISTORY, ALL, np.full(4, -1), np.ones(4)).tolist() == [0.0] * 4
