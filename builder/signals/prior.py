@@ -33,6 +33,7 @@ from index.arrays import Scores
 Forgetting: TypeAlias = tuple[int | None, float]
 
 _STANDARD_ERRORS: Final = 2.0
+_CONTENDERS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class PriorSettings:
     """
 
     half_lives_days: tuple[int | None, ...] = (None, 364, 91, 28, 7, 2)
-    pseudo_orders: tuple[float, ...] = (100.0, 10.0)
+    pseudo_orders: tuple[float, ...] = (1000.0, 100.0, 10.0)
 
 
 def learn_prior(
@@ -87,6 +88,9 @@ def learn_prior(
 def choose_forgetting(later: Floats, shares: Mapping[Forgetting, Floats]) -> Forgetting:
     """The half-life and pseudo-orders under which what was ordered later is likeliest.
 
+    Judged among the offers that stand highest under any of them: the likelihood of all is mostly
+    about offers that no list will ever hold for their popularity.
+
     Args:
         later: float64, shape (n_offers,): how many later orders held each offer.
         shares: by half-life and pseudo-orders, each offer's share of orders as it was seen before,
@@ -96,9 +100,13 @@ def choose_forgetting(later: Floats, shares: Mapping[Forgetting, Floats]) -> For
         The first, unless another one is better than it by two standard errors of the difference
         between their log-likelihoods; of several such, in their order, likewise.
     """
+    tops = [np.argsort(-share, kind="stable")[:_CONTENDERS] for share in shares.values()]
+    judged = np.unique(np.concatenate(tops))
+    later = later[judged]
     uses = float(later.sum())
     (best, kept), *others = (
-        (forgetting, np.log(share / share.sum())) for forgetting, share in shares.items()
+        (forgetting, np.log(share[judged] / share[judged].sum()))
+        for forgetting, share in shares.items()
     )
     for forgetting, logs in others if uses else ():
         gain = logs - kept

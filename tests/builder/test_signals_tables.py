@@ -125,7 +125,8 @@ def test_prior_forgets_with_its_half_life(tmp_path: Path) -> None:
 
     def prior(half_life_days: int | None) -> list[float]:
         folder = tmp_path / f"work-{half_life_days}"
-        settings = SignalSettings(prior=PriorSettings(half_lives_days=(half_life_days,)))
+        one = PriorSettings(half_lives_days=(half_life_days,), pseudo_orders=(100.0,))
+        settings = SignalSettings(prior=one)
         values: list[float] = open_array(
             learn(shop, folder, cut, signals=settings).globals_dir / "prior.npy"
         ).tolist()
