@@ -70,6 +70,7 @@ def write_shop(
     partition_of: Sequence[int] | None = None,
     categories: Sequence[str | None] | None = None,
     prices: Sequence[int | None] | None = None,
+    brands: Sequence[str | None] | None = None,
     item_offers: Sequence[tuple[int, int]] | None = None,
     expiry_days: Sequence[float | None] | None = None,
     placements: Sequence[Sequence[str]] | None = None,
@@ -84,6 +85,7 @@ def write_shop(
         partition_of: partition of each line; all in one by default.
         categories: path of each item.
         prices: in minor units.
+        brands: of each item.
         item_offers: (item row, offer row) pairs.
         expiry_days: the day after the last one of each offer.
         placements: that each offer is restricted to.
@@ -105,7 +107,7 @@ def write_shop(
             "item_row": list(rows),
             "item_id": [f"i{row}" for row in rows],
             "category": [categories[row] if categories else None for row in rows],
-            "brand": [None for row in rows],
+            "brand": [brands[row] if brands else None for row in rows],
             "price_cents": [prices[row] if prices else None for row in rows],
         },
     )
