@@ -138,7 +138,10 @@ def ranked_lift(
         distance from all other offers.
     """
     columns = _columns(features, utility, starts)
-    first, second = (_booster(text).predict(columns, raw_score=True) for text in ranker.halves)
+    first, second = (
+        np.asarray(_booster(text).predict(columns, raw_score=True), dtype=np.float64)
+        for text in ranker.halves
+    )
     added = (first + second) / 2.0 if halves is None else np.where(halves == 0, second, first)
     case = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(utility)))
     shift = _log_sums(utility, starts, case) - _log_sums(utility + added, starts, case)
@@ -258,10 +261,10 @@ class _Growing:
     def latest(self, features: Features, n_trees: int) -> Floats:
         """What the last trees add."""
         first = self._booster.num_trees() - n_trees
-        added: Floats = self._booster.predict(
+        added = self._booster.predict(
             features, start_iteration=first, num_iteration=n_trees, raw_score=True
         )
-        return added
+        return np.asarray(added, dtype=np.float64)
 
     def text(self, n_trees: int) -> str:
         text: str = self._booster.model_to_string(num_iteration=n_trees)

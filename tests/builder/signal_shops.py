@@ -71,6 +71,7 @@ def write_shop(
     categories: Sequence[str | None] | None = None,
     prices: Sequence[int | None] | None = None,
     titles: Sequence[str | None] | None = None,
+    brands: Sequence[str | None] | None = None,
     item_offers: Sequence[tuple[int, int]] | None = None,
     expiry_days: Sequence[float | None] | None = None,
     placements: Sequence[Sequence[str]] | None = None,
@@ -86,6 +87,7 @@ def write_shop(
         categories: path of each item.
         prices: in minor units.
         titles: of each item.
+        brands: of each item.
         item_offers: (item row, offer row) pairs.
         expiry_days: the day after the last one of each offer.
         placements: that each offer is restricted to.
@@ -108,7 +110,7 @@ def write_shop(
             "item_id": [f"i{row}" for row in rows],
             "title": [titles[row] if titles else None for row in rows],
             "category": [categories[row] if categories else None for row in rows],
-            "brand": [None for row in rows],
+            "brand": [brands[row] if brands else None for row in rows],
             "price_cents": [prices[row] if prices else None for row in rows],
         },
     )

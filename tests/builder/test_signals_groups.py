@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from builder.signals.candidates import Candidates
 from builder.signals.groups import affinity_column, group_columns
 from builder.signals.histories import Histories
+from builder.signals.rows import open_array
+from tests.builder.signal_shops import Line, learn, write_shop
 
 HISTORY = Histories(
     key_hi=np.array([1], dtype=np.uint64),
@@ -70,3 +74,25 @@ def test_affinity_is_a_ratio_of_shares() -> None:
 def test_affinity_without_groups_or_history_is_none() -> None:
     """Where the shop files nothing, nothing is told."""
     assert affinity_column(HISTORY, ALL, np.full(4, -1), np.ones(4)).tolist() == [0.0] * 4
+
+
+def test_offers_share_categories_brands_and_price_bands(tmp_path: Path) -> None:
+    """Brands are alike whatever their case; a band is a third of one category's prices."""
+    shop = write_shop(
+        tmp_path / "shop",
+        [Line(customer=1, order=1, item=0, day=1)],
+        n_items=6,
+        categories=["a > b", "a > b", "a > b", "a > b", "a", None],
+        prices=[100, 100, 500, 900, 100, None],
+        brands=["Own", "own", "Other", None, None, None],
+    )
+    globals_dir = learn(shop, tmp_path / "work").globals_dir
+    deepest, parent, brand, band = open_array(globals_dir / "offer_groups.npy").tolist()
+
+    assert [number == deepest[0] for number in deepest] == [True] * 4 + [False] * 2
+    assert parent == [deepest[4]] * 4 + [-1, -1]
+    assert brand[0] == brand[1] != brand[2] > -1
+    assert brand[3:] == [-1] * 3
+    assert (band[0], band[2]) == (band[1], band[3])
+    assert len({band[0], band[2], band[4]}) == 3
+    assert (deepest[5], band[5]) == (-1, -1)
