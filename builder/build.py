@@ -24,8 +24,9 @@ from builder.engine import Engine
 from builder.errors import DataGate
 from builder.evaluate import K, Measured, together
 from builder.intake import Imported
-from builder.learning import learn_cut
+from builder.learning import Learned, learn_cut
 from builder.measuring import MeasureQuestion, read_measured
+from builder.pairing import learn_pair_model, with_pairs
 from builder.profile import orders_between, share_of_baskets, shop_profile
 from builder.redemptions import load_redemptions
 from builder.report import Report
@@ -35,6 +36,7 @@ from builder.scoring import RUN_NAME, ScorePartition
 from builder.signals.counts import CountSettings, PairUnit
 from builder.signals.learn import SignalSettings
 from builder.signals.orders import PURCHASE, VIEW, Partition, Vocabulary
+from builder.signals.pair_model import PairModel
 from builder.signals.personal import PersonalModel, fit_personal
 from builder.split import Cut, Plan, make_plan
 from builder.tables import LearnedArrays, binding_of, open_learned
@@ -139,6 +141,7 @@ class _Lessons:
     """What was learned on the weight slice, and the cases it was learned from."""
 
     personal: PersonalModel
+    pairs: PairModel | None
     weights: LearnedWeights
     cases: list[Case]
 
@@ -231,19 +234,19 @@ def build(night: Night, out_dir: Path, *, command: str, force: bool) -> Built:
 def _learn_weights(night: Night) -> _Lessons:
     """The personal model and all weights, from the slice after the first cut."""
     plan = night.plan
-    arrays_dir, learned = _learn(night, "weights", plan.weights)
+    learned, arrays = _learn(night, "weights", plan.weights)
     with night.engine.listener.stage("personal"):
         personal = fit_personal(
             night.partitions,
             night.vocabulary,
             plan.weights,
             plan.weights_until_us,
-            arrays_dir,
+            learned.globals_dir,
             settings=replace(night.spending.personal, target_kind=night.target_kind),
             memory_bytes=night.memory_bytes,
             temp_dir=night.engine.work_dir,
         )
-    runs = _score(night, "weights", plan.weights, personal, arrays_dir)
+    runs = _score(night, "weights", plan.weights, personal, learned.globals_dir)
     cases = load_cases(
         night.partitions,
         night.vocabulary,
@@ -267,18 +270,30 @@ def _learn_weights(night: Night) -> _Lessons:
         memory_bytes=night.memory_bytes,
         temp_dir=night.engine.work_dir,
     )
-    ones = _Lessons(personal=personal, weights=untrained(night.signals, TIERS), cases=[])
+    with night.engine.listener.stage("pairs"):
+        pairs, arrays = learn_pair_model(
+            cases,
+            plan.weights,
+            arrays,
+            learned,
+            night.vocabulary,
+            memory_bytes=night.memory_bytes,
+            temp_dir=night.engine.work_dir,
+        )
+    ones = _Lessons(
+        personal=personal, pairs=pairs, weights=untrained(night.signals, TIERS), cases=[]
+    )
     path = night.engine.work_dir / "weighing"
     with (
-        _writing(night, ones, learned, runs, plan.weights, path=path) as ready,
+        _writing(night, ones, arrays, runs, plan.weights, path=path) as ready,
         night.engine.listener.stage("weights"),
         open_snapshot(ready.writer.aside) as opened,
     ):
         weights = learn_weights(opened, cases, night.signals, redemptions)
-    return _Lessons(personal=personal, weights=weights, cases=cases)
+    return _Lessons(personal=personal, pairs=pairs, weights=weights, cases=cases)
 
 
-def _learn(night: Night, label: str, cut: Cut) -> tuple[Path, LearnedArrays]:
+def _learn(night: Night, label: str, cut: Cut) -> tuple[Learned, LearnedArrays]:
     n_items = int(night.imported.report["vocabulary"]["n_items"])
     learned = learn_cut(
         night.engine,
@@ -302,7 +317,7 @@ def _learn(night: Night, label: str, cut: Cut) -> tuple[Path, LearnedArrays]:
         night.memory_bytes,
         night.engine.work_dir,
     )
-    return learned.globals_dir, arrays
+    return learned, arrays
 
 
 def _score(
@@ -326,9 +341,17 @@ def _assembled(
     night: Night, lessons: _Lessons, label: str, cut: Cut, path: Path
 ) -> Iterator[_Ready]:
     """A snapshot of one cut; it is gone afterwards unless it was published."""
-    globals_dir, learned = _learn(night, label, cut)
-    runs = _score(night, label, cut, lessons.personal, globals_dir)
-    with _writing(night, lessons, learned, runs, cut, path=path) as ready:
+    learned, arrays = _learn(night, label, cut)
+    runs = _score(night, label, cut, lessons.personal, learned.globals_dir)
+    arrays = with_pairs(
+        night.engine,
+        label,
+        arrays,
+        model=lessons.pairs,
+        learned=learned,
+        vocabulary=night.vocabulary,
+    )
+    with _writing(night, lessons, arrays, runs, cut, path=path) as ready:
         yield ready
 
 
