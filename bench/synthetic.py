@@ -137,6 +137,7 @@ def _model(shape: Shape, prior: np.ndarray[tuple[int], np.dtype[np.float32]]) ->
         kind = name if name in ("hour_of_week", "category", "price_band") else "request"
         features.append(Feature(name=name, kind=kind, rows=rows))  # type: ignore[arg-type]
     weights = dict.fromkeys(("personal", "cart", "viewed", "similar"), 0.9)
+    weights |= dict.fromkeys(("cart_sum", "viewed_sum"), 0.2)
     weights |= dict.fromkeys((f"context:{name}" for name in names), 0.4)
     return Model(
         brand="bench",

@@ -29,8 +29,9 @@ from builder.engine import Engine
 from builder.errors import DataGate
 from builder.evaluate import Measured, together
 from builder.intake import Imported
-from builder.learning import Counted, count_cut, learn_cut
+from builder.learning import Counted, Learned, count_cut, learn_cut
 from builder.measuring import MAX_CUSTOMERS, MeasureQuestion, read_measured
+from builder.pairing import learn_pair_model, with_pairs
 from builder.profile import orders_between, share_of_baskets, shop_profile
 from builder.redemptions import load_redemptions
 from builder.report import Report
@@ -43,6 +44,7 @@ from builder.signals.context import ContextSettings
 from builder.signals.counts import CountSettings, PairUnit, foretold_days
 from builder.signals.learn import SignalSettings
 from builder.signals.orders import DAY_US, PURCHASE, VIEW, Partition, Vocabulary
+from builder.signals.pair_model import PairModel
 from builder.signals.personal import PersonalModel, fit_personal
 from builder.split import Cut, Plan, make_plan
 from builder.tables import LearnedArrays, binding_of, open_learned
@@ -148,6 +150,7 @@ class _Lessons:
 
     found: Found
     personal: PersonalModel
+    pairs: PairModel | None
     weights: LearnedWeights
     cases: list[Case]
 
@@ -249,7 +252,7 @@ def _learn_weights(night: Night) -> _Lessons:
         night.spending.collaborative,
         rounds=night.spending.search_rounds,
     )
-    arrays_dir, learned = _learn(night, counted, found.settings)
+    learned, arrays = _learn(night, counted, found.settings)
     # One thread, as in tasks: sums of more of them depend on how many there are.
     with night.engine.listener.stage("personal"), threadpool_limits(1, "blas"):
         personal = fit_personal(
@@ -257,7 +260,7 @@ def _learn_weights(night: Night) -> _Lessons:
             night.vocabulary,
             plan.weights,
             plan.weights_until_us,
-            arrays_dir,
+            learned.globals_dir,
             settings=replace(night.spending.personal, target_kind=night.target_kind),
             memory_bytes=night.memory_bytes,
             temp_dir=night.engine.work_dir,
@@ -287,18 +290,33 @@ def _learn_weights(night: Night) -> _Lessons:
     )
     # Weights are learned from customers who taught the trees: each is told what the others did.
     crossed = replace(personal, crosses=True)
-    runs = _score(night, "weights", plan.weights, crossed, arrays_dir, [*cases, *redemptions])
+    asked = [*cases, *redemptions]
+    runs = _score(night, "weights", plan.weights, crossed, learned.globals_dir, asked)
+    with night.engine.listener.stage("pairs"), threadpool_limits(1, "blas"):
+        pairs, arrays = learn_pair_model(
+            cases,
+            plan.weights,
+            arrays,
+            learned,
+            night.vocabulary,
+            memory_bytes=night.memory_bytes,
+            temp_dir=night.engine.work_dir,
+        )
     ones = _Lessons(
-        found=found, personal=personal, weights=untrained(night.signals, TIERS), cases=[]
+        found=found,
+        personal=personal,
+        pairs=pairs,
+        weights=untrained(night.signals, TIERS),
+        cases=[],
     )
     path = night.engine.work_dir / "weighing"
     with (
-        _writing(night, ones, learned, runs, plan.weights, path=path) as ready,
+        _writing(night, ones, arrays, runs, plan.weights, path=path) as ready,
         night.engine.listener.stage("weights"),
         open_snapshot(ready.writer.aside) as opened,
     ):
         weights = learn_weights(opened, cases, night.signals, redemptions)
-    return _Lessons(found=found, personal=personal, weights=weights, cases=cases)
+    return _Lessons(found=found, personal=personal, pairs=pairs, weights=weights, cases=cases)
 
 
 def _count(night: Night, label: str, cut: Cut) -> Counted:
@@ -323,7 +341,7 @@ def _learn(
     collaborative: CollaborativeSettings,
     *,
     features: tuple[str, ...] | None = None,
-) -> tuple[Path, LearnedArrays]:
+) -> tuple[Learned, LearnedArrays]:
     """The tables of a cut; of context features only those with a weight, once there are weights."""
     learned = learn_cut(
         night.engine,
@@ -340,7 +358,7 @@ def _learn(
         night.memory_bytes,
         night.engine.work_dir,
     )
-    return learned.globals_dir, arrays
+    return learned, arrays
 
 
 def _score(  # noqa: PLR0917  # what a task holds, in its order
@@ -374,7 +392,7 @@ def _assembled(
     night: Night, lessons: _Lessons, label: str, cut: Cut, path: Path
 ) -> Iterator[_Ready]:
     """A snapshot of one cut; it is gone afterwards unless it was published."""
-    globals_dir, learned = _learn(
+    learned, arrays = _learn(
         night,
         _count(night, label, cut),
         lessons.found.settings,
@@ -382,8 +400,16 @@ def _assembled(
     )
     # What only is measured needs those whom it is measured on; what ships needs all.
     cases = None if cut == night.plan.shipped else _measured_cases(night)
-    runs = _score(night, label, cut, lessons.personal, globals_dir, cases)
-    with _writing(night, lessons, learned, runs, cut, path=path) as ready:
+    runs = _score(night, label, cut, lessons.personal, learned.globals_dir, cases)
+    arrays = with_pairs(
+        night.engine,
+        label,
+        arrays,
+        model=lessons.pairs,
+        learned=learned,
+        vocabulary=night.vocabulary,
+    )
+    with _writing(night, lessons, arrays, runs, cut, path=path) as ready:
         yield ready
 
 

@@ -2,7 +2,8 @@
 
     score(o) = prior[o] + Σ over signals: weight × log-lift of the offer in the signal's row
 
-Of several items in a cart, or viewed, the one whose row says most about the offer counts.
+Of several items in a cart, or viewed, the one whose row says most about the offer counts, and
+besides, with a weight of its own, what all say together.
 The answer depends on the snapshot and the request alone. The builder's evaluation, the golden
 decisions and the edge all call this function, so there is no skew between them.
 """

@@ -7,6 +7,7 @@ Every signal with more than one number per offer is such a table. On disk it is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,30 @@ def pack_rows(
         rows=offers[order].astype(np.uint32),
         values=values[order].astype(np.float32),
         counts=counts[order].astype(np.uint32),
+    )
+
+
+def stack_rows(tables: Sequence[SparseRows]) -> SparseRows:
+    """The rows of one or more tables, one table after another."""
+    sizes = np.concatenate([np.diff(table.starts) for table in tables])
+    return SparseRows(
+        starts=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        rows=np.concatenate([table.rows for table in tables]),
+        values=np.concatenate([table.values for table in tables]),
+        counts=np.concatenate([table.counts for table in tables]),
+    )
+
+
+def replace_rows(table: SparseRows, numbers: NDArray[np.int64], rows: SparseRows) -> SparseRows:
+    """A table with other rows at some distinct numbers; row i of `rows` goes to the i-th."""
+    key = np.repeat(np.arange(len(table)), np.diff(table.starts))
+    kept = ~np.isin(key, numbers)
+    return pack_rows(
+        len(table),
+        np.concatenate([key[kept], np.repeat(numbers, np.diff(rows.starts))]),
+        np.concatenate([table.rows[kept], rows.rows]),
+        np.concatenate([table.values[kept], rows.values]),
+        np.concatenate([table.counts[kept], rows.counts]),
     )
 
 

@@ -1,0 +1,145 @@
+"""What goes with what, learned from carts: the model once, and rows under it for every cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import numpy as np
+
+from builder.cases import POST_PURCHASE, Case
+from builder.duck import connect
+from builder.engine import Engine
+from builder.learning import Learned
+from builder.signals.affinity import AffinitySettings
+from builder.signals.histories import Ints
+from builder.signals.orders import Vocabulary
+from builder.signals.pair_model import (
+    MIN_CARTS,
+    Cart,
+    PairModel,
+    PairTables,
+    fit_pairs,
+    pair_rows,
+)
+from builder.signals.pairs import item_ranges
+from builder.signals.rows import SparseRows, open_rows, replace_rows, stack_rows, write_rows
+from builder.split import Cut
+from builder.tables import LearnedArrays
+
+_ITEMS_PER_RANGE: Final = 20_000
+_ITEMS_AT_A_TIME: Final = 1000
+_ROWS: Final = "pairs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScorePairs:
+    """The task that makes the learned rows of a range of items.
+
+    Attributes:
+        label: tells the cuts of one build apart in the task's name.
+        first_item: first item row of the range.
+        stop_item: first item row after it.
+        model: what a pair's features count.
+        learned: the tables of the cut.
+        vocabulary: rows of items and offers.
+    """
+
+    label: str
+    first_item: int
+    stop_item: int
+    model: PairModel
+    learned: Learned
+    vocabulary: Vocabulary
+
+    @property
+    def name(self) -> str:
+        return f"pairs-{self.label}-{self.first_item:09d}"
+
+    def run(self, out_dir: Path, memory_bytes: int) -> None:
+        with connect(memory_bytes, out_dir) as connection:
+            tables = _tables(connection, self.learned, self.vocabulary)
+        rows = _rows_of(tables, self.model, np.arange(self.first_item, self.stop_item))
+        write_rows(rows, out_dir, _ROWS)
+
+
+def learn_pair_model(
+    cases: Sequence[Case],
+    cut: Cut,
+    arrays: LearnedArrays,
+    learned: Learned,
+    vocabulary: Vocabulary,
+    *,
+    memory_bytes: int,
+    temp_dir: Path,
+) -> tuple[PairModel | None, LearnedArrays]:
+    """Fit the model on the carts of those of whom a cut knows nothing.
+
+    Returns:
+        The model, None when such carts are few; and the arrays with the learned rows of the items
+        that the cases give, which are all that is asked of them.
+    """
+    carts = [case for case in cases if case.question == POST_PURCHASE and case.request.cart]
+    alone = [
+        Cart(item_row=item_row, banned=case.banned, truth=case.truth)
+        for case in carts
+        if case.order.is_held_out(cut)
+        for item_row in case.cart_rows.tolist()
+    ]
+    if len(alone) < MIN_CARTS:
+        return None, arrays
+    with connect(memory_bytes, temp_dir) as connection:
+        tables = _tables(connection, learned, vocabulary)
+    model = fit_pairs(tables, alone)
+    if model is None:
+        return None, arrays
+    items = np.unique(np.concatenate([case.cart_rows for case in carts]))
+    rows = _rows_of(tables, model, items)
+    return model, replace(arrays, affinity=replace_rows(arrays.affinity, items, rows))
+
+
+def with_pairs(
+    engine: Engine,
+    label: str,
+    arrays: LearnedArrays,
+    *,
+    model: PairModel | None,
+    learned: Learned,
+    vocabulary: Vocabulary,
+) -> LearnedArrays:
+    """The same arrays with learned rows instead of those of plain counts, if there is a model."""
+    if model is None:
+        return arrays
+    ranges = item_ranges(arrays.n_items, -(-arrays.n_items // _ITEMS_PER_RANGE))
+    results = engine.run(
+        f"pairs-{label}",
+        [
+            ScorePairs(
+                label=label,
+                first_item=first,
+                stop_item=stop,
+                model=model,
+                learned=learned,
+                vocabulary=vocabulary,
+            )
+            for first, stop in ranges
+        ],
+    )
+    return replace(arrays, affinity=stack_rows([open_rows(path, _ROWS) for path in results]))
+
+
+def _tables(
+    connection: duckdb.DuckDBPyConnection, learned: Learned, vocabulary: Vocabulary
+) -> PairTables:
+    return PairTables(connection, learned.globals_dir, learned.merged_dir, vocabulary)
+
+
+def _rows_of(tables: PairTables, model: PairModel, items: Ints) -> SparseRows:
+    length = AffinitySettings().offers_per_item
+    firsts = range(0, len(items), _ITEMS_AT_A_TIME)
+    return stack_rows(
+        [pair_rows(tables, model, items[at : at + _ITEMS_AT_A_TIME], length) for at in firsts]
+    )
