@@ -261,6 +261,7 @@ def _learn_weights(night: Night) -> _Lessons:
             plan.weights,
             plan.weights_until_us,
             learned.globals_dir,
+            holdout_share=plan.measured.holdout_share,
             settings=replace(night.spending.personal, target_kind=night.target_kind),
             memory_bytes=night.memory_bytes,
             temp_dir=night.engine.work_dir,

@@ -59,7 +59,7 @@ SPENDING: Final[Mapping[Effort, Spending]] = MappingProxyType(
                 regression=RegressionSettings(offers=6000),
                 factors=FactorSettings(dim=64, rounds=12),
             ),
-            personal=PersonalSettings(neighbours=300, fit_customers=4000, fit_moments=3),
+            personal=PersonalSettings(neighbours=300, fit_customers=4000, fit_moments=4),
             search_rounds=1,
             ablate=1500,
         ),

@@ -84,6 +84,7 @@ def load_lessons(
     cut: Cut,
     slice_until_us: int,
     *,
+    holdout_share: float,
     target_kind: int,
     customers: int,
     steps: int,
@@ -102,6 +103,8 @@ def load_lessons(
         vocabulary: rows of items and offers.
         cut: begin of the slice.
         slice_until_us: its end, exclusive.
+        holdout_share: customers that nothing may be learned from. Others may teach though the
+            globals do not know them: lessons ask only for their own past.
         target_kind: the kind of event that makes an order.
         customers: at each moment, those with an order on both sides; of more than this number those
             with the smallest low key halves, the same number in each partition.
@@ -114,7 +117,7 @@ def load_lessons(
     limit = -(-customers // max(len(partitions), 1))
     length_us = slice_until_us - cut.until_us
     moments = sorted({cut.until_us + length_us * step // (2 * steps) for step in range(steps)})
-    seen = Cut(until_us=slice_until_us, holdout_share=cut.holdout_share)
+    seen = Cut(until_us=slice_until_us, holdout_share=holdout_share)
     parts: list[Lessons] = []
     for partition in partitions if len(scorer.popular) else ():
         with connect(memory_bytes, temp_dir) as connection:

@@ -179,6 +179,7 @@ def fit_personal(
     slice_until_us: int,
     globals_dir: Path,
     *,
+    holdout_share: float,
     settings: PersonalSettings,
     memory_bytes: int,
     temp_dir: Path,
@@ -191,6 +192,7 @@ def fit_personal(
         cut: what features may see.
         slice_until_us: end of the slice, exclusive.
         globals_dir: result of `learn.GatherGlobals` for the same cut.
+        holdout_share: customers that nothing may be learned from: no more than the cut's.
         settings: see there.
         memory_bytes: for this process.
         temp_dir: where DuckDB may spill.
@@ -204,6 +206,7 @@ def fit_personal(
         vocabulary,
         cut,
         slice_until_us,
+        holdout_share=holdout_share,
         target_kind=settings.target_kind,
         customers=settings.fit_customers,
         memory_bytes=memory_bytes,

@@ -70,6 +70,7 @@ def test_lessons_are_of_offers_valid_when_they_begin(tmp_path: Path) -> None:
             Cut(until_us=until_us, holdout_share=0.0),
             LATER_US,
             learned.globals_dir,
+            holdout_share=0.0,
             settings=PersonalSettings(fit_moments=1),
             memory_bytes=MEMORY_BYTES,
             temp_dir=tmp_path,

@@ -34,7 +34,16 @@ from builder.signals.personal import (
 )
 from builder.signals.rows import open_array, open_rows
 from builder.split import Cut
-from tests.builder.signal_shops import LATE, MEMORY_BYTES, Learned, Line, Shop, learn, write_shop
+from tests.builder.signal_shops import (
+    LATE,
+    MEMORY_BYTES,
+    Learned,
+    Line,
+    Shop,
+    key_lo,
+    learn,
+    write_shop,
+)
 
 NOW = Cut(until_us=100 * DAY_US, holdout_share=0.0)
 
@@ -70,6 +79,7 @@ def fit(shop: Shop, learned: Learned, cut: Cut, until_us: int, temp_dir: Path) -
         cut,
         until_us,
         learned.globals_dir,
+        holdout_share=cut.holdout_share,
         settings=PersonalSettings(),
         memory_bytes=MEMORY_BYTES,
         temp_dir=temp_dir,
@@ -253,6 +263,21 @@ def test_fitting_finds_what_is_due(tmp_path: Path) -> None:
 
     assert model.n_cases == 120  # both moments lie before the same order
     assert hits == {"default": 0, "fitted": 60}
+
+
+def test_customers_the_tables_do_not_know_may_teach(tmp_path: Path) -> None:
+    """Half of them are strangers to the globals; those held out for good teach nothing."""
+    shop = two_tastes(tmp_path / "shop")
+    cut = Cut(until_us=60 * DAY_US, holdout_share=0.5)
+    learned = learn(shop, tmp_path / "work", cut)
+    taught = [
+        fit(shop, learned, replace(cut, holdout_share=share), 100 * DAY_US, tmp_path).n_cases
+        for share in (0.0, 0.5)
+    ]
+    n_known = sum(key_lo(customer) % 10_000 >= 5_000 for customer in range(1, 81))
+
+    assert 0 < n_known < 80
+    assert taught == [2 * 80, 2 * n_known]
 
 
 def test_without_later_orders_the_model_is_the_default(tmp_path: Path) -> None:
@@ -440,6 +465,7 @@ def check_finite(shop: Shop, folder: Path, target_kind: int, cut: Cut) -> None:
         cut,
         cut.until_us + 4000 * DAY_US,
         learned.globals_dir,
+        holdout_share=cut.holdout_share,
         settings=PersonalSettings(target_kind=target_kind),
         memory_bytes=MEMORY_BYTES,
         temp_dir=folder,
