@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from builder.signals.personal import PersonalModel
+from builder.signals.ranker import LEAST_CASES
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
@@ -23,3 +26,26 @@ class Choice:
     chosen: str
     why: str
     figures: tuple[float, ...] = ()
+
+
+def trees_choice(model: PersonalModel) -> tuple[Choice, ...]:
+    """Whether trees stand on the personal model's logit; nothing where the effort grows none."""
+    if not model.settings.ranker.rounds:
+        return ()
+    alone, with_trees = "the logit alone", "trees on it"
+    ranker = model.ranker
+    if ranker is not None:
+        chosen = with_trees
+        why = (
+            f"better for customers they were not grown from: NDCG@10 {ranker.gain:+.4f}"
+            f" ± {ranker.gain_error:.4f} for {model.n_cases:,} next orders"
+        )
+    else:
+        chosen = alone
+        why = (
+            "trees were not better, by more than chance may be, for customers they were not grown"
+            " from"
+            if model.n_cases >= LEAST_CASES
+            else f"only {model.n_cases:,} next orders to learn from"
+        )
+    return (Choice(name="personal: trees", tried=(alone, with_trees), chosen=chosen, why=why),)

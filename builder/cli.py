@@ -17,13 +17,14 @@ import duckdb
 import orjson
 from cyclopts import Parameter
 
-from builder.build import Built, Night, plan_for
+from builder.build import Built
 from builder.build import build as run_build
 from builder.config import Config, load
 from builder.effort import Effort
 from builder.engine import Engine
 from builder.errors import NotWritable, UsageError, out_of_space
 from builder.intake import Inputs, import_inputs
+from builder.night import Night, plan_for
 from builder.progress import on_stderr
 from builder.report_text import evaluation_table
 from index.errors import WriteFailed

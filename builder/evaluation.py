@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from builder.build import TARGET_KINDS
 from builder.cases import NEXT_ORDER, POST_PURCHASE
 from builder.config import Config, Input, load
 from builder.duck import connect, literal
@@ -24,6 +23,7 @@ from builder.evaluation_report import Evaluation, Seen, notes
 from builder.intake import Imported, Inputs, import_inputs
 from builder.known_rows import write_known_rows
 from builder.measuring import MeasureQuestion, read_measured
+from builder.night import TARGET_KINDS
 from builder.profile import orders_between, shop_profile
 from builder.report import figures_of
 from builder.signals.orders import Partition, Vocabulary

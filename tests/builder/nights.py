@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from builder.build import Built, Night, build, plan_for
+from builder.build import Built, build
 from builder.config import Config
 from builder.engine import Engine
 from builder.intake import Inputs, import_inputs
+from builder.night import Night, plan_for
 from builder.progress import Listener
 from tests.builder.files import NOW_US, SECRET, Row, settings, write_rows
 
