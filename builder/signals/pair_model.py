@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 
 from builder.duck import literal
 from builder.signals.context import open_context
-from builder.signals.facts import open_facts
+from builder.signals.facts import LEVELS, open_facts
 from builder.signals.histories import Floats, Ints
 from builder.signals.interactions import open_links
 from builder.signals.logit import fit_logit
@@ -114,7 +114,7 @@ class PairTables:
     ) -> None:
         facts = open_facts(globals_dir)
         self.prior = np.asarray(facts.prior, dtype=np.float64)
-        self._groups = np.asarray(facts.groups)
+        self._groups = np.asarray(facts.groups[: len(LEVELS)])
         reach = np.asarray(facts.reach, dtype=np.float64)
         self._walk_base = reach / reach.sum()
         self.affinity = open_rows(globals_dir, "affinity")

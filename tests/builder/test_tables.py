@@ -175,11 +175,16 @@ def test_offers_without_worth_count_as_worth_the_mean(generation: Generation) ->
     assert values.tolist() == [2.5] * len(OFFERS)
 
 
-def test_what_is_in_the_cart_is_not_offered_again_in_any_offer(generation: Generation) -> None:
-    request = Request(placement="checkout", k=10, cart=[CartLine(item_id="i1")])
+def test_what_is_in_the_cart_is_not_offered_again(generation: Generation) -> None:
+    """The bundle stays until its other item is in the cart too."""
 
-    shown = {offer.offer_id for offer in decide(generation, request).offers}
-    assert shown == {"all-cakes", "partner", "timed"}
+    def shown(*cart: str) -> set[str]:
+        lines = [CartLine(item_id=item_id) for item_id in cart]
+        request = Request(placement="checkout", k=10, cart=lines)
+        return {offer.offer_id for offer in decide(generation, request).offers}
+
+    assert shown("i1") == {"all-cakes", "bundle", "partner", "timed"}
+    assert "bundle" not in shown("i1", "i9")
 
 
 def test_more_placements_than_fit_are_refused(tmp_path: Path) -> None:
