@@ -43,6 +43,7 @@ from builder.signals.learn import SignalSettings
 from builder.signals.orders import DAY_US, VIEW
 from builder.signals.pair_model import PairModel
 from builder.signals.personal import PersonalModel, fit_personal
+from builder.signals.prior import PriorSettings
 from builder.split import Cut
 from builder.tables import LearnedArrays, binding_of, open_learned
 from builder.telling import Origins, make_report
@@ -229,12 +230,17 @@ def _learn(
     features: tuple[str, ...] | None = None,
 ) -> tuple[Learned, LearnedArrays]:
     """The tables of a cut; of context features only those with a weight, once there are weights."""
+    # Drawn lots have no past to forget.
+    by_lot = night.imported.by_lot
     learned = learn_cut(
         night.engine,
         counted,
         night.vocabulary,
         n_items=int(night.imported.report["vocabulary"]["n_items"]),
-        signals=SignalSettings(context=ContextSettings(features=features)),
+        signals=SignalSettings(
+            prior=PriorSettings(half_lives_days=(None,)) if by_lot else PriorSettings(),
+            context=ContextSettings(features=features),
+        ),
         collaborative=collaborative,
     )
     arrays = open_learned(

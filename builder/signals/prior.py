@@ -6,8 +6,8 @@ never sold one the lowest. When all orders are too old for the half-life to see,
 orders decides alone.
 
 How fast to forget is learned: of the half-lives counted, and of never forgetting, the one that best
-foretells the last days before the cut from what lies before them. Where all do about as well, as in
-a shop whose orders have no times, nothing is forgotten.
+foretells the last days before the cut from what lies before them. Where all do about as well it is
+the usual one; where orders have no times, nothing is forgotten.
 
 Globals: `prior.npy` float32, shape (n_offers,), natural log of that share: the unit that lifts are
 added to, hence their own.
@@ -33,7 +33,8 @@ from index.arrays import Scores
 Forgetting: TypeAlias = tuple[int | None, float]
 
 _STANDARD_ERRORS: Final = 2.0
-_CONTENDERS: Final = 100
+_LEAST_GAIN: Final = 0.05
+_PLACES: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +42,12 @@ class PriorSettings:
     """How counts become the prior.
 
     Attributes:
-        half_lives_days: which of the counted half-lives may be chosen, longest first; None is to
-            forget nothing. What comes later must be clearly better.
+        half_lives_days: which of the counted half-lives may be chosen, the usual one first; None is
+            to forget nothing. What comes later must be clearly better.
         pseudo_orders: how many recent orders the share of all orders weighs: likewise.
     """
 
-    half_lives_days: tuple[int | None, ...] = (None, 364, 91, 28, 7, 2)
+    half_lives_days: tuple[int | None, ...] = (91, None, 364, 28, 7, 2)
     pseudo_orders: tuple[float, ...] = (1000.0, 100.0, 10.0)
 
 
@@ -86,35 +87,41 @@ def learn_prior(
 
 
 def choose_forgetting(later: Floats, shares: Mapping[Forgetting, Floats]) -> Forgetting:
-    """The half-life and pseudo-orders under which what was ordered later is likeliest.
+    """The half-life and pseudo-orders under which what was ordered later stands highest.
 
-    Judged among the offers that stand highest under any of them: the likelihood of all is mostly
-    about offers that no list will ever hold for their popularity.
+    Judged by places in the list, discounted as in NDCG: by likelihood a week that was like no other
+    may win, since that is mostly about offers that no list will ever hold for their popularity.
 
     Args:
         later: float64, shape (n_offers,): how many later orders held each offer.
-        shares: by half-life and pseudo-orders, each offer's share of orders as it was seen before,
-            above 0; the most welcome first.
+        shares: by half-life and pseudo-orders, each offer's share of orders as it was seen before;
+            the most welcome first.
 
     Returns:
-        The first, unless another one is better than it by two standard errors of the difference
-        between their log-likelihoods; of several such, in their order, likewise.
+        The first, unless another one is better than it by a twentieth, and by two standard errors
+        of the mean difference; of several such, in their order, likewise. Uses of one week are less
+        independent than a standard error has it, so that less than a twentieth may be the weather.
     """
-    tops = [np.argsort(-share, kind="stable")[:_CONTENDERS] for share in shares.values()]
-    judged = np.unique(np.concatenate(tops))
-    later = later[judged]
     uses = float(later.sum())
     (best, kept), *others = (
-        (forgetting, np.log(share[judged] / share[judged].sum()))
-        for forgetting, share in shares.items()
+        (forgetting, _discounts(share)) for forgetting, share in shares.items()
     )
-    for forgetting, logs in others if uses else ():
-        gain = logs - kept
+    for forgetting, discounts in others if uses else ():
+        gain = discounts - kept
         mean = float(later @ gain) / uses
         spread = float(later @ (gain - mean) ** 2) / uses
-        if mean > _STANDARD_ERRORS * np.sqrt(spread / uses):
-            best, kept = forgetting, logs
+        material = _LEAST_GAIN * float(later @ kept) / uses
+        if mean > max(material, _STANDARD_ERRORS * np.sqrt(spread / uses)):
+            best, kept = forgetting, discounts
     return best
+
+
+def _discounts(share: Floats) -> Floats:
+    """What each offer's place in a list by falling share is worth; ties go by row."""
+    discounts = np.zeros(len(share))
+    top = np.argsort(-share, kind="stable")[:_PLACES]
+    discounts[top] = 1.0 / np.log2(np.arange(len(top)) + 2.0)
+    return discounts
 
 
 def log_share(share: NDArray[np.float64]) -> Scores:
