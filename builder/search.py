@@ -28,7 +28,7 @@ from builder.signals.early import LEAST_CASES, SplitEarly
 from builder.signals.trial import K, TryMethod, read_trial
 
 KNOBS: Final[Mapping[str, Mapping[str, tuple[float, ...]]]] = {
-    "walk": {"damping": (0.0, 0.2, 0.4, 0.6, 0.8)},
+    "walk": {"begin_power": (0.0, 0.25, 0.5), "damping": (0.0, 0.1, 0.2, 0.4, 0.6)},
     "regression": {"ridge": (20.0, 100.0, 500.0, 2500.0)},
     "factors": {
         "ridge": (3.0, 10.0, 30.0, 100.0),
