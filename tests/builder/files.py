@@ -65,9 +65,9 @@ def json_text(rows: Sequence[Row]) -> str:
 
 
 def settings(**overrides: object) -> Config:
-    """Defaults but for one partition, with `section__name=value`."""
+    """Defaults but for one partition and little effort, with `section__name=value`."""
     given = {name.replace("__", "."): value for name, value in overrides.items()}
-    return load(None, {"input.partitions": 1, **given})
+    return load(None, {"input.partitions": 1, "learn.effort": "quick", **given})
 
 
 def import_files(

@@ -156,7 +156,7 @@ def write_planted(folder: Path) -> Planted:
 def build_words(planted: Planted, out: Path, *more: str) -> list[str | Path]:
     """The words of a build of the planted shop."""
     words: list[str | Path] = ["build", "--events", *planted.events, "--items", planted.items]
-    return [*words, "--config", planted.config, "--out", out, "--json", *more]
+    return [*words, "--config", planted.config, "--out", out, "--effort=quick", "--json", *more]
 
 
 def build_shop(planted: Planted, out: Path, *more: str) -> BuiltShop:

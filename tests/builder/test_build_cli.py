@@ -42,8 +42,8 @@ def small_shop(n_customers: int = 40, n_orders: int = 6) -> list[Row]:
 
 
 def build_words(orders: Path, out: Path) -> list[str | Path]:
-    """The words of a build with one worker, which is enough for a small shop."""
-    return ["build", "--events", orders, "--out", out, "--workers=1"]
+    """The words of a build with one worker and little effort, enough for a small shop."""
+    return ["build", "--events", orders, "--out", out, "--workers=1", "--effort=quick"]
 
 
 def build(orders: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:

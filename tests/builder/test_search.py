@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
@@ -19,6 +20,8 @@ from builder.signals.early import LEAST_CASES, WANTED_NAME, SplitEarly
 from builder.signals.factors import FactorSettings
 from builder.signals.regression import RegressionSettings
 from builder.signals.trial import TryMethod, read_trial
+from tests.builder.files import settings
+from tests.builder.nights import build_here
 from tests.builder.signal_shops import MEMORY_BYTES, read
 
 Use = tuple[int, int, int, int]
@@ -181,3 +184,26 @@ def test_a_search_goes_on_after_its_last_trial_and_finds_the_same(tmp_path: Path
     folders = [path for path in (tmp_path / "work" / "search").iterdir() if path.is_dir()]
     assert sum(cost.n_tasks for cost in ran) == len(folders)
     assert sum(cost.n_skipped for cost in again.costs if cost.stage == "search") == len(folders)
+
+
+def test_a_standard_build_tells_what_it_tried(tmp_path: Path) -> None:
+    """Also: of trees, which had too little to grow from."""
+    days = date(2024, 1, 1)
+    rows = [
+        {
+            "customer_id": f"c{customer}",
+            "order_id": f"{customer}-{number}",
+            "ts": f"{days + timedelta(days=45 * number + customer % 45)}T10:00:00Z",
+            "item_id": f"i{item}",
+        }
+        for customer in range(120)
+        for number in range(4)
+        for item in {number + 4 * (customer % 2), (number + customer) % 4 + 4 * (customer % 2)}
+    ]
+    report = build_here(tmp_path, rows, settings(learn__effort="standard")).report
+    names = [f"{method}: {name}" for method, knobs in KNOBS.items() for name in knobs]
+    assert sorted(choice.name for choice in report.choices) == sorted([*names, "personal: trees"])
+    assert all(choice.figures for choice in report.choices if choice.name in names)
+    (trees,) = (choice for choice in report.choices if choice.name == "personal: trees")
+    assert trees.chosen == "the logit alone"
+    assert trees.why.endswith("next orders to learn from")
