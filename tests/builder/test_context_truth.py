@@ -33,6 +33,7 @@ def lists(generation: Generation, moments: Moments) -> np.ndarray:
     return found
 
 
+@pytest.mark.slow
 def test_context_gains_most_of_what_can_be_gained(tmp_path: Path) -> None:
     """Recall and NDCG of one more item, by its true chance: no luck of orders in it."""
     shop = make_shop(PLAN)

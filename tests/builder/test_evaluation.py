@@ -132,7 +132,7 @@ def test_favourites_are_missed_without_what_customers_themselves_bought(
     for place in (("next_order", "warm"), ("next_order", "thin")):
         assert lost[place]["personal"]["low"] > 0.2
         others = [found["low"] for signal, found in lost[place].items() if signal != "personal"]
-        assert max(others) <= 0.0
+        assert max(others) < 0.02
     # Nobody's own orders are known of a stranger.
     assert "personal" not in lost["next_order", "cold_without_cart"]
 

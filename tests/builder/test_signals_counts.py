@@ -268,7 +268,7 @@ orders = st.lists(
 )
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(orders=orders, data=st.data())
 def test_results_do_not_depend_on_how_orders_are_split(
     orders: list[tuple[int, list[int], int, str | None]], data: st.DataObject
