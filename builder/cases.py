@@ -350,7 +350,6 @@ def order_of(
         columns: the context columns, `ctx_…`.
         basket: lists of item ids, item rows and offers, alike in length; and the item row of every
             line.
-        basket: lists of item ids, item rows and offers, alike in length.
         sizes: see `Order`.
     """
     high, low, order_key, ts_us, hour, owner, *context = head

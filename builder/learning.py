@@ -100,7 +100,6 @@ def learn_cut(
         collaborative: how customers alike are learned from.
     """
     label, count_dirs, merged_dir = counted.label, counted.count_dirs, counted.merged_dir
-    n_ranges = -(-max(n_items, 1) // _ITEMS_PER_RANGE)
     affinity_dirs = tuple(
         engine.run(
             f"affinity-{label}",
@@ -112,7 +111,7 @@ def learn_cut(
                     count_dirs=count_dirs,
                     merged_dir=merged_dir,
                 )
-                for first, stop in item_ranges(n_items, n_ranges)
+                for first, stop in ranges_of(n_items)
             ],
         )
     )
@@ -138,3 +137,8 @@ def learn_cut(
         f"globals-{label}", [GatherGlobals(label=label, learned_dirs=learned_dirs)]
     )
     return Learned(globals_dir=globals_dir, merged_dir=merged_dir)
+
+
+def ranges_of(n_items: int) -> list[tuple[int, int]]:
+    """The ranges (first, stop) of item rows that tasks take on."""
+    return item_ranges(n_items, -(-max(n_items, 1) // _ITEMS_PER_RANGE))

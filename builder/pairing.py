@@ -13,7 +13,7 @@ import numpy as np
 from builder.cases import POST_PURCHASE, Case
 from builder.duck import connect
 from builder.engine import Engine
-from builder.learning import Learned
+from builder.learning import Learned, ranges_of
 from builder.signals.affinity import AffinitySettings
 from builder.signals.histories import Ints
 from builder.signals.orders import Vocabulary
@@ -25,12 +25,10 @@ from builder.signals.pair_model import (
     fit_pairs,
     pair_rows,
 )
-from builder.signals.pairs import item_ranges
 from builder.signals.rows import SparseRows, open_rows, replace_rows, stack_rows, write_rows
 from builder.split import Cut
 from builder.tables import LearnedArrays
 
-_ITEMS_PER_RANGE: Final = 20_000
 _ITEMS_AT_A_TIME: Final = 1000
 _ROWS: Final = "pairs"
 
@@ -113,7 +111,6 @@ def with_pairs(
     """The same arrays with learned rows instead of those of plain counts, if there is a model."""
     if model is None:
         return arrays
-    ranges = item_ranges(arrays.n_items, -(-arrays.n_items // _ITEMS_PER_RANGE))
     results = engine.run(
         f"pairs-{label}",
         [
@@ -125,7 +122,7 @@ def with_pairs(
                 learned=learned,
                 vocabulary=vocabulary,
             )
-            for first, stop in ranges
+            for first, stop in ranges_of(arrays.n_items)
         ],
     )
     return replace(arrays, affinity=stack_rows([open_rows(path, _ROWS) for path in results]))

@@ -158,8 +158,8 @@ def learn_weights(
 
 def _with_rows(generation: Generation, signals: Sequence[str]) -> tuple[str, ...]:
     """All but the context features that the tables say nothing about."""
-    known = {f"context:{feature.name}" for feature in generation.model.features}
-    return tuple(name for name in signals if not name.startswith("context:") or name in known)
+    known = {f"{_CONTEXT}{feature.name}" for feature in generation.model.features}
+    return tuple(name for name in signals if not name.startswith(_CONTEXT) or name in known)
 
 
 def fit_conditional_logit(
@@ -240,9 +240,7 @@ def _expected(names: Sequence[str]) -> Floats:
 
     Contexts overlap each other, and what all items say together what the loudest says.
     """
-    return np.array(
-        [0.0 if name.startswith("context:") or name in SUMMED else 1.0 for name in names]
-    )
+    return np.array([0.0 if name.startswith(_CONTEXT) or name in SUMMED else 1.0 for name in names])
 
 
 def _fit(sheet: _Sheet, names: Sequence[str], power: float) -> TierModel:

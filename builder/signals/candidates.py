@@ -66,14 +66,14 @@ def make_candidates(
     for scores in sources:
         said_of_own = scores[owned]
         scores[owned] = 0.0
-        rows, columns = _best(scores, new_per_source)
+        rows, columns = best_columns(scores, new_per_source)
         scores[owned] = said_of_own
         found.append(rows * n_offers + reach[columns])
     keys = np.unique(np.concatenate(found))
     return Candidates(
         starts=np.searchsorted(keys // n_offers, np.arange(n + 1)),
         offer=keys % n_offers,
-        entry=_find(own, keys),
+        entry=find(own, keys),
     )
 
 
@@ -97,8 +97,12 @@ def joined_candidates(parts: Sequence[Candidates], first_entries: Ints) -> Candi
     )
 
 
-def _best(scores: NDArray[np.float32], top: int) -> tuple[Ints, Ints]:
-    """Rows and columns of the highest positive scores of each row; ties to the first."""
+def best_columns(scores: NDArray[np.float32], top: int) -> tuple[Ints, Ints]:
+    """Rows, rising, and columns of each row's highest positive scores, falling; ties to the first.
+
+    >>> best_columns(np.array([[0.0, 2.0, 1.0], [3.0, 0.0, 3.0]], dtype=np.float32), 1)
+    (array([0, 1]), array([1, 0]))
+    """
     least = np.maximum(_least_of_best(scores, top), _LEAST)
     rows, columns = np.divmod(np.flatnonzero(scores >= least[:, None]), max(scores.shape[1], 1))
     order = np.lexsort((columns, -scores[rows, columns], rows))
@@ -123,7 +127,7 @@ def _least_of_best(scores: NDArray[np.float32], top: int) -> NDArray[np.float32]
     return least
 
 
-def _find(known: Ints, keys: Ints) -> Ints:
+def find(known: Ints, keys: Ints) -> Ints:
     """Place of each key among known ones (rising), -1 where it is not."""
     if not len(known):
         return np.full(len(keys), -1, dtype=np.int64)

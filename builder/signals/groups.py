@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from builder.signals.candidates import Candidates
+from builder.signals.candidates import Candidates, find
 from builder.signals.histories import Floats, Histories, Ints
 
 _HALF_LIFE_GAPS: Final = 7.0
@@ -55,13 +55,8 @@ def group_columns(
     group = numbers[candidates.offer]
     is_filed = group >= 0
     visits = _visits(histories, numbers, n_categories, order_gap_days)
-    place = np.searchsorted(visits.keys, candidates.customer * n_categories + group)
-    place = np.minimum(place, max(len(visits.keys) - 1, 0))
-    is_known = is_filed.copy()
-    if len(visits.keys):
-        is_known &= visits.keys[place] == candidates.customer * n_categories + group
-    else:
-        is_known[:] = False
+    place = find(visits.keys, candidates.customer * n_categories + group)
+    is_known = is_filed & (place >= 0)
 
     def known(values: Floats, otherwise: float) -> Floats:
         found = np.full(len(place), otherwise)
@@ -111,8 +106,7 @@ def affinity_column(
     total = np.bincount(customer, uses, minlength=len(histories))
     asked = numbers[candidates.offer]
     wanted = candidates.customer * n_groups + np.maximum(asked, 0)
-    found = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
-    taken = np.where(keys[found] == wanted, own[found], 0.0) if len(keys) else np.zeros(len(wanted))
+    taken = np.append(own, 0.0)[find(keys, wanted)]
     expected = np.where(asked >= 0, usual[np.maximum(asked, 0)], 1.0)
     lift = (taken + _PSEUDO_USES * expected) / (total[candidates.customer] + _PSEUDO_USES)
     return np.where(asked >= 0, np.log(lift) - np.log(expected), 0.0)

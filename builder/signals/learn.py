@@ -18,6 +18,7 @@ from typing import Final
 import duckdb
 
 from builder.duck import connect, literal
+from builder.engine import DONE
 from builder.signals.affinity import learn_affinity
 from builder.signals.context import ContextSettings, learn_context, write_context
 from builder.signals.facts import learn_facts, write_facts
@@ -34,7 +35,6 @@ from builder.signals.rows import write_rows
 from builder.signals.vectors import VectorSettings, learn_vectors, write_vectors
 
 PARTS: Final = ("offers", "context", "vectors")
-_NOT_GLOBAL: Final = "done.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +127,7 @@ class GatherGlobals:
     def run(self, out_dir: Path, memory_bytes: int) -> None:  # noqa: ARG002 - as every task
         for directory in self.learned_dirs:
             for path in sorted([*directory.glob("*.npy"), *directory.glob("*.json")]):
-                if path.name != _NOT_GLOBAL:
+                if path.name != DONE:
                     shutil.copy(path, out_dir)
 
 

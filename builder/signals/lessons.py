@@ -45,7 +45,7 @@ class Lessons:
     @property
     def case(self) -> Ints:
         """Case of each row."""
-        return np.repeat(np.arange(len(self)), np.diff(self.starts, append=len(self.taken)))
+        return case_of(self.starts, len(self.taken))
 
     def only(self, rows: NDArray[np.bool_]) -> Lessons:
         """Some of the rows; cases of which none is taken any more are left out."""
@@ -63,13 +63,22 @@ class Lessons:
         )
 
 
+def case_of(starts: Ints, n_rows: int) -> Ints:
+    """Which case each of the rows is of.
+
+    >>> case_of(np.array([0, 3]), 4).tolist()
+    [0, 0, 0, 1]
+    """
+    return np.repeat(np.arange(len(starts)), np.diff(starts, append=n_rows))
+
+
 def best_of_cases(starts: Ints, scores: NDArray[np.floating[Any]], n: int) -> NDArray[np.bool_]:
     """Which rows are among the n best of their case; ties to the first.
 
     >>> best_of_cases(np.array([0, 3]), np.array([1.0, 2.0, 2.0, 0.0]), 1).tolist()
     [False, True, False, True]
     """
-    case = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(scores)))
+    case = case_of(starts, len(scores))
     order = np.lexsort((-scores, case))
     rank = np.arange(len(order)) - starts[case[order]]
     best = np.zeros(len(order), dtype=np.bool_)

@@ -100,7 +100,7 @@ class PairTables:
 
     Args:
         connection: from `builder.duck.connect`.
-        globals_dir: result of `learn.LearnSignals`.
+        globals_dir: result of `learn.GatherGlobals`.
         merged_dir: result of `merge.MergeCounts`.
         vocabulary: rows of items and offers.
     """

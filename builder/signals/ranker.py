@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from builder.signals.features import FEATURES, OF_OFFER, Features
 from builder.signals.histories import Floats, Ints
-from builder.signals.lessons import Lessons
+from builder.signals.lessons import Lessons, case_of
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -143,7 +143,7 @@ def ranked_lift(
         for text in ranker.halves
     )
     added = (first + second) / 2.0 if halves is None else np.where(halves == 0, second, first)
-    case = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(utility)))
+    case = case_of(starts, len(utility))
     shift = _log_sums(utility, starts, case) - _log_sums(utility + added, starts, case)
     lift: Floats = added + shift[case]
     return lift
@@ -157,8 +157,7 @@ def _log_sums(values: Floats, starts: Ints, case: Ints) -> Floats:
 
 def _columns(features: Features, utility: Floats, starts: Ints) -> Features:
     """What trees see: features of customers, and how far below the case's best the logit is."""
-    sizes = np.diff(starts, append=len(utility))
-    below = utility - np.repeat(np.maximum.reduceat(utility, starts), sizes)
+    below = utility - np.maximum.reduceat(utility, starts)[case_of(starts, len(utility))]
     return np.column_stack([features[:, _SEEN], below]).astype(np.float32)
 
 
@@ -188,8 +187,7 @@ class _Sheet:
     @property
     def weight(self) -> Floats:
         """Of each row's case per taken offer, as in `logit`."""
-        n_taken = np.add.reduceat(self.taken.astype(np.float64), self.starts)
-        weight: Floats = (1.0 / np.sqrt(n_taken))[self.case]
+        weight: Floats = 1.0 / np.sqrt(self.n_taken)
         return weight
 
     @property

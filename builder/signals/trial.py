@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from builder import metrics
 from builder.duck import connect, literal
 from builder.metrics import Floats, Ints
+from builder.signals.candidates import best_columns
 from builder.signals.collaborative import CollaborativeSettings
 from builder.signals.early import WANTED_NAME
 from builder.signals.factors import FoldIn, learn_factors
@@ -119,13 +120,7 @@ def _learned(method: str, interactions: Matrix, settings: CollaborativeSettings)
 def _best_new(scores: NDArray[np.float32], taken: Matrix) -> Ints:
     """Columns of the K best scores above 0 that were not taken, best first, padded with -1."""
     scores[taken.nonzero()] = 0.0
-    n_kept = min(K, scores.shape[1])
-    best = np.argpartition(-scores, n_kept - 1, axis=1)[:, :n_kept]
-    values = np.take_along_axis(scores, best, axis=1)
-    order = np.lexsort((best, -values), axis=1)
-    best = np.take_along_axis(best, order, axis=1)
+    rows, columns = best_columns(scores, K)
     ranked = np.full((len(scores), K), metrics.PADDING, dtype=np.int64)
-    ranked[:, :n_kept] = np.where(
-        np.take_along_axis(scores, best, axis=1) > 0.0, best, metrics.PADDING
-    )
+    ranked[rows, np.arange(len(rows)) - np.searchsorted(rows, rows)] = columns
     return ranked
