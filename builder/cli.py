@@ -111,9 +111,7 @@ def build(
     }
     chosen = load(config, overrides)
     as_of_us, memory_bytes = moment_us(as_of, chosen), memory_from(memory)
-    n_workers = (os.cpu_count() or 1) if workers is None else workers
-    if n_workers < 1:
-        raise UsageError(f"--workers {n_workers} is none", hint="give at least 1")
+    n_workers = workers_from(workers)
     _check_place(out)
     work_dir = work or out.parent / f".{out.name}.work"
     secret = brand_secret(chosen.brand.name, secret_file=secret_file or _named(chosen))
@@ -205,6 +203,18 @@ def full_disk_told(work_dir: Path) -> Iterator[None]:
         if full := out_of_space(problem, str(getattr(problem, "path", None) or work_dir)):
             raise full from problem
         raise
+
+
+def workers_from(given: int | None) -> int:
+    """How many processes at a time; without a wish, one for each core.
+
+    Raises:
+        UsageError: none at all.
+    """
+    n_workers = (os.cpu_count() or 1) if given is None else given
+    if n_workers < 1:
+        raise UsageError(f"--workers {n_workers} is none", hint="give at least 1")
+    return n_workers
 
 
 def renames(pairs: list[str]) -> dict[str, str]:

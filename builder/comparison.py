@@ -96,6 +96,15 @@ def title(key: str, titles: Mapping[str, str]) -> str:
     return titles.get(key) or key.replace("_", " ").capitalize()
 
 
+def place_title(question: str, slice_name: str) -> str:
+    """Where a figure is from, in a phrase.
+
+    >>> place_title("next_order", "warm")
+    'Next order, warm customers'
+    """
+    return f"{title(question, QUESTION_TITLES)}, {title(slice_name, SLICE_TITLES).lower()}"
+
+
 def compare(
     *,
     question: str,

@@ -11,9 +11,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from builder.cli import full_disk_told, memory_from, renames
+from builder.cli import full_disk_told, memory_from, renames, workers_from
 from builder.engine import Engine
-from builder.errors import NotWritable, UsageError
+from builder.errors import NotWritable
 from builder.evaluation import evaluate as run_evaluation
 from builder.evaluation import settings_for
 from builder.evaluation_html import render_evaluation
@@ -94,9 +94,7 @@ def evaluate(
     }
     chosen = settings_for(manifest, timezone, config, overrides)
     memory_bytes = memory_from(memory)
-    n_workers = (os.cpu_count() or 1) if workers is None else workers
-    if n_workers < 1:
-        raise UsageError(f"--workers {n_workers} is none", hint="give at least 1")
+    n_workers = workers_from(workers)
     for path in (html, out):
         if path is not None:
             _check_file(path)

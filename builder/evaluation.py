@@ -26,7 +26,7 @@ from builder.measuring import MeasureQuestion, read_measured
 from builder.night import TARGET_KINDS
 from builder.profile import orders_between, shop_profile
 from builder.report import figures_of
-from builder.signals.orders import Partition, Vocabulary
+from builder.signals.orders import Vocabulary, partitions_of
 from builder.split import Cut, plan_around
 from builder.telling import import_summary
 from index.generation import Generation
@@ -254,10 +254,7 @@ def _measure(later: _Later, *, knows_past: bool, ablate: bool) -> Measured:
             question=question,
             snapshot_dir=later.snapshot_dir,
             model_id=later.manifest.model_id,
-            partitions=tuple(
-                Partition(number=number, event_paths=(path,))
-                for number, path in enumerate(imported.events)
-            ),
+            partitions=partitions_of(imported.events),
             vocabulary=later.vocabulary,
             plan=plan_around(
                 first_us=imported.first_us,

@@ -10,14 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from builder.comparison import (
-    DEFAULT,
-    OURS,
-    QUESTION_TITLES,
-    SLICE_TITLES,
-    SliceResult,
-    title,
-)
+from builder.comparison import DEFAULT, OURS, SLICE_TITLES, SliceResult, place_title, title
 from builder.metrics import Interval
 
 # Where a shop would notice first: customers it knows, and carts of customers it does not.
@@ -79,6 +72,7 @@ def judge(evaluation: Sequence[SliceResult]) -> Verdict:
 
 def _check(result: SliceResult) -> Check:
     ours, base = result.of(OURS), result.of(DEFAULT)
+    place = place_title(result.question, result.slice_name)
     difference = ours.ndcg.difference if ours else None
     if difference is None or result.n_customers < MIN_CUSTOMERS:
         outcome: Outcome = "not measured"
@@ -87,7 +81,7 @@ def _check(result: SliceResult) -> Check:
     else:
         outcome = _outcome(difference)
         sentence = (
-            f"{_title(result)}: NDCG@{result.k} is {_comparison(outcome)}, "
+            f"{place}: NDCG@{result.k} is {_comparison(outcome)}, "
             f"{difference.value:+.4f} (95 % interval {difference.low:+.4f} to "
             f"{difference.high:+.4f}; {result.n_examples:,} examples)"
         )
@@ -114,18 +108,14 @@ def _comparison(outcome: Outcome) -> str:
 
 
 def _too_little(result: SliceResult, *, has_both: bool) -> str:
+    place = place_title(result.question, result.slice_name)
     if result.n_customers < MIN_CUSTOMERS:
         return (
-            f"{_title(result)}: not measured: {result.n_customers} customers, "
+            f"{place}: not measured: {result.n_customers} customers, "
             f"at least {MIN_CUSTOMERS} are needed"
         )
     missing = "" if has_both else f": both {OURS} and {DEFAULT} are needed"
-    return f"{_title(result)}: not measured{missing}"
-
-
-def _title(result: SliceResult) -> str:
-    slice_title = title(result.slice_name, SLICE_TITLES)
-    return f"{title(result.question, QUESTION_TITLES)}, {slice_title.lower()}"
+    return f"{place}: not measured{missing}"
 
 
 def _missing(slice_name: str) -> Check:

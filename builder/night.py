@@ -15,7 +15,7 @@ from builder.errors import DataGate
 from builder.intake import Imported
 from builder.profile import orders_between, share_of_baskets
 from builder.signals.counts import PairUnit
-from builder.signals.orders import PURCHASE, VIEW, Partition, Vocabulary
+from builder.signals.orders import PURCHASE, VIEW, Partition, Vocabulary, partitions_of
 from builder.split import Plan, make_plan
 
 TARGET_KINDS: Final[Mapping[str, int]] = {"purchase": PURCHASE, "view": VIEW, "add_to_cart": 2}
@@ -56,10 +56,7 @@ class Night:
     @cached_property
     def partitions(self) -> tuple[Partition, ...]:
         """The canonical events, in customer order."""
-        return tuple(
-            Partition(number=number, event_paths=(path,))
-            for number, path in enumerate(self.imported.events)
-        )
+        return partitions_of(self.imported.events)
 
     @property
     def spending(self) -> Spending:

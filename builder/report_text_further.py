@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from builder.ablation import SliceAblation
-from builder.comparison import OURS, QUESTION_TITLES, SEGMENT, SLICE_TITLES, title
+from builder.comparison import OURS, SEGMENT, place_title
 from builder.report import Figures
 from builder.report_ablation import standing, unheard
 from builder.report_parts import percent
@@ -23,7 +23,7 @@ def ablation_tables(found: Figures) -> list[str]:
 
 def _ablation(result: SliceAblation) -> str:
     header = (
-        f"{_place(result.question, result.slice_name)}: without",
+        f"{place_title(result.question, result.slice_name)}: without",
         f"R@{result.k} lost",
         f"NDCG@{result.k} lost",
         "lists changed",
@@ -46,7 +46,7 @@ def _ablation(result: SliceAblation) -> str:
 def _spread(found: Figures) -> str:
     rows = [
         (
-            _place(result.question, result.slice_name),
+            place_title(result.question, result.slice_name),
             with_bounds(ours.ndcg.difference, 4, is_signed=True),
             percent(ours.exposure.coverage, 2),
             percent(ours.exposure.top1_share),
@@ -62,7 +62,7 @@ def _tiers(found: Figures) -> str:
     told = {place: shares for place, shares in found.tier_shares.items() if shares}
     names = sorted({tier for shares in told.values() for tier in shares})
     rows = [
-        (_place(*place.split("/")), *(percent(shares.get(tier, 0.0)) for tier in names))
+        (place_title(*place.split("/")), *(percent(shares.get(tier, 0.0)) for tier in names))
         for place, shares in told.items()
     ]
     return aligned([("share of decisions by tier", *names), *rows]) if rows else ""
@@ -109,7 +109,3 @@ def _segments(found: Figures) -> str:
 
 def _orders(first: int, last: int | None) -> str:
     return f"{first}+ past orders" if last is None else f"{first} to {last} past orders"
-
-
-def _place(question: str, slice_name: str) -> str:
-    return f"{title(question, QUESTION_TITLES)}, {title(slice_name, SLICE_TITLES).lower()}"

@@ -69,12 +69,7 @@ def search(
     (early_dir,) = engine.run("early", [SplitEarly(merged_dir=merged_dir, cases=_CASES)])
     trials = _Trials(engine, early_dir)
     choices: dict[tuple[str, str], Choice] = {}
-    begun_with = settings
-
-    def usual(method: str, name: str) -> float:
-        value: float = getattr(getattr(begun_with, method), name)
-        return value
-
+    usual = settings
     for _ in range(rounds):
         before = settings
         for step in range(max(len(knobs) for knobs in KNOBS.values())):
@@ -85,14 +80,11 @@ def search(
                 [
                     (method, option)
                     for method, name in looked_at
-                    for option in _options(settings, method, name, usual(method, name))
+                    for option in _options(settings, usual, method, name).values()
                 ]
             )
             for method, name in looked_at:
-                chosen, choices[method, name] = _choose(
-                    trials, settings, method, name, usual(method, name)
-                )
-                settings = _with(settings, method, name, chosen)
+                settings, choices[method, name] = _choose(trials, settings, usual, method, name)
         if settings == before:
             break
     for choice in choices.values():
@@ -130,16 +122,17 @@ class _Trials:
 
 
 def _options(
-    settings: CollaborativeSettings, method: str, name: str, usual: float
-) -> list[CollaborativeSettings]:
-    """The settings with each value of one of them; values rise."""
-    values = _values(settings, method, name, usual)
-    return [_with(settings, method, name, value) for value in values]
+    settings: CollaborativeSettings, usual: CollaborativeSettings, method: str, name: str
+) -> dict[float, CollaborativeSettings]:
+    """The settings with each value of one of them, by the value, rising."""
+    held = {_value(settings, method, name), _value(usual, method, name)}
+    values = sorted(held.union(KNOBS[method][name]))
+    return {value: _with(settings, method, name, value) for value in values}
 
 
-def _values(settings: CollaborativeSettings, method: str, name: str, usual: float) -> list[float]:
-    held: float = getattr(getattr(settings, method), name)
-    return sorted({*KNOBS[method][name], held, usual})
+def _value(settings: CollaborativeSettings, method: str, name: str) -> float:
+    value: float = getattr(getattr(settings, method), name)
+    return value
 
 
 def _with(
@@ -152,29 +145,32 @@ def _with(
 def _choose(
     trials: _Trials,
     settings: CollaborativeSettings,
+    usual: CollaborativeSettings,
     method: str,
     name: str,
-    usual: float,
-) -> tuple[float, Choice]:
-    held: float = getattr(getattr(settings, method), name)
-    scores = {
-        value: trials.ndcg(method, _with(settings, method, name, value))
-        for value in _values(settings, method, name, usual)
-    }
-    n_cases = len(scores[held])
-    chosen = held
+) -> tuple[CollaborativeSettings, Choice]:
+    """The settings with the value that was chosen of one of them, and why."""
+    options = _options(settings, usual, method, name)
+    scores = {value: trials.ndcg(method, option) for value, option in options.items()}
+    chosen = _value(settings, method, name)
+    n_cases = len(scores[chosen])
     if n_cases >= LEAST_CASES:
-        best = max(scores, key=lambda value: float(scores[value].mean()))
-        gain, error = _gain(scores[best], scores[held])
-        chosen = best if gain > error else held
+        best = _best(scores)
+        gain, error = _gain(scores[best], scores[chosen])
+        chosen = best if gain > error else chosen
     choice = Choice(
         name=f"{method}: {name}",
         tried=tuple(f"{value:g}" for value in scores),
         chosen=f"{chosen:g}",
-        why=_reason(scores, chosen, usual),
+        why=_reason(scores, chosen, _value(usual, method, name)),
         figures=tuple(float(score.mean()) for score in scores.values()) if n_cases else (),
     )
-    return chosen, choice
+    return options[chosen], choice
+
+
+def _best(scores: Mapping[float, Floats]) -> float:
+    """The value with the highest mean, of equal ones the lowest."""
+    return max(scores, key=lambda value: float(scores[value].mean()))
 
 
 def _gain(scores: Floats, others: Floats) -> tuple[float, float]:
@@ -188,7 +184,7 @@ def _reason(scores: Mapping[float, Floats], chosen: float, usual: float) -> str:
     if n_cases < LEAST_CASES:
         return f"left as it is: only {n_cases} customers to ask about"
     asked = f"for {n_cases:,} customers' early orders"
-    best = max(scores, key=lambda value: float(scores[value].mean()))
+    best = _best(scores)
     if best == chosen == usual:
         return f"left as it is: the highest NDCG@{K} {asked}"
     if chosen == usual:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -19,6 +18,7 @@ from scipy.optimize import minimize
 
 from builder.cases import POST_PURCHASE, Case
 from builder.metrics import Floats
+from builder.signals.logit import contenders
 from index.explain import SUMMED, signal_matrix
 from index.generation import Generation
 from index.model import TIERS, WITH_CART, TierModel
@@ -296,26 +296,13 @@ def _fit_contenders(
     """Weights relative to the first, and the loss: fitted on all, then on whom these put first."""
     fitted, loss = fit_conditional_logit(values, sheet.is_bought, sheet.starts, expected_weights)
     for _ in range(ROUNDS):
-        rows, starts = _contenders(values @ fitted, sheet)
+        rows, starts = contenders(values @ fitted, sheet.is_bought, sheet.starts, CONTENDERS)
         if not len(starts):
             break
         fitted, loss = fit_conditional_logit(
             values[rows], sheet.is_bought[rows], starts, expected_weights, fitted
         )
     return fitted / fitted[0], loss
-
-
-def _contenders(scores: Floats, sheet: _Sheet) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of each case's best candidates and where its part begins; only cases with a hit."""
-    rows, starts, n = [], [], 0
-    for start, stop in pairwise([*sheet.starts.tolist(), len(scores)]):
-        best = start + np.argsort(-scores[start:stop], kind="stable")[:CONTENDERS]
-        bought = sheet.is_bought[best]
-        if bought.any() and not bought.all():
-            rows.append(best)
-            starts.append(n)
-            n += len(best)
-    return np.concatenate(rows or [np.empty(0, np.int64)]), np.array(starts, dtype=np.int64)
 
 
 def _best_decay(generation: Generation, cases: Sequence[Case], signals: tuple[str, ...]) -> float:

@@ -6,6 +6,7 @@ candidates of a case may be taken; each counts as a choice among all.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -64,6 +65,28 @@ def fit_logit(
         else:
             break
     return weights, loss / max(problem.total, 1e-12)
+
+
+def contenders(scores: Floats, taken: NDArray[np.bool_], starts: Ints, n: int) -> tuple[Ints, Ints]:
+    """The best candidates of the cases in which these leave a choice: some taken, others not.
+
+    Args:
+        scores: float64, shape (n_rows,), cases under each other.
+        taken: bool, shape (n_rows,).
+        starts: first row of each case, rising from 0.
+        n: of each case so many, ties to the first.
+
+    Returns:
+        Their rows, a case's best first, and where each case's begin among them: int64.
+    """
+    rows, firsts, n_rows = [np.empty(0, np.int64)], [], 0
+    for start, stop in pairwise([*starts.tolist(), len(scores)]):
+        best = start + np.argsort(-scores[start:stop], kind="stable")[:n]
+        if taken[best].any() and not taken[best].all():
+            rows.append(best)
+            firsts.append(n_rows)
+            n_rows += len(best)
+    return np.concatenate(rows), np.array(firsts, dtype=np.int64)
 
 
 class _Problem:

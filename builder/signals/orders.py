@@ -54,6 +54,13 @@ class Partition:
     event_paths: tuple[Path, ...]
 
 
+def partitions_of(events: Iterable[Path]) -> tuple[Partition, ...]:
+    """The partitions of files that hold one each, in customer order."""
+    return tuple(
+        Partition(number=number, event_paths=(path,)) for number, path in enumerate(events)
+    )
+
+
 def load_orders(
     connection: duckdb.DuckDBPyConnection,
     partition: Partition,

@@ -42,7 +42,7 @@ from builder.signals.context import open_context
 from builder.signals.facts import LEVELS, open_facts
 from builder.signals.histories import Floats, Ints
 from builder.signals.interactions import open_links
-from builder.signals.logit import fit_logit
+from builder.signals.logit import contenders, fit_logit
 from builder.signals.merge import item_groups
 from builder.signals.orders import Vocabulary
 from builder.signals.rows import SparseRows, open_array, open_rows, pack_rows
@@ -224,37 +224,24 @@ def fit_pairs(tables: PairTables, carts: Sequence[Cart]) -> PairModel | None:
     items = np.array([cart.item_row for cart in chosen], dtype=np.int64)
     place, offers, features, _ = tables.features(items)
     starts = np.searchsorted(place, np.arange(len(chosen) + 1))
-    asked, answered = [], []
+    asked, answered = [np.empty(0, np.int64)], [np.empty(0, np.bool_)]
     for cart, start, stop in zip(chosen, starts[:-1], starts[1:], strict=True):
         keep = start + np.flatnonzero(~np.isin(offers[start:stop], cart.banned))
         asked.append(keep)
         answered.append(np.isin(offers[keep], cart.truth))
-    values = np.column_stack([features, tables.prior[offers].astype(np.float32)])
+    kept, taken = np.concatenate(asked), np.concatenate(answered)
+    first = np.cumsum([len(rows) for rows in asked])[:-1]
+    values = np.column_stack([features, tables.prior[offers].astype(np.float32)])[kept]
     begin = np.zeros(values.shape[1])
     begin[[FEATURES.index("plain"), -1]] = 1.0
     found = begin
     for _ in range(_ROUNDS):
-        rows, taken, first = _contenders(values @ found, asked, answered)
-        if len(first) < MIN_CARTS:
+        rows, cases = contenders(values @ found, taken, first, _CONTENDERS)
+        if len(cases) < MIN_CARTS:
             return None
-        found, _ = fit_logit(values[rows], taken, first, start=begin, ridge=_RIDGE)
+        found, _ = fit_logit(values[rows], taken[rows], cases, start=begin, ridge=_RIDGE)
     # Were popularity worth nothing, values could not be told relative to it.
     return PairModel(weights=tuple((found[:-1] / max(found[-1], 0.1)).tolist()))
-
-
-def _contenders(
-    scores: Floats, asked: Sequence[Ints], answered: Sequence[NDArray[np.bool_]]
-) -> tuple[Ints, NDArray[np.bool_], Ints]:
-    """Rows of the best candidates of the carts that these answer, which are taken, and starts."""
-    parts, taken, starts, n_rows = [np.empty(0, np.int64)], [np.empty(0, np.bool_)], [], 0
-    for rows, is_taken in zip(asked, answered, strict=True):
-        best = np.argsort(-scores[rows], kind="stable")[:_CONTENDERS]
-        if is_taken[best].any() and not is_taken[best].all():
-            parts.append(rows[best])
-            taken.append(is_taken[best])
-            starts.append(n_rows)
-            n_rows += len(best)
-    return np.concatenate(parts), np.concatenate(taken), np.array(starts, dtype=np.int64)
 
 
 def pair_rows(tables: PairTables, model: PairModel, items: Ints, length: int) -> SparseRows:
