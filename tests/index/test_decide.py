@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -13,24 +12,26 @@ import numpy as np
 import pytest
 
 from index.decide import decide, decide_for_key
-from index.eligibility import parse_rules
 from index.encode import decision_json
 from index.explain import signal_matrix
 from index.generation import Generation
-from index.layout import NO_ROW, row_key
+from index.layout import row_key
 from index.records import (
-    NO_PRICE,
-    OFFER_AVAILABLE,
-    OFFER_HAS_PLACEMENTS,
-    OFFER_HAS_RULES,
-    OFFER_HAS_WINDOW,
-    ItemRecord,
-    OfferRecord,
     pack_offer,
 )
-from index.request import CartLine, ChosenOffer, ContextValue, Decision, Request
+from index.request import CartLine, ContextValue, Request
 from index.snapshot import open_snapshot
 from index.writer import SnapshotWriter
+from tests.index.asking import (
+    EVERYTHING,
+    PRIOR,
+    TUESDAY_0930,
+    Shop,
+    expected,
+    lines,
+    rows_of,
+    scores_of,
+)
 from tests.toys import (
     AS_OF_US,
     BINDING,
@@ -43,33 +44,6 @@ from tests.toys import (
     toy_offer,
     toy_vectors,
 )
-
-Shop = Callable[..., Generation]
-PRIOR = toy_model().prior
-NOW = datetime.fromtimestamp(AS_OF_US / 1e6, UTC)
-TUESDAY_0930 = datetime(2026, 11, 24, 9, 30)  # noqa: DTZ001 - a local moment, as shops send it
-
-
-def lines(*rows: int) -> list[CartLine]:
-    return [CartLine(item_id=item_id(row)) for row in rows]
-
-
-def rows_of(decision: Decision) -> list[int]:
-    return [offer.offer_row for offer in decision.offers]
-
-
-def scores_of(decision: Decision) -> dict[int, float]:
-    return {offer.offer_row: offer.score for offer in decision.offers}
-
-
-def expected(lifts: dict[int, float], k: int = 10, banned: set[int] = frozenset()) -> list[int]:  # type: ignore[assignment]
-    """Best rows by prior plus lifts, ties by row, by brute force."""
-    total = PRIOR.astype(float).copy()
-    for row, lift in lifts.items():
-        total[row] += lift
-    order = np.lexsort((np.arange(N_OFFERS), -total))
-    return [row for row in order.tolist() if row not in banned][:k]
-
 
 # What each signal says, alone and together --------------------------------------------------------
 
@@ -243,187 +217,6 @@ def test_only_the_last_lines_of_a_long_cart_speak_but_all_are_left_out(toy: Gene
     assert len(cart) == 500
     assert decision.tier == "prior"
     assert rows_of(decision) == expected({}, k=100, banned={1, 3, 4, 5})
-
-
-# What must not be shown ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("asked", "banned"),
-    [
-        pytest.param({"cart": lines(1, 4)}, {1, 4}, id="cart"),
-        pytest.param({"exclude": [item_id(0), item_id(3)]}, {0, 3}, id="exclude"),
-        pytest.param({"declined": [item_id(1)]}, {1}, id="declined"),
-        pytest.param({"customer_id": "ann", "repeat": "exclude"}, {30, 31, 39}, id="repeat"),
-        pytest.param({"customer_id": "ann", "repeat": "allow"}, set(), id="repeat allowed"),
-        pytest.param({"customer_id": "ann"}, set(), id="repeat, the brand's choice"),
-        pytest.param(
-            {"cart": lines(*range(20)), "exclude": [item_id(row) for row in range(20, 39)]},
-            set(range(39)),
-            id="all but one",
-        ),
-        pytest.param({"cart": lines(*range(40))}, set(range(40)), id="all"),
-    ],
-)
-def test_what_was_asked_away_is_not_shown(
-    toy: Generation, asked: dict[str, Any], banned: set[int]
-) -> None:
-    shown = rows_of(decide(toy, Request(k=100, **asked)))
-
-    assert sorted(shown) == sorted(set(range(N_OFFERS)) - banned)
-
-
-def test_the_brand_decides_on_repeats_by_placement(shop: Shop) -> None:
-    shown = shop(model=toy_model(repeat={"*": "exclude", "home": "allow"}))
-    ann: dict[str, Any] = {"customer_id": "ann", "k": 100}
-
-    assert not {30, 31, 39} & set(rows_of(decide(shown, Request(**ann))))
-    assert {30, 31, 39} <= set(rows_of(decide(shown, Request(**ann, placement="home"))))
-    assert {30, 31} <= set(rows_of(decide(shown, Request(**ann, repeat="allow"))))
-
-
-def offers_of_an_item(item: str, *offer_rows: int) -> dict[str, ItemRecord]:
-    none = np.zeros(0, dtype=np.uint32)
-    floats = np.zeros(0, dtype=np.float32)
-    record = ItemRecord(40, 9, NO_PRICE, NO_ROW, offer_rows, none, floats, none, floats)
-    return {item: record}
-
-
-@pytest.mark.parametrize("asked", ["cart", "exclude", "declined"])
-def test_an_item_bans_every_offer_that_holds_it(shop: Shop, asked: str) -> None:
-    bundles = shop(model=toy_model(n_items=41), items=offers_of_an_item("bun", 0, 2))
-    named: dict[str, Any] = {
-        asked: [CartLine(item_id="bun")] if asked == "cart" else ["bun"],
-    }
-
-    assert rows_of(decide(bundles, Request(k=3, **named))) == [1, 3, 4]
-
-
-def changed(row: int, **changes: Any) -> dict[int, OfferRecord]:
-    return {row: toy_offer(row)._replace(**changes)}
-
-
-def us(at: datetime) -> int:
-    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
-HOUR = 3_600_000_000
-WINDOW = OFFER_AVAILABLE | OFFER_HAS_WINDOW
-
-
-@pytest.mark.parametrize(
-    ("starts", "expires", "at", "is_shown"),
-    [
-        pytest.param(AS_OF_US, AS_OF_US + HOUR, None, True, id="at the first moment"),
-        pytest.param(AS_OF_US - HOUR, AS_OF_US, None, False, id="at the end"),
-        pytest.param(AS_OF_US - HOUR, AS_OF_US + 1, None, True, id="just before the end"),
-        pytest.param(AS_OF_US + 1, AS_OF_US + HOUR, None, False, id="not yet"),
-        pytest.param(us(NOW), us(NOW) + HOUR, NOW, True, id="the request's moment"),
-        pytest.param(us(NOW), us(NOW) + HOUR, NOW + timedelta(hours=1), False, id="an hour late"),
-        pytest.param(
-            us(NOW), us(NOW) + 1, NOW.astimezone(timezone(timedelta(hours=9))), True, id="elsewhere"
-        ),
-        pytest.param(
-            us(NOW), us(NOW) + 1, NOW.replace(tzinfo=None) + timedelta(hours=1), True, id="local"
-        ),
-    ],
-)
-def test_an_offer_is_shown_within_its_window(
-    shop: Shop,
-    starts: int,
-    expires: int,
-    at: datetime | None,
-    is_shown: bool,  # noqa: FBT001
-) -> None:
-    offers = changed(0, flags=WINDOW, starts_us=starts, expires_us=expires)
-
-    assert (0 in rows_of(decide(shop(offers=offers), Request(at=at)))) is is_shown
-
-
-def test_an_unavailable_offer_is_never_shown(shop: Shop) -> None:
-    generation = shop(offers=changed(0, flags=0) | changed(30, flags=0))
-
-    assert rows_of(decide(generation, Request(customer_id="ann", k=3))) == [31, 1, 2]
-
-
-def test_an_offer_appears_at_its_placements_only(shop: Shop) -> None:
-    flags = OFFER_AVAILABLE | OFFER_HAS_PLACEMENTS
-    generation = shop(
-        model=toy_model(placements=("home", "checkout")),
-        offers=changed(0, flags=flags, placements=0b10) | changed(1, flags=flags, placements=0b11),
-    )
-
-    assert rows_of(decide(generation, Request(placement="checkout", k=3))) == [0, 1, 2]
-    assert rows_of(decide(generation, Request(placement="home", k=3))) == [1, 2, 3]
-    assert rows_of(decide(generation, Request(placement="moon", k=3))) == [2, 3, 4]
-
-
-RULES = [
-    ('{"country": "US"}', {"context": {"country": "us"}}, True),
-    ('{"country": ["US", "CA"]}', {"context": {"country": "ca"}}, True),
-    ('{"country": "US"}', {"context": {"country": "fr"}}, False),
-    ('{"country": "US"}', {}, False),
-    ('{"country": {"not_in": ["US"]}}', {"context": {"country": "fr"}}, True),
-    ('{"country": {"not_in": ["US"]}}', {"context": {"country": "US "}}, False),
-    ('{"country": {"not_in": ["US"]}}', {}, False),
-    ('{"age": {"min": 18, "max": 30}}', {"context": {"age": 18}}, True),
-    ('{"age": {"min": 18, "max": 30}}', {"context": {"age": "30"}}, True),
-    ('{"age": {"min": 18, "max": 30}}', {"context": {"age": 30.5}}, False),
-    ('{"age": {"min": 18}}', {"context": {"age": "old"}}, False),
-    ('{"vip": true}', {"context": {"vip": True}}, True),
-    ('{"vip": true}', {"context": {"vip": "true"}}, True),
-    ('{"vip": true}', {"context": {"vip": False}}, False),
-    ('{"placement": "home"}', {"placement": "home"}, True),
-    ('{"placement": "home"}', {}, False),
-    ('{"cart_items": 2}', {"cart": lines(8, 9)}, True),
-    ('{"cart_items": {"min": 3}}', {"cart": lines(8, 9)}, False),
-    (
-        '{"cart_total": {"min": 30}}',
-        {"cart": [CartLine(item_id="?", unit_price=15, quantity=2)]},
-        True,
-    ),
-    ('{"cart_total": {"min": 30}}', {"cart": [CartLine(item_id="?", unit_price=15)]}, False),
-    ('{"cart_total": {"max": 0}}', {}, True),
-    ('{"cart_total": {"not_in": [0]}}', {}, False),
-    ('{"country": "US", "cart_items": 1}', {"context": {"country": "US"}}, False),
-    ("{}", {}, True),
-]
-
-
-@pytest.mark.parametrize(("rules", "asked", "is_shown"), RULES)
-def test_an_offer_is_shown_to_whom_its_rules_allow(
-    shop: Shop,
-    rules: str,
-    asked: dict[str, Any],
-    is_shown: bool,  # noqa: FBT001
-) -> None:
-    packed = parse_rules(rules)
-    flags = OFFER_AVAILABLE | (OFFER_HAS_RULES if packed else 0)
-    generation = shop(offers=changed(0, flags=flags, rules=packed))
-
-    assert (0 in rows_of(decide(generation, Request(**asked)))) is is_shown
-
-
-@pytest.mark.parametrize(
-    ("rules", "complaint"),
-    [
-        ("no", "is not JSON"),
-        ("[" * 100_000, "is not JSON"),
-        ('{"a": 1' + "0" * 5000 + "}", "is not JSON"),
-        ("[]", "must be a JSON object"),
-        ('{"a": {"least": 1}}', "unknown \\['least'\\]"),
-        ('{"a": {"min": "1"}}', "must be numbers, not '1'"),
-        ('{"a": {"min": true}}', "must be numbers, not True"),
-        ('{"a": {"min": NaN}}', "must be finite"),
-        ('{"a": {"max": 1e16}}', "must be finite"),
-        ('{"a": {"max": 1' + "0" * 400 + "}}", "must be finite"),
-        ('{"a": [[1]]}', "must be text, numbers or true/false"),
-        ('{"a": [null]}', "must be text, numbers or true/false"),
-    ],
-)
-def test_rules_that_mean_nothing_are_refused(rules: str, complaint: str) -> None:
-    with pytest.raises(ValueError, match=complaint):
-        parse_rules(rules)
 
 
 # How many, in which order -------------------------------------------------------------------------
@@ -644,143 +437,6 @@ def test_a_known_key_is_as_good_as_an_id(toy: Generation) -> None:
     assert decide_for_key(toy, Request(), toy.key_of("ann")) == decide(
         toy, Request(customer_id="ann")
     )
-
-
-# The sum taken apart ------------------------------------------------------------------------------
-
-EVERYTHING = Request(
-    customer_id="ann",
-    at=TUESDAY_0930,
-    context={"device": "mobile", "store": True},
-    cart=lines(1, 2, 8),
-    viewed=[item_id(7)],
-    k=40,
-    explain=True,
-)
-
-
-def test_reasons_add_up_to_the_score(toy: Generation) -> None:
-    for offer in decide(toy, EVERYTHING).offers:
-        reasons = offer.reasons or []
-        assert sum(reason.contribution for reason in reasons) == pytest.approx(
-            offer.score, abs=1e-4
-        )
-        for reason in reasons:
-            assert reason.contribution == pytest.approx(reason.weight * reason.value, abs=1e-6)
-        sizes = [abs(reason.contribution) for reason in reasons]
-        assert sizes == sorted(sizes, reverse=True)
-
-
-def reasons_of(offers: list[ChosenOffer], row: int) -> dict[str, tuple[str, int, int]]:
-    (offer,) = (offer for offer in offers if offer.offer_row == row)
-    return {r.signal: (r.source, r.evidence, r.sample) for r in offer.reasons or []}
-
-
-def test_reasons_say_whose_numbers_they_are(toy: Generation) -> None:
-    offers = decide(toy, EVERYTHING).offers
-
-    assert reasons_of(offers, 30) == {
-        "personal": ("personal", 9, 9),
-        "prior": ("prior", 70, 1000),
-        "similar": ("similar", 0, 0),
-    }
-    assert reasons_of(offers, 11)["context:device"] == ("device=mobile", 5, 50)
-    assert reasons_of(offers, 21)["cart"] == ("item 1", 5, 99)
-
-
-def test_explaining_changes_nothing_else(toy: Generation) -> None:
-    plain = Request(customer_id="ann", cart=lines(1), context={"device": "mobile"})
-    told = Request(customer_id="ann", cart=lines(1), context={"device": "mobile"}, explain=True)
-
-    assert rows_of(decide(toy, plain)) == rows_of(decide(toy, told))
-    assert scores_of(decide(toy, plain)) == scores_of(decide(toy, told))
-    assert all(offer.reasons is None for offer in decide(toy, plain).offers)
-
-
-def test_a_cart_has_weights_of_its_own_where_there_are_some(shop: Shop) -> None:
-    tiers = dict(toy_model().tiers)
-    halved = {name: 0.5 * weight for name, weight in tiers["context"].weights.items()}
-    tiers["context+cart"] = replace(tiers["context"], weights=halved)
-    generation = shop(model=toy_model(tiers=tiers))
-    mobile: dict[str, ContextValue] = {"device": "mobile"}
-
-    alone = decide(generation, Request(context=mobile, explain=True))
-    with_cart = decide(generation, Request(context=mobile, cart=lines(1), explain=True))
-
-    assert (alone.tier, with_cart.tier) == ("context", "context")
-    assert weights_of(alone, 11) == {"prior": 1.0, "context:device": 1.0}
-    assert weights_of(with_cart, 11) == {"prior": 1.0, "context:device": 0.5}
-
-
-def test_what_items_say_together_counts_besides_and_is_explained(shop: Shop) -> None:
-    summed = {"cart_sum": 0.5, "viewed_sum": 0.25}
-    tiers = {
-        name: replace(tier, weights={**tier.weights, **summed})
-        for name, tier in toy_model().tiers.items()
-    }
-    generation = shop(model=toy_model(tiers=tiers, cart_power=0.5, viewed_decay=0.5))
-    request = Request(cart=lines(1, 2), viewed=[item_id(3)], k=30, explain=True)
-    one = decide(generation, Request(cart=lines(1), k=30, explain=True)).offers
-    seen = decide(generation, Request(viewed=[item_id(1), "?"], k=30, explain=True)).offers
-    decision = decide(generation, request)
-    matrix = signal_matrix(generation, request, None, tuple(tiers["context"].weights))
-    weights = np.array([1.0, *tiers["context"].weights.values()])
-    sums = dict(zip(matrix.rows.tolist(), matrix.values @ weights, strict=True))
-
-    for offer in decision.offers:
-        told = sum(reason.contribution for reason in offer.reasons or [])
-        assert offer.score == pytest.approx(told, abs=1e-5)
-        if offer.offer_row in sums:
-            assert offer.score == pytest.approx(sums[offer.offer_row], abs=1e-5)
-    # Of one item the sum is its row once more; of two, each counts by the root of their number.
-    alone = {reason.signal: reason for reason in _offer(one, 21).reasons or []}
-    both = {reason.signal: reason for reason in _offer(decision.offers, 21).reasons or []}
-    assert alone["cart_sum"].contribution == 0.5 * alone["cart"].contribution == 1.5
-    assert both["cart_sum"].weight == pytest.approx(0.5 / 2**0.5)
-    viewed = {reason.signal: reason for reason in _offer(seen, 21).reasons or []}
-    assert viewed["viewed_sum"].contribution == 0.25 * viewed["viewed"].contribution == 0.75
-
-
-def _offer(offers: list[ChosenOffer], row: int) -> ChosenOffer:
-    (offer,) = [offer for offer in offers if offer.offer_row == row]
-    return offer
-
-
-def weights_of(decision: Decision, row: int) -> dict[str, float]:
-    (offer,) = [offer for offer in decision.offers if offer.offer_row == row]
-    return {reason.signal: reason.weight for reason in offer.reasons or []}
-
-
-def test_the_matrix_of_signals_is_the_score(toy: Generation) -> None:
-    tier = decide(toy, EVERYTHING).tier
-    names = tuple(name for name in toy.model.tiers[tier].weights if name != "prior")
-    matrix = signal_matrix(toy, EVERYTHING, toy.key_of("ann"), names)
-    sums = dict(zip(matrix.rows.tolist(), matrix.values.sum(axis=1), strict=True))
-
-    assert matrix.signals == ("prior", *names)
-    for offer in decide(toy, EVERYTHING).offers:
-        wanted = sums.get(offer.offer_row, float(PRIOR[offer.offer_row]))
-        assert offer.score == pytest.approx(wanted, abs=1e-4)
-    assert not {1, 2, 8} & set(sums)
-
-
-def test_withheld_affinity_is_replaced_by_similarity(toy: Generation) -> None:
-    request = Request(cart=lines(1))
-    matrix = signal_matrix(toy, request, None, ("cart", "similar"), withhold_affinity=True)
-
-    assert not matrix.values[:, 1].any()
-    assert matrix.rows[matrix.values[:, 2] > 0].tolist() == list(range(5, 40, 4))
-
-
-def test_the_matrix_may_leave_out_what_can_not_be_shown(shop: Shop) -> None:
-    generation = shop(offers=changed(0, flags=0) | changed(30, flags=WINDOW, expires_us=AS_OF_US))
-    request = Request(exclude=[item_id(1)], declined=[item_id(2)])
-    key = generation.key_of("ann")
-    rows = signal_matrix(generation, request, key, ("personal",)).rows.tolist()
-    shown = signal_matrix(generation, request, key, ("personal",), shown_only=True).rows.tolist()
-
-    assert rows == [0, *range(3, 20), 30, 31]
-    assert shown == [*range(3, 20), 31]
 
 
 # As JSON ------------------------------------------------------------------------------------------
