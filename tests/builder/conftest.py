@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from index.generation import Generation
+from index.snapshot import open_snapshot
 from tests.builder.planted_shop import AS_OF, BuiltShop, Planted, build_shop, write_planted
+from tests.toys import SECRET, write_toy
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +30,11 @@ def shipped(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> Built
     """The planted shop as of a day with many orders after it."""
     out: Path = tmp_path_factory.mktemp("shipped") / "snapshot"
     return build_shop(planted, out, "--workers=1", f"--as-of={AS_OF}")
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Iterator[Generation]:
+    """The toy shop as a snapshot."""
+    write_toy(tmp_path / "snapshot")
+    with open_snapshot(tmp_path / "snapshot", SECRET) as generation:
+        yield generation

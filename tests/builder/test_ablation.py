@@ -6,56 +6,21 @@ alone lifts 11 and 12, and 0 to 9 are what the prior has to say.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
-import pytest
 
 from builder.ablation import CONTEXT, PRIOR, SliceAblation, compare_without, signals_of, silenced
 from builder.answering import K, answer, answer_without
-from builder.cases import NEXT_ORDER, Case, Order
+from builder.cases import NEXT_ORDER, Case
 from index.decide import decide
 from index.generation import Generation
 from index.model import TierModel
 from index.request import Request
-from index.snapshot import open_snapshot
-from tests.toys import SECRET, toy_customer_key, toy_model, write_toy
+from tests.builder.toy_cases import next_order
+from tests.toys import toy_model
 
-NOON = datetime(2025, 7, 1, 12, tzinfo=UTC)
 MOBILE = {"device": "mobile"}
-
-
-@pytest.fixture
-def toy(tmp_path: Path) -> Iterator[Generation]:
-    write_toy(tmp_path / "snapshot")
-    with open_snapshot(tmp_path / "snapshot", SECRET) as generation:
-        yield generation
-
-
-def case(customer: str | None, truth: Sequence[int], context: Mapping[str, str]) -> Case:
-    """A next order."""
-    key = toy_customer_key(customer) if customer else None
-    order = Order(
-        key=key,
-        order_key=1,
-        bucket=0,
-        at=NOON,
-        hour_of_week=-1,
-        context=context,
-        item_ids=(),
-        item_rows=(),
-        own_offers=(),
-    )
-    return Case(
-        question=NEXT_ORDER,
-        order=order,
-        key=key,
-        request=Request(k=K, context=dict(context)),
-        truth=np.array(truth),
-        cart_rows=np.array([], dtype=np.int64),
-    )
 
 
 def ablation(generation: Generation, cases: Sequence[Case]) -> SliceAblation:
@@ -78,7 +43,7 @@ def lost(result: SliceAblation) -> dict[str, float]:
 
 
 def test_what_a_signal_alone_names_is_lost_without_it(toy: Generation) -> None:
-    result = ablation(toy, [case("ann", [30, 31, 0, 11], MOBILE)] * 3)
+    result = ablation(toy, [next_order("ann", [30, 31, 0, 11], MOBILE)] * 3)
 
     # Without her row 30 and 31 are gone; without the device 11 is; 0 is the prior's.
     assert lost(result)["personal"] == 0.5
@@ -89,7 +54,7 @@ def test_what_a_signal_alone_names_is_lost_without_it(toy: Generation) -> None:
 
 
 def test_nothing_is_lost_without_what_says_nothing(toy: Generation) -> None:
-    result = ablation(toy, [case("ann", [30], MOBILE), case("ann", [31, 0], {})])
+    result = ablation(toy, [next_order("ann", [30], MOBILE), next_order("ann", [31, 0], {})])
     silent = ("context:store", "context:hour_of_week")
 
     for one in result.signals:
@@ -102,7 +67,7 @@ def test_nothing_is_lost_without_what_says_nothing(toy: Generation) -> None:
 
 
 def test_a_stranger_in_a_context_needs_it(toy: Generation) -> None:
-    result = ablation(toy, [case(None, [11, 12], MOBILE)] * 2)
+    result = ablation(toy, [next_order(None, [11, 12], MOBILE)] * 2)
 
     assert lost(result)["context:device"] == 1.0
     assert lost(result)[PRIOR] == 0.0
@@ -119,7 +84,7 @@ def test_without_the_prior_only_what_is_known_of_somebody_counts(toy: Generation
 
 
 def test_the_shipped_snapshot_answers_as_before(toy: Generation) -> None:
-    cases = [case("ann", [30], MOBILE)]
+    cases = [next_order("ann", [30], MOBILE)]
     before = answer(toy, cases, None)[1].ranked
     answer_without(toy, cases, ["individual"], None)
 
@@ -151,7 +116,7 @@ def test_what_speaks_of_carts_is_not_taken_out_where_there_are_none() -> None:
 
 def test_only_offers_that_are_asked_for_are_ranked(toy: Generation) -> None:
     only = np.arange(40) % 2 == 1
-    ranked = answer(toy, [case("ann", [31], MOBILE)], only)[1].ranked
+    ranked = answer(toy, [next_order("ann", [31], MOBILE)], only)[1].ranked
 
     assert ranked.tolist() == [[11, 31, 1, 3, 5, 7, 9, 13, 15, 17]]
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from builder.cases import NEXT_ORDER, Case, Order
+from builder.cases import NEXT_ORDER, Case
 from builder.evaluate import Measured, measure
 from builder.history import Past
 from builder.line_counts import offers_with_lines
@@ -17,46 +15,18 @@ from builder.metrics import Bools
 from builder.signals.orders import DAY_US
 from builder.split import Cut
 from index.generation import Generation
-from index.request import Request
-from index.snapshot import open_snapshot
 from tests.builder.signal_shops import MEMORY_BYTES, Line, write_shop
 from tests.builder.small_history import history
-from tests.toys import N_OFFERS, SECRET, toy_customer_key, write_toy
+from tests.builder.toy_cases import next_order
+from tests.toys import N_OFFERS, toy_customer_key
 
-NOON = datetime(2025, 7, 1, 12, tzinfo=UTC)
 POPULAR = [(0, 1, [offer]) for offer in range(20) for _ in range(40 - offer)]
 """Every offer below 20 in some orders, the lower the row the more of them."""
 
 
-@pytest.fixture
-def toy(tmp_path: Path) -> Iterator[Generation]:
-    write_toy(tmp_path / "snapshot")
-    with open_snapshot(tmp_path / "snapshot", SECRET) as generation:
-        yield generation
-
-
 def case(*truth: int) -> Case:
     """What `ann`, who loves 30 and 31, orders next."""
-    key = toy_customer_key("ann")
-    order = Order(
-        key=key,
-        order_key=1,
-        bucket=0,
-        at=NOON,
-        hour_of_week=-1,
-        context={},
-        item_ids=(),
-        item_rows=(),
-        own_offers=(),
-    )
-    return Case(
-        question=NEXT_ORDER,
-        order=order,
-        key=key,
-        request=Request(k=10),
-        truth=np.array(truth),
-        cart_rows=np.array([], dtype=np.int64),
-    )
+    return next_order("ann", truth)
 
 
 def recalls(measured: Measured) -> dict[str, float]:
