@@ -6,8 +6,10 @@ candidates of a case may be taken; each counts as a choice among all.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +18,20 @@ from builder.signals.histories import Floats, Ints
 
 _ROUNDS: Final = 30
 _ENOUGH: Final = 1e-7
-_CHUNK: Final = 1 << 16
+_CHUNK: Final = 1 << 12
+"""Rows at a time: their features, in float64, stay near the processor."""
 _HALVINGS: Final = 20
+
+
+class Choices(Protocol):
+    """Cases under each other, as `fit_logit` takes them."""
+
+    @property
+    def features(self) -> NDArray[np.float32]: ...
+    @property
+    def taken(self) -> NDArray[np.bool_]: ...
+    @property
+    def starts(self) -> Ints: ...
 
 
 def fit_logit(
@@ -43,7 +57,18 @@ def fit_logit(
     Returns:
         Weights (m,), and the mean negative log-likelihood per taken candidate, weighted like cases.
     """
-    problem = _Problem(features, taken, starts)
+    whole = _Whole(features=features, taken=taken, starts=starts)
+    return fit_logit_parts([whole], start=start, ridge=ridge)
+
+
+def fit_logit_parts(
+    parts: Iterable[Choices], *, start: Floats, ridge: float
+) -> tuple[Floats, float]:
+    """`fit_logit` of cases in parts, which are gone through once for every step.
+
+    Never more than a part is held, so what lies in files need not fit into memory.
+    """
+    problem = _Problem(parts)
     weights = start.copy()
     loss, gradient, curvature = problem.at(weights)
     for _ in range(_ROUNDS):
@@ -89,51 +114,69 @@ def contenders(scores: Floats, taken: NDArray[np.bool_], starts: Ints, n: int) -
     return np.concatenate(rows), np.array(firsts, dtype=np.int64)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Whole:
+    features: NDArray[np.float32]
+    taken: NDArray[np.bool_]
+    starts: Ints
+
+
 class _Problem:
     """Loss, gradient and curvature at given weights, a chunk of whole cases at a time."""
 
-    def __init__(
-        self, features: NDArray[np.float32], taken: NDArray[np.bool_], starts: Ints
-    ) -> None:
-        self._features, self._taken = features, taken
-        self._starts = np.append(starts, len(features))
-        n_taken = np.add.reduceat(taken.astype(np.float64), starts) if len(starts) else starts
-        self._n_taken = np.asarray(n_taken, dtype=np.float64)
-        self._weight = np.where(self._n_taken > 0, 1.0 / np.sqrt(np.maximum(self._n_taken, 1)), 0)
-        self.total = float((self._weight * self._n_taken).sum())
-        self._bounds = self._chunks()
-
-    def _chunks(self) -> list[tuple[int, int]]:
-        """Ranges of cases with about `_CHUNK` rows each."""
-        bounds, first = [], 0
-        for case in range(len(self._starts) - 1):
-            if self._starts[case + 1] - self._starts[first] >= _CHUNK:
-                bounds.append((first, case + 1))
-                first = case + 1
-        if first < len(self._starts) - 1:
-            bounds.append((first, len(self._starts) - 1))
-        return bounds
+    def __init__(self, parts: Iterable[Choices]) -> None:
+        self._parts = parts
+        sums = [np.sqrt(_n_taken(part.taken, part.starts)).sum() for part in parts]
+        self.total = float(sum(sums))
 
     def at(self, weights: Floats) -> tuple[float, Floats, Floats]:
         loss = 0.0
         gradient = np.zeros(len(weights))
         curvature = np.zeros((len(weights), len(weights)))
-        for first, stop in self._bounds:
-            rows = slice(int(self._starts[first]), int(self._starts[stop]))
-            starts = self._starts[first:stop] - rows.start
-            case = np.repeat(np.arange(stop - first), np.diff(self._starts[first : stop + 1]))
-            x = self._features[rows].astype(np.float64)
-            y = self._taken[rows] * self._weight[first:stop][case]
-            n_taken = self._n_taken[first:stop] * self._weight[first:stop]
-            score = x @ weights
-            score -= np.maximum.reduceat(score, starts)[case]
-            chance = np.exp(score)
-            sums = np.add.reduceat(chance, starts)
-            chance /= sums[case]
-            loss += float(n_taken @ np.log(sums) - y @ score)
-            expected = chance * n_taken[case]
-            weighted = x * expected[:, None]
-            gradient += weighted.sum(axis=0) - y @ x
-            means = np.add.reduceat(x * chance[:, None], starts, axis=0)
-            curvature += x.T @ weighted - (means * n_taken[:, None]).T @ means
+        for part in self._parts:
+            for rows, starts in _chunks(part):
+                chunk = _at(weights, part.features[rows], part.taken[rows], starts)
+                loss += chunk[0]
+                gradient += chunk[1]
+                curvature += chunk[2]
         return loss, gradient, curvature
+
+
+def _chunks(part: Choices) -> Iterator[tuple[slice, Ints]]:
+    """Rows of whole cases, about `_CHUNK` at a time, and where the cases begin among them."""
+    if not len(part.starts):
+        return
+    bounds = np.append(part.starts, len(part.taken))
+    full = np.searchsorted(bounds, [*range(0, int(bounds[-1]), _CHUNK), bounds[-1]])
+    for first, stop in pairwise(np.unique(full).tolist()):
+        rows = slice(int(bounds[first]), int(bounds[stop]))
+        yield rows, part.starts[first:stop] - rows.start
+
+
+def _at(
+    weights: Floats, features: NDArray[np.float32], taken: NDArray[np.bool_], starts: Ints
+) -> tuple[float, Floats, Floats]:
+    """The loss of some cases with its gradient and curvature."""
+    bounds = np.append(starts, len(taken))
+    case = np.repeat(np.arange(len(starts)), np.diff(bounds))
+    x = features.astype(np.float64)
+    n_taken = np.sqrt(_n_taken(taken, starts))  # of so many choices a case's weight is
+    y = taken / np.maximum(n_taken, 1.0)[case]
+    score = x @ weights
+    score -= np.maximum.reduceat(score, starts)[case]
+    chance = np.exp(score)
+    sums = np.add.reduceat(chance, starts)
+    chance /= sums[case]
+    loss = float(n_taken @ np.log(sums) - y @ score)
+    means = np.array([chance[i:j] @ x[i:j] for i, j in pairwise(bounds.tolist())])
+    gradient = n_taken @ means - y @ x
+    x *= np.sqrt(chance * n_taken[case])[:, None]
+    return loss, gradient, x.T @ x - (means * n_taken[:, None]).T @ means
+
+
+def _n_taken(taken: NDArray[np.bool_], starts: Ints) -> Floats:
+    """How many of each case's candidates are taken."""
+    if not len(starts):
+        return np.empty(0)
+    n_taken: Floats = np.add.reduceat(taken, starts, dtype=np.float64)
+    return n_taken

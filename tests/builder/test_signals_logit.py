@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder.signals.logit import fit_logit
+from builder.signals.features import FEATURES
+from builder.signals.lessons import Lessons
+from builder.signals.logit import fit_logit, fit_logit_parts
 
 
 def test_planted_weights_come_back() -> None:
@@ -67,3 +69,29 @@ def test_any_numbers_give_finite_weights(rows: list[tuple[float, float, bool]], 
 
     assert np.isfinite(weights).all()
     assert np.isfinite(loss)
+
+
+def test_cases_in_parts_are_the_cases() -> None:
+    """Of any size: more rows than are looked at together, a single case, none at all."""
+    rng = np.random.default_rng(3)
+    sizes = rng.integers(1, 40, 500)
+    starts = np.cumsum(sizes) - sizes
+    whole = Lessons(
+        features=rng.standard_normal((sizes.sum(), len(FEATURES))).astype(np.float32),
+        taken=rng.random(sizes.sum()) < 0.1,
+        is_own=np.zeros(sizes.sum(), dtype=np.bool_),
+        starts=starts,
+        customer=np.arange(500, dtype=np.uint64),
+    )
+    parts = [
+        whole.only((first <= whole.case) & (whole.case < stop))
+        for first, stop in ((0, 400), (400, 401), (401, 401), (401, 500))
+    ]
+    start = np.full(len(FEATURES), 0.1)
+    weights, loss = fit_logit(whole.features, whole.taken, starts, start=start, ridge=1.0)
+    weights_of_parts, loss_of_parts = fit_logit_parts(parts, start=start, ridge=1.0)
+
+    assert len(whole.taken) > 2 * 4096
+    assert weights_of_parts == pytest.approx(weights, rel=1e-9)
+    assert loss_of_parts == pytest.approx(loss, rel=1e-12)
+    assert np.abs(weights - start).max() > 0.01
