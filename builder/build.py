@@ -42,10 +42,11 @@ from builder.signals.counts import CountSettings, foretold_days
 from builder.signals.learn import SignalSettings
 from builder.signals.orders import DAY_US, VIEW
 from builder.signals.pair_model import PairModel
-from builder.signals.personal import PersonalModel, fit_personal
+from builder.signals.personal_model import PersonalModel
 from builder.signals.prior import PriorSettings
 from builder.split import Cut
 from builder.tables import LearnedArrays, binding_of, open_learned
+from builder.teaching import learn_personal
 from builder.telling import Origins, make_report
 from builder.weights import LearnedWeights, learn_weights
 from index.layout import secret_check
@@ -139,19 +140,16 @@ def _learn_weights(night: Night) -> _Lessons:
         rounds=night.spending.search_rounds,
     )
     learned, arrays = _learn(night, counted, found.settings)
-    # One thread, as in tasks: sums of more of them depend on how many there are.
-    with night.engine.listener.stage("personal"), threadpool_limits(1, "blas"):
-        personal = fit_personal(
-            night.partitions,
-            night.vocabulary,
-            plan.weights,
-            plan.weights_until_us,
-            learned.globals_dir,
-            holdout_share=plan.measured.holdout_share,
-            settings=replace(night.spending.personal, target_kind=night.target_kind),
-            memory_bytes=night.memory_bytes,
-            temp_dir=night.engine.work_dir,
-        )
+    personal = learn_personal(
+        night.engine,
+        night.partitions,
+        night.vocabulary,
+        plan.weights,
+        plan.weights_until_us,
+        globals_dir=learned.globals_dir,
+        holdout_share=plan.measured.holdout_share,
+        settings=replace(night.spending.personal, target_kind=night.target_kind),
+    )
     cases = load_cases(
         night.partitions,
         night.vocabulary,
@@ -179,6 +177,7 @@ def _learn_weights(night: Night) -> _Lessons:
     crossed = replace(personal, crosses=True)
     asked = [*cases, *redemptions]
     runs = _score(night, "weights", plan.weights, crossed, learned.globals_dir, asked)
+    # One thread, as in tasks: sums of more of them depend on how many there are.
     with night.engine.listener.stage("pairs"), threadpool_limits(1, "blas"):
         pairs, arrays = learn_pair_model(
             cases,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from builder.signals.personal import PersonalModel
+from builder.signals.personal_model import PersonalModel
 from builder.signals.ranker import LEAST_CASES
 
 

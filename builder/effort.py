@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from builder.signals.collaborative import CollaborativeSettings
 from builder.signals.factors import FactorSettings
-from builder.signals.personal import PersonalSettings
+from builder.signals.personal_model import PersonalSettings
 from builder.signals.ranker import RankerSettings
 from builder.signals.regression import RegressionSettings
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from builder.signals.orders import Partition, Vocabulary
-from builder.signals.personal import PersonalModel, score_partition
+from builder.signals.personal import score_partition
+from builder.signals.personal_model import PersonalModel
 from builder.split import Cut
 from index.records import CustomerRecord, pack_customer
 

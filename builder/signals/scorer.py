@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import duckdb
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -19,7 +20,10 @@ from builder.signals.features import Features, make_features
 from builder.signals.histories import Floats, Histories, Ints, range_sums
 from builder.signals.interactions import Matrix, open_links
 from builder.signals.neighbours import REFERENCE_GAPS, Neighbourhood, open_reference
+from builder.signals.orders import Vocabulary, expired_offers
+from builder.signals.personal_model import PersonalSettings
 from builder.signals.rows import open_array
+from builder.split import Cut
 
 _RECENT_DECAY: Final = 0.7
 _NAMING: Final = ("neighbours", "walk", "regression", "factors")
@@ -42,6 +46,32 @@ class Batch:
     histories: Histories
     candidates: Candidates
     features: Features
+
+
+def open_scorer(
+    connection: duckdb.DuckDBPyConnection,
+    globals_dir: Path,
+    settings: PersonalSettings,
+    vocabulary: Vocabulary,
+    cut: Cut,
+) -> Scorer:
+    """The scorer of a cut, to which an offer that expired by its end is not popular.
+
+    Args:
+        connection: reads the vocabulary; not needed afterwards.
+        globals_dir: result of `learn.GatherGlobals` for the same cut.
+        settings: how many candidates there are.
+        vocabulary: rows of items and offers.
+        cut: what was learned from.
+    """
+    expired = connection.execute(f"FROM {expired_offers(vocabulary, cut.until_us)}").fetchnumpy()
+    return Scorer(
+        globals_dir,
+        expired=expired["offer_row"].astype(np.int64),
+        popular_offers=settings.popular_offers,
+        new_per_source=settings.near_offers,
+        neighbours=settings.neighbours,
+    )
 
 
 class Scorer:

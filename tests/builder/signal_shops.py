@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,17 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from builder.engine import Task
+from builder.engine import Engine, Task
+from builder.progress import Listener
 from builder.signals.collaborative import METHODS, LearnCollaborative
 from builder.signals.counts import CountPartition, CountSettings
 from builder.signals.learn import PARTS, GatherGlobals, LearnSignals, SignalSettings
 from builder.signals.merge import MergeCounts
 from builder.signals.orders import DAY_US, Partition, Vocabulary
 from builder.signals.pairs import LearnAffinity, item_ranges
+from builder.signals.personal_model import PersonalModel, PersonalSettings
 from builder.split import Cut
+from builder.teaching import learn_personal
 
 MEMORY_BYTES = 512 * 2**20
 LATE = Cut(until_us=10_000 * DAY_US, holdout_share=0.0)
@@ -198,6 +202,35 @@ def learn(
     )
     globals_dir = run(GatherGlobals(label="x", learned_dirs=learned_dirs), folder)
     return Learned(merged_dir=merged_dir, affinity_dirs=affinity_dirs, globals_dir=globals_dir)
+
+
+def fit(
+    shop: Shop,
+    learned: Learned,
+    cut: Cut,
+    until_us: int,
+    folder: Path,
+    *,
+    settings: PersonalSettings | None = None,
+) -> PersonalModel:
+    """The personal model from the slice after a cut, by an engine in this process."""
+    with Engine(
+        folder / "fit",
+        workers=1,
+        memory_bytes=MEMORY_BYTES,
+        listener=Listener(),
+        executor=lambda: ThreadPoolExecutor(1),
+    ) as engine:
+        return learn_personal(
+            engine,
+            shop.partitions,
+            shop.vocabulary,
+            cut,
+            until_us,
+            globals_dir=learned.globals_dir,
+            holdout_share=cut.holdout_share,
+            settings=settings or PersonalSettings(),
+        )
 
 
 def run(task: Task, folder: Path) -> Path:

@@ -11,7 +11,8 @@ import numpy as np
 from builder.cases import load_sample
 from builder.history import load_past
 from builder.signals.orders import DAY_US
-from builder.signals.personal import PersonalModel, PersonalSettings, fit_personal, score_partition
+from builder.signals.personal import score_partition
+from builder.signals.personal_model import PersonalModel, PersonalSettings
 from builder.split import Cut
 from index.decide import decide
 from index.layout import customer_key
@@ -20,7 +21,7 @@ from index.request import Request
 from index.snapshot import open_snapshot
 from tests.builder.files import SECRET, Row
 from tests.builder.nights import build_here
-from tests.builder.signal_shops import MEMORY_BYTES, Line, Shop, learn, read, write_shop
+from tests.builder.signal_shops import MEMORY_BYTES, Line, Shop, fit, learn, read, write_shop
 
 NOW = Cut(until_us=100 * DAY_US, holdout_share=0.0)
 LATER_US = 130 * DAY_US
@@ -64,17 +65,9 @@ def test_lessons_are_of_offers_valid_when_they_begin(tmp_path: Path) -> None:
     learned = learn(shop, tmp_path / "work", Cut(until_us=95 * DAY_US, holdout_share=0.0))
 
     def n_cases(until_us: int) -> int:
-        return fit_personal(
-            shop.partitions,
-            shop.vocabulary,
-            Cut(until_us=until_us, holdout_share=0.0),
-            LATER_US,
-            learned.globals_dir,
-            holdout_share=0.0,
-            settings=PersonalSettings(fit_moments=1),
-            memory_bytes=MEMORY_BYTES,
-            temp_dir=tmp_path,
-        ).n_cases
+        cut = Cut(until_us=until_us, holdout_share=0.0)
+        settings = PersonalSettings(fit_moments=1)
+        return fit(shop, learned, cut, LATER_US, tmp_path, settings=settings).n_cases
 
     assert n_cases(95 * DAY_US) == 8
     assert n_cases(200 * DAY_US) == 0

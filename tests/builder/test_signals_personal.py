@@ -23,13 +23,11 @@ from builder.signals.histories import Histories
 from builder.signals.learn import SignalSettings
 from builder.signals.neighbours import ReferenceSettings, learn_reference
 from builder.signals.orders import DAY_US
-from builder.signals.personal import (
-    CustomerRow,
+from builder.signals.personal import CustomerRow, score_partition
+from builder.signals.personal_model import (
     PersonalModel,
     PersonalSettings,
-    fit_personal,
     read_model,
-    score_partition,
     write_model,
 )
 from builder.signals.rows import open_array, open_rows
@@ -40,6 +38,7 @@ from tests.builder.signal_shops import (
     Learned,
     Line,
     Shop,
+    fit,
     key_lo,
     learn,
     write_shop,
@@ -69,21 +68,6 @@ def score(
             asked_path=asked_path,
         )
     ]
-
-
-def fit(shop: Shop, learned: Learned, cut: Cut, until_us: int, temp_dir: Path) -> PersonalModel:
-    """Fit with the usual settings."""
-    return fit_personal(
-        shop.partitions,
-        shop.vocabulary,
-        cut,
-        until_us,
-        learned.globals_dir,
-        holdout_share=cut.holdout_share,
-        settings=PersonalSettings(),
-        memory_bytes=MEMORY_BYTES,
-        temp_dir=temp_dir,
-    )
 
 
 def two_tastes(folder: Path, n_partitions: int = 1) -> Shop:
@@ -459,16 +443,13 @@ def test_an_item_may_have_no_offer(tmp_path: Path) -> None:
 def check_finite(shop: Shop, folder: Path, target_kind: int, cut: Cut) -> None:
     """Learn, fit and score; every number is finite, and every customer has a row."""
     learned = learn(shop, folder / "work", cut, counts=CountSettings(target_kind=target_kind))
-    model = fit_personal(
-        shop.partitions,
-        shop.vocabulary,
+    model = fit(
+        shop,
+        learned,
         cut,
         cut.until_us + 4000 * DAY_US,
-        learned.globals_dir,
-        holdout_share=cut.holdout_share,
+        folder,
         settings=PersonalSettings(target_kind=target_kind),
-        memory_bytes=MEMORY_BYTES,
-        temp_dir=folder,
     )
     rows = score(shop, learned, model, cut)
 

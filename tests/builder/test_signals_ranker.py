@@ -11,7 +11,8 @@ from builder.signals import ranker as module
 from builder.signals.features import FEATURES, OF_OFFER
 from builder.signals.lessons import Lessons
 from builder.signals.orders import DAY_US
-from builder.signals.personal import PersonalModel, read_model, score_partition, write_model
+from builder.signals.personal import score_partition
+from builder.signals.personal_model import PersonalModel, read_model, write_model
 from builder.signals.ranker import RankerSettings, fit_ranker, half_of, ranked_lift
 from builder.split import Cut
 from tests.builder.signal_shops import MEMORY_BYTES, Line, learn, write_shop
