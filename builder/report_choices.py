@@ -17,7 +17,7 @@ def choices(report: Report) -> Html:
         element(
             "p",
             "What was tried on orders that are earlier than all figures of this report. After ± "
-            "stands a standard error; what is better by less may be so by chance.",
+            "stands a standard error; what is better by less than two may be so by chance.",
             css="lead",
         ),
         element(

@@ -3,8 +3,8 @@
 A setting is tried by learning with it from early orders and asking about the orders after them
 (`signals.early`, `signals.trial`). Settings of a method are looked at one after the other, each
 with the best of those before (coordinate descent), the methods side by side. Another value than the
-usual one is taken only where it is better by more than a standard error of the paired difference:
-what may be chance changes nothing.
+usual one is taken only where it is better by more than two standard errors of the paired
+difference: what may be chance changes nothing.
 
 Every trial is a task, so a search goes on where it was stopped, shows its progress as all stages
 do, and finds the same in every run. The budget is a number of rounds over all settings, not a time,
@@ -28,7 +28,7 @@ from builder.signals.early import LEAST_CASES, SplitEarly
 from builder.signals.trial import K, TryMethod, read_trial
 
 KNOBS: Final[Mapping[str, Mapping[str, tuple[float, ...]]]] = {
-    "walk": {"begin_power": (0.0, 0.25, 0.5), "damping": (0.0, 0.1, 0.2, 0.4, 0.6)},
+    "walk": {"begin_power": (0.0, 0.25, 0.5), "damping": (0.0, 0.2, 0.4, 0.6)},
     "regression": {"ridge": (20.0, 100.0, 500.0, 2500.0)},
     "factors": {
         "ridge": (3.0, 10.0, 30.0, 100.0),
@@ -38,6 +38,8 @@ KNOBS: Final[Mapping[str, Mapping[str, tuple[float, ...]]]] = {
 """By method and setting, the values that are tried besides the usual one."""
 
 _CASES: Final = 2000
+_SURE: Final = 2.0
+"""Standard errors that a gain must exceed: with one, the best of several values often does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +159,7 @@ def _choose(
     if n_cases >= LEAST_CASES:
         best = _best(scores)
         gain, error = _gain(scores[best], scores[chosen])
-        chosen = best if gain > error else chosen
+        chosen = best if gain > _SURE * error else chosen
     choice = Choice(
         name=f"{method}: {name}",
         tried=tuple(f"{value:g}" for value in scores),

