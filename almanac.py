@@ -99,6 +99,11 @@ VERBS = {
         help="Repeat a published protocol on real orders, beside what is known of other methods.",
         extra="all",
     ),
+    "bench discovery": Verb(
+        target="bench.cli:discovery",
+        help="Measure a shop where nobody buys anything twice, beside methods made for that.",
+        extra="all",
+    ),
 }
 GROUPS = {"bench": "Measure on this machine."}
 

@@ -61,10 +61,16 @@ def measure_bars(work_dir: Path, *, effort: Effort) -> BarRun:
     Raises:
         InputNotFound: the package with the data set is not installed.
     """
+    inputs = write_inputs(work_dir, holdout=0.0, min_orders=MIN_ORDERS, all_lines=True)
+    return bars_of(report_of(inputs, work_dir, effort=effort))
+
+
+def report_of(
+    inputs: tuple[Path, Path, Path], work_dir: Path, *, effort: Effort
+) -> Mapping[str, Any]:
+    """The report of a build from what `write_inputs` wrote, as report.json has it."""
+    events, items, config = inputs
     snapshot_dir, secret_path = work_dir / "snapshot", work_dir / "brand.key"
-    events, items, config = write_inputs(
-        work_dir, holdout=0.0, min_orders=MIN_ORDERS, all_lines=True
-    )
     secret_path.write_text("complete-journey-bars-secret\n")
     with redirect_stdout(sys.stderr):
         build(
@@ -77,7 +83,8 @@ def measure_bars(work_dir: Path, *, effort: Effort) -> BarRun:
             secret_file=secret_path,
             force=True,
         )
-    return bars_of(orjson.loads((snapshot_dir / "report.json").read_bytes()))
+    report: Mapping[str, Any] = orjson.loads((snapshot_dir / "report.json").read_bytes())
+    return report
 
 
 def bars_of(report: Mapping[str, Any]) -> BarRun:

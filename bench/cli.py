@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
 from cyclopts import Parameter
@@ -26,6 +27,9 @@ from bench.http_report import (
 from bench.machine import machine_facts
 from bench.results import DEFAULT_DIR, aligned, write_run
 from bench.synthetic import Shape
+
+if TYPE_CHECKING:
+    from bench.bars import BarRun
 
 Effort = Literal["quick", "standard", "thorough"]
 
@@ -201,14 +205,53 @@ def bars(*, effort: Effort = "standard", out_dir: Path = DEFAULT_DIR, json: bool
     facts = machine_facts(f"almanac bench bars --effort {effort}")
     with TemporaryDirectory(prefix="almanac-bars-") as work_dir:
         run = measure_bars(Path(work_dir), effort=effort)
+    _keep_bars("bars", facts, run, bar_table, out_dir, json=json)
+
+
+def discovery(
+    *, effort: Effort = "standard", out_dir: Path = DEFAULT_DIR, json: bool = False
+) -> None:
+    """Measure a shop where nobody buys anything twice, beside methods made for that.
+
+    Builds a snapshot of the first purchases of the demo's shop as of 2017-12-01, and asks what
+    each household buys next. Takes as long as a build. The summary with the build's whole report is
+    kept under `--out-dir`, the snapshot is not.
+
+    Parameters
+    ----------
+    effort
+        How much is spent on learning: quick, standard or thorough.
+    out_dir
+        Where runs are kept.
+    json
+        Print the summary as JSON instead of a table.
+    """
+    # The other verbs must run where nothing that only learning needs is installed.
+    from bench.discovery import discovery_table, measure_discovery  # noqa: PLC0415
+
+    facts = machine_facts(f"almanac bench discovery --effort {effort}")
+    with TemporaryDirectory(prefix="almanac-discovery-") as work_dir:
+        run = measure_discovery(Path(work_dir), effort=effort)
+    _keep_bars("discovery", facts, run, discovery_table, out_dir, json=json)
+
+
+def _keep_bars(
+    name: str,
+    facts: dict[str, Any],
+    run: BarRun,
+    table: Callable[[BarRun], str],
+    out_dir: Path,
+    *,
+    json: bool,
+) -> None:
     summary = {
         "machine": facts,
         "households": run.n_households,
         "methods": run.methods,
         "report": run.report,
     }
-    run_dir = write_run("bars", summary, {}, out_dir)
-    print(orjson.dumps(summary).decode() if json else bar_table(run))
+    run_dir = write_run(name, summary, {}, out_dir)
+    print(orjson.dumps(summary).decode() if json else table(run))
     print(f"summary: {run_dir}", file=sys.stderr)
 
 

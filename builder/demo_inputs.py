@@ -44,6 +44,12 @@ SELECT transaction_timestamp AS ts, household_id::VARCHAR AS customer_id,
        CASE WHEN quantity > 0 THEN nullif(round(sales_value / quantity, 2), 0) END AS unit_price,
        store_id::VARCHAR AS ctx_store
 FROM read_parquet({source})
+WHERE transaction_timestamp < {before}::TIMESTAMP
+"""
+
+_FIRST_PURCHASES: Final = """
+SELECT * FROM ({events}) WHERE quantity > 0
+QUALIFY row_number() OVER (PARTITION BY customer_id, item_id ORDER BY ts, order_id) = 1
 """
 
 _ITEMS: Final = """
@@ -80,6 +86,7 @@ def write_inputs(
     holdout: float = HOLDOUT,
     min_orders: int = 1,
     all_lines: bool = False,
+    first_purchases: bool = False,
 ) -> tuple[Path, Path, Path]:
     """Write the data set in the generic input format.
 
@@ -90,6 +97,8 @@ def write_inputs(
         holdout: share of households kept out of learning.
         min_orders: order lines that an offer must stand in to be asked for.
         all_lines: write no quantities, so that lines of quantity 0 are lines like others.
+        first_purchases: write of each household and item the first purchase only, so that nobody
+            ever buys anything again.
 
     Returns:
         Paths of events, items and configuration.
@@ -99,7 +108,7 @@ def write_inputs(
     """
     tables = data_dir()
     events_path, items_path = out / "events.parquet", out / "items.parquet"
-    events = f"{_EVENTS} WHERE ts < {literal(before)}::TIMESTAMP"
+    events = _FIRST_PURCHASES.format(events=_EVENTS) if first_purchases else _EVENTS
     quantity = "" if all_lines else "quantity,"
     with connect(_MEMORY_BYTES, out) as connection:
         connection.execute("SET preserve_insertion_order = true")
@@ -109,8 +118,8 @@ def write_inputs(
         ):
             source = literal(tables / f"{name}.parquet")
             connection.execute(
-                f"COPY ({query.format(source=source, quantity=quantity)}) TO {literal(path)}"
-                " (FORMAT parquet)"
+                f"COPY ({query.format(source=source, quantity=quantity, before=literal(before))})"
+                f" TO {literal(path)} (FORMAT parquet)"
             )
     shutil.rmtree(out / "spill", ignore_errors=True)
     config_path = out / "almanac.toml"

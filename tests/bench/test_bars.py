@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from bench.bars import WANTED, bar_table, bars_of, measure_bars
+from bench.discovery import discovery_table
+from builder.demo_inputs import data_dir, write_inputs
 
 
 def result(slice_name: str, n: int, **methods: tuple[float, float]) -> dict[str, Any]:
@@ -53,6 +56,39 @@ def test_the_table_says_whether_the_bar_is_reached(ndcg: float, word: str) -> No
     assert lines[-1] == word
     assert lines[0].startswith("40 households")
     assert lines[2].split() == ["frequency", "0.1750", "0.2000", "0.182", "0.218"]
+
+
+@pytest.mark.parametrize(
+    ("rival", "word"),
+    [((0.4, 0.3), "reached"), ((0.41, 0.2), "missed"), ((0.3, 0.31), "missed")],
+)
+def test_discovery_says_whether_ours_is_at_or_above_those_made_for_it(
+    rival: tuple[float, float], word: str
+) -> None:
+    methods = {"almanac": (0.4, 0.3), "rp3beta": rival, "ease": (0.1, 0.1)}
+    lines = discovery_table(bars_of({"evaluation": [result("warm", 9, **methods)]})).splitlines()
+
+    assert lines[0].split() == ["9", "households", "R@10", "NDCG@10"]
+    assert lines[2].split() == ["rp3beta", *(f"{one:.4f}" for one in rival)]
+    assert lines[-1] == word
+
+
+@pytest.mark.realdata
+def test_first_purchases_are_what_a_household_never_bought_before(tmp_path: Path) -> None:
+    """Of 2,469 households' 1.47 million lines, and none again."""
+    events, _, _ = write_inputs(tmp_path, first_purchases=True)
+    again = "SELECT 1 FROM read_parquet($1) GROUP BY customer_id, item_id HAVING count(*) > 1"
+    with duckdb.connect() as connection:
+        assert connection.execute(again, [str(events)]).fetchall() == []
+        [(firsts,)] = connection.execute(
+            "SELECT count(*) FROM read_parquet($1)", [str(events)]
+        ).fetchall()
+        [(pairs,)] = connection.execute(
+            """SELECT count(DISTINCT (household_id, product_id)) FROM read_parquet($1)
+               WHERE quantity > 0""",
+            [str(data_dir() / "transactions.parquet")],
+        ).fetchall()
+    assert firsts == pairs > 700_000
 
 
 @pytest.mark.realdata
