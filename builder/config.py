@@ -20,12 +20,15 @@ import msgspec
 from msgspec import Meta
 
 from builder.errors import ConfigError, InputNotFound
+from index.request import REPEAT_REMEDY, RepeatPolicy
 
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 Count: TypeAlias = Annotated[int, Meta(ge=1)]
-RepeatPolicy: TypeAlias = Literal["allow", "exclude"]
 Patterns: TypeAlias = tuple[str, ...]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_IN_ENTRY: Final = " - at `$[...]`"
+_REMEDIES: Final = {"[serve] repeat": REPEAT_REMEDY}
+"""What to do about values whose type alone does not say it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +139,8 @@ class Serve:
 
     repeat: Annotated[
         dict[str, RepeatPolicy],
-        "by placement: whether what the customer already bought may be offered",
+        "by placement, * for the others: whether what the customer already bought may be offered:"
+        ' "allow", "exclude", or a number between 0 and 1 that its odds are multiplied with',
     ] = field(default_factory=dict)
     reserve: Annotated[Share, "offers less probable than this are not shown"] = 0.0
     exploration: Annotated[
@@ -269,8 +273,22 @@ def _section(name: str, kind: Any, given: Any, problems: list[str]) -> Any:
         try:
             values[key] = msgspec.convert(_whole(value), hints[key])
         except msgspec.ValidationError as error:
-            problems.append(f"[{name}] {key} = {value!r}: {_lowered(str(error))}")
+            problems += _misfits(f"[{name}] {key}", value, hints[key], error)
     return kind(**values)
+
+
+def _misfits(place: str, value: Any, kind: Any, error: msgspec.ValidationError) -> Iterator[str]:
+    """What is wrong with a value, entry by entry where some of them are."""
+    if not str(error).endswith(_IN_ENTRY):
+        yield f"{place} = {value!r}: {_lowered(str(error))}"
+        return
+    for entry, one in value.items():
+        try:
+            msgspec.convert({entry: one}, kind)
+        except msgspec.ValidationError as problem:
+            said = _lowered(str(problem).removesuffix(_IN_ENTRY))
+            remedy = f"; {_REMEDIES[place]}" if place in _REMEDIES else ""
+            yield f"{place}.{entry} = {one!r}: {said}{remedy}"
 
 
 def _whole(value: Any) -> Any:

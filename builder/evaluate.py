@@ -117,7 +117,7 @@ def measure(
     }
     asked, answers = answer(generation, _about(cases, question, only), only)
     # What the tables may not offer, no baseline may either.
-    repeats = generation.model.repeat[ANY_PLACEMENT] == "allow"
+    repeats = generation.model.repeat[ANY_PLACEMENT] != "exclude"
     tuning = [
         _example(case, tuning_past, repeats=repeats)
         for case in _about(tuning_cases, question, only)

@@ -13,7 +13,7 @@ from msgspec import Struct
 from starlette.types import Scope, Send
 
 from edge.request_ids import header_value, new_request_id
-from index.request import CartLine, Request
+from index.request import REPEAT_REMEDY, CartLine, Request
 
 PROBLEM_JSON: Final = b"application/problem+json"
 _PLACE = re.compile(r"(?P<said>.*?)(?: - at `(?P<path>\$.*)`)?", re.DOTALL)
@@ -100,6 +100,8 @@ def misfit(problem: msgspec.ValidationError) -> Refusal:
         near = difflib.get_close_matches(stranger["name"], names, n=1)
         path = f"{path}.{stranger['name']}"
         said = "is no field" + (f"; did you mean `{near[0]}`?" if near else "")
+    elif path == "$.repeat":
+        said = f"{said}; {REPEAT_REMEDY}"
     return Refusal(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "The request does not have the form that /openapi.json describes.",

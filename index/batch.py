@@ -27,7 +27,7 @@ from index.decide import decide
 from index.encode import decision_json, json_text
 from index.errors import SecretUnavailable
 from index.generation import Generation
-from index.request import Request
+from index.request import REPEAT_REMEDY, Request
 
 STANDARD: Final = Path("-")
 """Standard input or standard output, where a file would be named."""
@@ -184,11 +184,10 @@ def answer_lines(
 def _error_json(line: bytes, number: int, problem: Exception) -> bytes:
     text = str(problem)
     place = _PLACE.search(text)
-    error = {
-        "line": number,
-        "path": place["path"] if place else "$",
-        "detail": text[: place.start()] if place else text,
-    }
+    path, detail = (place["path"], text[: place.start()]) if place else ("$", text)
+    if path == "$.repeat":
+        detail = f"{detail}; {REPEAT_REMEDY}"
+    error = {"line": number, "path": path, "detail": detail}
     return b'{"request_id":%b,"error":%b}\n' % (_id_of(line, number), orjson.dumps(error))
 
 

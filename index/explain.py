@@ -15,7 +15,7 @@ from index.context import ContextLookup
 from index.gather import Gathered, gather
 from index.generation import Generation, Reader
 from index.model import ANY_PLACEMENT, WITH_CART, Model
-from index.records import PAIR, ItemView
+from index.records import PAIR, CustomerView, ItemView
 from index.request import ChosenOffer, Reason, Request
 
 POOLED: Final = frozenset({"cart", "viewed"})
@@ -23,6 +23,9 @@ POOLED: Final = frozenset({"cart", "viewed"})
 
 SUMMED: Final = frozenset({"cart_sum", "viewed_sum"})
 """The same rows again: what all items say together."""
+
+_REPEAT: Final = "repeat"
+"""What the brand's policy takes off. Nothing was learned, so it is no signal that has a weight."""
 
 
 class SignalRow(NamedTuple):
@@ -51,7 +54,10 @@ class SignalRow(NamedTuple):
 def signal_rows(
     model: Model, lookup: ContextLookup, reader: Reader, found: Gathered
 ) -> list[SignalRow]:
-    """Every row of a request but the prior, unweighted; views, valid inside the guard."""
+    """Every row of a request that was learned but the prior, unweighted.
+
+    Views, valid inside the guard.
+    """
     in_cart = found.n_cart**-model.cart_power if found.n_cart else 1.0
     parts = [
         *_context_rows(lookup, reader, dict.fromkeys(found.context_rows, 1), 1.0),
@@ -97,6 +103,12 @@ def _item_row(signal: str, item: ItemView, damping: float) -> SignalRow:
     return SignalRow(signal, source, damping, item.rows, item.values, item.counts, item.n_orders)
 
 
+def _repeat_row(customer: CustomerView) -> SignalRow:
+    rows = customer.history
+    ones, nothing = np.ones(len(rows), np.float32), np.zeros(len(rows), np.uint32)
+    return SignalRow(_REPEAT, _REPEAT, 1.0, rows, ones, nothing, 0)
+
+
 class SignalMatrix(NamedTuple):
     """Candidates of one request with the unweighted value of every signal.
 
@@ -104,7 +116,8 @@ class SignalMatrix(NamedTuple):
         tier_name: whose weights apply, as in `Model.tiers`; carts apart in any case.
         rows: candidate offers, rising, shape (n,).
         signals: column names; the first is `prior`.
-        values: float64, shape (n, len(signals)); the score is `values @ weights`.
+        values: float64, shape (n, len(signals)); the score is `values @ weights`, before the repeat
+            policy takes anything off.
     """
 
     tier_name: str
@@ -185,8 +198,12 @@ def with_reasons(
 ) -> list[ChosenOffer]:
     """The same offers, each with what every signal contributed, largest effect first."""
     model = generation.model
-    weights = model.tiers[found.tier_name].weights
+    tier = model.tiers[found.tier_name]
+    weights = tier.weights
     parts = signal_rows(model, generation.lookup, reader, found)
+    if found.customer is not None and found.repeat_factor is not None:
+        parts.append(_repeat_row(found.customer))
+        weights = {**weights, _REPEAT: tier.shift_of(found.repeat_factor)}
     return [
         ChosenOffer(
             offer.offer_id,

@@ -14,7 +14,7 @@ from index.generation import Generation, Reader
 from index.layout import NO_ROW, THIN_BELOW_ORDERS
 from index.model import ANY_PLACEMENT, Model
 from index.records import CustomerView, ItemView, packed_pairs
-from index.request import CartLine, Request, Tier
+from index.request import CartLine, RepeatPolicy, Request, Tier
 
 MAX_CART_ROWS = 32
 """Lines of a cart (the last ones) whose rows count; every line is excluded from the offers."""
@@ -41,7 +41,9 @@ class Gathered:
         in_cart: by offer, how many different items of the cart it is or contains; one that holds
             nothing else has nothing to offer any more.
         bought: offers the customer took before as uint32 bytes, where repeats are out; None where
-            they are welcome.
+            they are not.
+        repeat_factor: what the odds of offers the customer took before are multiplied with; None
+            where they stay as they are.
     """
 
     tier: Tier
@@ -58,6 +60,7 @@ class Gathered:
     banned: set[int]
     in_cart: dict[int, int]
     bought: RowBytes | None
+    repeat_factor: float | None
 
     @property
     def has_cart(self) -> bool:
@@ -100,6 +103,7 @@ def gather(
         banned=set(),
         in_cart={},
         bought=None,
+        repeat_factor=None,
     )
     if request.cart:
         _gather_cart(reader, lookup, request.cart, found, withhold_affinity=withhold_affinity)
@@ -112,15 +116,18 @@ def gather(
         found.similar = _search(generation, found.strangers)
     if customer is not None:
         found.tier = "thin" if customer.n_orders < THIN_BELOW_ORDERS else "individual"
-        if _repeat_policy(request, generation.model) == "exclude":
+        policy = _repeat_policy(request, generation.model)
+        if policy == "exclude":
             found.bought = customer.history_bytes
+        elif policy != "allow":
+            found.repeat_factor = policy
     elif found.context_rows or found.has_cart:
         found.tier = "context"
     found.tier_name = generation.model.tier_name(found.tier, has_cart=found.has_cart)
     return found
 
 
-def _repeat_policy(request: Request, model: Model) -> str:
+def _repeat_policy(request: Request, model: Model) -> RepeatPolicy:
     """The request's own wish, or the brand's choice for the placement."""
     if request.repeat is not None:
         return request.repeat

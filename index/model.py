@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite
+from math import isfinite, log
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -25,6 +26,8 @@ WITH_CART: Final[Mapping[Tier, str]] = {
     tier: f"{tier}+cart" for tier in ("individual", "thin", "context")
 }
 """Where a tier keeps the weights of requests with a cart or viewed items, if these have some."""
+
+_LEAST_FACTOR: Final = sys.float_info.min
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,21 @@ class TierModel:
     slope: float = 1.0
     intercept: float = 0.0
 
+    def shift_of(self, odds_factor: float) -> float:
+        """What a score changes by when the odds of its probability are multiplied with a factor.
+
+        A curve that does not rise gives the score no such meaning: the score itself is then taken
+        for the log-odds, so that a factor always leads down.
+
+        Args:
+            odds_factor: above 0 and below 1; what lies outside counts as the nearer end.
+
+        >>> TierModel(weights={}, slope=0.5).shift_of(0.25) == log(0.25) / 0.5
+        True
+        """
+        shift = log(min(max(_LEAST_FACTOR, odds_factor), 1.0))
+        return shift / self.slope if self.slope > 0.0 else shift
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
@@ -85,7 +103,8 @@ class Model:
         cart_power: contexts of a cart's lines, and the sum of what its items say, count with
             weight / (lines) ** cart_power.
         viewed_decay: what an item viewed counts for each that was viewed after it, in [0, 1].
-        repeat: repeat policy by placement, `*` for the others.
+        repeat: repeat policy by placement, `*` for the others: `allow`, `exclude`, or what the odds
+            of offers that the customer took before are multiplied with.
         reserve: least probability × value (probability where offers have no value) by placement.
         exploration: share of decisions whose last place explores.
         placements: names by bit of an offer's placement mask.
@@ -250,11 +269,16 @@ def model_problem(model: Model) -> str | None:
         (all(map(isfinite, numbers)), "a weight, slope or bound is not finite"),
         (0.0 <= model.viewed_decay <= 1.0, f"a decay of {model.viewed_decay} is no share"),
         (0.0 <= model.exploration <= 1.0, f"exploration {model.exploration} is no share"),
+        (all(map(_is_policy, model.repeat.values())), f"not all of {model.repeat} are policies"),
         (len(model.placements) <= 64, "more than 64 placements"),
         (list(model.price_edges_cents) == sorted(model.price_edges_cents), "price bands fall"),
         (_is_timezone(model.timezone), f"{model.timezone!r} is no time zone this machine knows"),
     )
     return next((sentence for holds, sentence in checks if not holds), None)
+
+
+def _is_policy(policy: RepeatPolicy) -> bool:
+    return policy in ("allow", "exclude") or (isinstance(policy, float) and 0.0 < policy < 1.0)
 
 
 def _are_worths(values: Scores | None, n_offers: int) -> bool:

@@ -139,6 +139,11 @@ class CustomerView(_RowView):
         """Offers the customer took."""
         return np.frombuffer(self.history_bytes, _WORD)
 
+    @property
+    def history_pairs(self) -> bytes:
+        """Offers the customer took, each with the value 1, as `PAIR`; a copy."""
+        return packed_pairs(self.history, np.ones(self._n_history, _FLOAT))
+
 
 class ItemRecord(NamedTuple):
     """What the items table knows of one item.

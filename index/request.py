@@ -6,18 +6,21 @@ The same types are read from HTTP bodies, from batch files and from a snapshot's
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
 Tier: TypeAlias = Literal["individual", "thin", "context", "prior", "safe"]
-RepeatPolicy: TypeAlias = Literal["allow", "exclude"]
+RepeatPolicy: TypeAlias = Literal["allow", "exclude"] | Annotated[float, Meta(gt=0, lt=1)]
 ContextValue: TypeAlias = str | int | float | bool | None
 
 Identifier: TypeAlias = Annotated[str, Meta(min_length=1, max_length=512)]
 ItemIds: TypeAlias = Annotated[list[Identifier], Meta(max_length=500)]
 
 MAX_K = 100
+
+REPEAT_REMEDY: Final = 'say "allow", "exclude" or a number between 0 and 1'
+"""What to do about a repeat policy that is none; its type alone does not say it."""
 
 
 class CartLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,8 +53,9 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         viewed: items looked at in this session, most recent last.
         exclude: item or offer ids that must not be shown.
         declined: item or offer ids the customer said no to.
-        repeat: whether what the customer already bought may be shown; the brand's choice
-            for this placement when absent.
+        repeat: whether what the customer already bought may be shown: `allow`, `exclude`, or a
+            number that its odds are multiplied with; the brand's choice for this placement when
+            absent.
         explain: whether to return each signal's contribution.
         request_id: the caller's id for this request; the same id gives the same decision id.
     """
@@ -74,10 +78,12 @@ class Reason(Struct, frozen=True, gc=False):
     """What one signal added to one offer's score.
 
     Attributes:
-        signal: `prior`, `personal`, `cart`, `viewed`, `similar` or `context:NAME`.
+        signal: `prior`, `personal`, `cart`, `viewed`, `similar` or `context:NAME`; `repeat` for
+            what the repeat policy takes off.
         source: which row said so (`hour_of_week=18`, `item 9527`), or the signal's own name.
-        weight: learned weight of the signal in this tier, times the cart's damping if one applies.
-        value: log-lift (log-share for the prior) found in the table.
+        weight: learned weight of the signal in this tier, times the cart's damping if one applies;
+            of `repeat`, what the policy's number comes to on the scale of scores.
+        value: log-lift (log-share for the prior) found in the table; 1 for `repeat`.
         contribution: weight × value; all contributions sum to the offer's score.
         evidence: orders behind the value (those that held the offer, under this row).
         sample: orders behind the row as a whole.

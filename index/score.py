@@ -14,7 +14,8 @@ def terms_of(
     model: Model, lookup: ContextLookup, reader: Reader, found: Gathered, placement: str
 ) -> Terms:
     """The terms of a request's scores, under the weights of its tier."""
-    weight_of = model.tiers[found.tier_name].weights.get
+    tier = model.tiers[found.tier_name]
+    weight_of = tier.weights.get
     context_weights = lookup.weights[found.tier_name]
     # Nearly all context rows are decoded already; a dict answers sooner than a method.
     known, context = reader.kept_contexts, reader.context
@@ -23,18 +24,20 @@ def terms_of(
     if found.customer is not None:
         pairs.insert(0, found.customer.pairs)
         weights.insert(0, weight_of("personal", 0.0))
+        if found.repeat_factor is not None:
+            pairs.append(found.customer.history_pairs)
+            weights.append(tier.shift_of(found.repeat_factor))
     for row in found.context_rows:
         weight = context_weights[row]
         if weight and (record := known.get(row) or context(row)) is not None:
             pairs.append(record.pairs)
             weights.append(weight)
     damping = found.n_cart**-model.cart_power if found.n_cart else 1.0
-    if found.n_cart:
-        for row, times in found.cart_context_rows.items():
-            weight = context_weights[row] * damping * times
-            if weight and (record := known.get(row) or context(row)) is not None:
-                pairs.append(record.pairs)
-                weights.append(weight)
+    for row, times in found.cart_context_rows.items():
+        weight = context_weights[row] * damping * times
+        if weight and (record := known.get(row) or context(row)) is not None:
+            pairs.append(record.pairs)
+            weights.append(weight)
     if found.similar is not None:
         pairs.append(found.similar)
         weights.append(weight_of("similar", 0.0))

@@ -59,6 +59,34 @@ def test_values_that_cannot_be_are_refused(tmp_path: Path, text: str, problem: s
         load(written(tmp_path, text))
 
 
+def test_repeats_are_allowed_excluded_or_lowered_by_placement(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, '[serve]\nrepeat = { home = 0.3, checkout = "allow", "*" = "exclude" }'
+    )
+
+    assert load(path).serve.repeat == {"home": 0.3, "checkout": "allow", "*": "exclude"}
+
+
+def test_a_wrong_entry_is_named_with_its_remedy(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "[serve]\nrepeat = { a = 0.5, b = 1, c = 0.0, d = nan, e = 'never', \"*\" = true }\n"
+        "[input]\nmap = { x = 7 }\n[brand]\nname = { x = 'y' }",
+    )
+    remedy = 'say "allow", "exclude" or a number between 0 and 1'
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert caught.value.problems == (
+        "[brand] name = {'x': 'y'}: expected str, got object",
+        "[input] map.x = 7: expected str, got int",
+        f"[serve] repeat.b = 1: expected float < 1.0; {remedy}",
+        f"[serve] repeat.c = 0.0: expected float > 0.0; {remedy}",
+        f"[serve] repeat.d = nan: expected float > 0.0; {remedy}",
+        f"[serve] repeat.e = 'never': invalid enum value 'never'; {remedy}",
+        f"[serve] repeat.* = True: expected float | str, got bool; {remedy}",
+    )
+
+
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputNotFound, match=r"almanac.toml: no such file"):
         load(tmp_path / "almanac.toml")

@@ -44,7 +44,8 @@ requests = st.builds(
     viewed=st.lists(items, max_size=4),
     exclude=st.lists(items, max_size=4),
     declined=st.lists(items, max_size=4),
-    repeat=st.sampled_from([None, "allow", "exclude"]),
+    repeat=st.sampled_from([None, "allow", "exclude"])
+    | st.floats(0, 1, exclude_min=True, exclude_max=True),
     explain=st.booleans(),
     request_id=text.filter(bool),
 )

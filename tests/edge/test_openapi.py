@@ -42,3 +42,8 @@ def test_the_documented_request_is_the_one_that_is_read() -> None:
     assert set(schema["properties"]) == set(Request.__struct_fields__)
     assert schema["additionalProperties"] is False
     assert schema["properties"]["k"]["maximum"] == 100
+    assert schema["properties"]["repeat"]["anyOf"] == [
+        {"enum": ["allow", "exclude"]},
+        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+        {"type": "null"},
+    ]

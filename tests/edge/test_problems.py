@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from edge.counters import CODES, Counters, Totals, blank_rows
 from edge.middleware import route, wrapped
 from edge.state import State
+from index.request import REPEAT_REMEDY
 
 ORIGIN = {"origin": "https://shop.example"}
 JSON = {"content-type": "application/json"}
@@ -96,6 +97,14 @@ def assert_is_problem(headers: Any, body: bytes, status: int, *, has_body: bool 
         ),
         ({"at": "now"}, "$.at", "Invalid RFC3339 encoded datetime"),
         ({"k": 0}, "$.k", "Expected `int` >= 1"),
+        ({"repeat": "never"}, "$.repeat", f"Invalid enum value 'never'; {REPEAT_REMEDY}"),
+        ({"repeat": 0}, "$.repeat", f"Expected `float` > 0.0; {REPEAT_REMEDY}"),
+        ({"repeat": 1.5}, "$.repeat", f"Expected `float` < 1.0; {REPEAT_REMEDY}"),
+        (
+            {"repeat": [0.5]},
+            "$.repeat",
+            f"Expected `float | str | null`, got `array`; {REPEAT_REMEDY}",
+        ),
         ([], "$", "Expected `object`, got `array`"),
     ],
 )

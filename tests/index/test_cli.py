@@ -190,6 +190,7 @@ BAD = [
     ('{"at": "yesterday"}', "8", "$.at", "Invalid RFC3339"),
     ('{"context": ' + "[" * 50_000, "9", "$.context", "Expected `object`"),
     ('{"request_id": "\\ud800"}', "10", "$", "truncated"),
+    ('{"repeat": 2}', "11", "$.repeat", 'Expected `float` < 1.0; say "allow", "exclude" or a'),
 ]
 
 
@@ -205,7 +206,7 @@ def test_a_bad_line_gets_an_error_in_its_place(
     found = answers(tmp_path / "out")
 
     assert done.returncode == 5
-    assert "11 of 13 lines are no requests, the first is line 1" in done.stderr
+    assert "12 of 14 lines are no requests, the first is line 1" in done.stderr
     for number, (answer, (_, name, place, detail)) in enumerate(
         zip(found, BAD, strict=False), start=1
     ):
@@ -213,8 +214,8 @@ def test_a_bad_line_gets_an_error_in_its_place(
         assert answer["error"]["path"] == place
         assert detail in answer["error"]["detail"]
     # Blank lines are no requests, but they are lines: a number is the number an editor shows.
-    assert [answer["request_id"] for answer in found[10:]] == ["11", "14", "15"]
-    assert "utf-8" in found[12]["error"]["detail"]
+    assert [answer["request_id"] for answer in found[11:]] == ["12", "15", "16"]
+    assert "utf-8" in found[13]["error"]["detail"]
 
 
 def test_packed_files_are_read_and_written(

@@ -121,7 +121,12 @@ class MiniReader:
         return flags, data[56 : 56 + i].decode()
 
     def decide(
-        self, customer: str | None, context: dict[str, str], cart: list[str], k: int
+        self,
+        customer: str | None,
+        context: dict[str, str],
+        cart: list[str],
+        k: int,
+        repeat: float | None = None,
     ) -> tuple[str, list[tuple[str, float, float]]]:
         """Tier, and id, score and probability of each offer; carts of known items with rows."""
         known = self.customer(SECRET, customer) if customer else None
@@ -147,6 +152,8 @@ class MiniReader:
         if known is not None:
             tier = "thin" if known[0] < 3 else "individual"
             parts.append(("personal", 1.0, known[1]))
+            if repeat is not None:
+                parts.append(("repeat", math.log(repeat), dict.fromkeys(known[2], 1.0)))
         return tier, self._best(tier, parts, banned, k, has_cart=bool(cart))
 
     def _best(
@@ -171,7 +178,10 @@ class MiniReader:
                 if signal == "cart":
                     peaks[offer] = max(value, peaks.get(offer, 0.0))
                 else:
-                    scores[offer] += weights.get(signal, 0.0) * damping * value
+                    weight = (
+                        1.0 / model["slope"] if signal == "repeat" else weights.get(signal, 0.0)
+                    )
+                    scores[offer] += weight * damping * value
         for offer, value in peaks.items():
             scores[offer] += weights.get("cart", 0.0) * value
         slope, intercept = (model[name] for name in ("slope", "intercept"))
@@ -196,12 +206,14 @@ def mini(toy_copy: Path) -> MiniReader:
 @pytest.mark.parametrize("customer", [None, "ann", "bob", "eve"])
 @pytest.mark.parametrize("context", [{}, {"device": "Mobile"}, {"store": "7", "moon": "full"}])
 @pytest.mark.parametrize("cart", [[], [1], [2], [1, 2]])
+@pytest.mark.parametrize("repeat", [None, 0.2])
 def test_another_reader_decides_alike(
     mini: MiniReader,
     toy: Generation,
     customer: str | None,
     context: dict[str, Any],
     cart: list[int],
+    repeat: float | None,
 ) -> None:
     names = [item_id(row) for row in cart]
     request = Request(
@@ -209,9 +221,10 @@ def test_another_reader_decides_alike(
         context=context,
         cart=[CartLine(item_id=name) for name in names],
         k=30,
+        repeat=repeat,
     )
     ours = decide(toy, request)
-    tier, theirs = mini.decide(customer, context, names, 30)
+    tier, theirs = mini.decide(customer, context, names, 30, repeat)
 
     assert tier == ours.tier
     assert [name for name, _, _ in theirs] == [offer.offer_id for offer in ours.offers]
@@ -243,6 +256,11 @@ def test_the_worked_decision_is_right(mini: MiniReader) -> None:
         ("item-030", -0.0769),
         ("item-031", -1.1795),
         ("item-000", -2.0),
+    ]
+    _, lowered = mini.decide("ann", {}, [], 10, 0.2)
+    assert [(name, round(score, 4)) for name, score, _ in (lowered[0], lowered[-1])] == [
+        ("item-030", -1.6864),
+        ("item-031", -2.7889),
     ]
 
 

@@ -49,7 +49,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Generation]:
     model = toy_model(
         placements=("home",),
         exploration=0.3,
-        repeat={"*": "allow", "home": "exclude"},
+        repeat={"*": "allow", "home": "exclude", "shelf": 0.5},
         values=np.linspace(1.0, 2.0, N_OFFERS, dtype=np.float32),
     )
     write_toy(directory, model=model, offers=strict_offers())
@@ -88,7 +88,7 @@ contexts = st.dictionaries(
 )
 requests = st.builds(
     Request,
-    placement=st.sampled_from(["default", "home"]) | text,
+    placement=st.sampled_from(["default", "home", "shelf"]) | text,
     customer_id=st.none() | st.sampled_from(["ann", "bob"]) | text,
     k=st.integers(1, 100) | st.integers(),
     at=st.none() | moments,
@@ -97,7 +97,7 @@ requests = st.builds(
     viewed=st.lists(item_ids, max_size=4),
     exclude=st.lists(item_ids, max_size=4),
     declined=st.lists(item_ids, max_size=4),
-    repeat=st.sampled_from([None, "allow", "exclude"]),
+    repeat=st.sampled_from([None, "allow", "exclude"]) | st.floats(),
     explain=st.booleans(),
     request_id=st.none() | text,
 )

@@ -35,12 +35,15 @@ def assert_same(found: Model, expected: Model) -> None:
 tiers = st.builds(
     TierModel, weights=st.dictionaries(names, finite, max_size=4), slope=finite, intercept=finite
 )
+policies = st.sampled_from(["allow", "exclude"]) | st.floats(
+    0, 1, exclude_min=True, exclude_max=True
+)
 variations = st.fixed_dictionaries(
     {},
     optional={
         "tiers": tiers.map(lambda tier: dict(toy_model().tiers) | {"thin": tier}),
         "reserve": st.dictionaries(names, finite, max_size=3),
-        "repeat": st.dictionaries(names, st.sampled_from(["allow", "exclude"]), max_size=3),
+        "repeat": st.dictionaries(names, policies, max_size=3),
         "placements": st.lists(names, max_size=64, unique=True).map(tuple),
         "exploration": st.floats(0, 1),
         "values": st.just(toy_model().prior),
@@ -83,6 +86,12 @@ BAD_MODELS = [
     ),
     pytest.param({"reserve": {"*": float("nan")}}, "a weight, slope or bound", id="reserve"),
     pytest.param({"exploration": 1.5}, "exploration 1.5", id="exploration"),
+    *(
+        pytest.param(
+            {"repeat": {"*": "allow", "home": policy}}, "'home': .* policies", id=f"{policy}"
+        )
+        for policy in ("never", 0.0, 1.0, -0.5, float("nan"), True, 1, None)
+    ),
     pytest.param({"placements": tuple(map(str, range(65)))}, "64 placements", id="placements"),
     pytest.param({"price_edges_cents": (5, 3)}, "price bands fall", id="bands"),
     pytest.param({"timezone": "Mars/Olympus"}, "'Mars/Olympus' is no time zone", id="zone"),
@@ -128,6 +137,8 @@ def test_the_reader_looks_too() -> None:
         pytest.param(body(prior_top=None), Corrupt, "lacks or garbles a part", id="no top"),
         pytest.param(body(tiers={}), Corrupt, "tiers are missing", id="no tiers"),
         pytest.param(body(features=[{"a": 1}]), Corrupt, "lacks or garbles a part", id="feature"),
+        pytest.param(body(repeat="allow"), Corrupt, "lacks or garbles a part", id="no policies"),
+        pytest.param(body(repeat={"*": 2}), Corrupt, "not all of .* are policies", id="policy"),
         pytest.param(body(timezone=7), Corrupt, "lacks or garbles a part", id="odd zone"),
     ],
 )

@@ -123,6 +123,8 @@ def test_customer_round_trips(record: CustomerRecord) -> None:
 
     assert_same(found, record)
     assert_row_bytes(found)
+    ones: Scores = np.ones(len(record.history), dtype=np.float32)
+    assert found.history_pairs == packed_pairs(record.history, ones)
 
 
 @given(items())
