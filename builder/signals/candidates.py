@@ -69,7 +69,7 @@ def make_candidates(
         rows, columns = best_columns(scores, new_per_source)
         scores[owned] = said_of_own
         found.append(rows * n_offers + reach[columns])
-    keys = np.unique(np.concatenate(found))
+    keys = distinct(np.concatenate(found))
     return Candidates(
         starts=np.searchsorted(keys // n_offers, np.arange(n + 1)),
         offer=keys % n_offers,
@@ -125,6 +125,18 @@ def _least_of_best(scores: NDArray[np.float32], top: int) -> NDArray[np.float32]
         np.maximum(highest, scores[:, first : first + width], out=highest)
     least: NDArray[np.float32] = np.partition(highest, width - top, axis=1)[:, width - top]
     return least
+
+
+def distinct(keys: Ints) -> Ints:
+    """Each key once, rising.
+
+    >>> distinct(np.array([3, 1, 3])).tolist()
+    [1, 3]
+    """
+    # Of many keys `np.unique` makes a table first, which takes many times as long as sorting them.
+    rising = np.sort(keys)
+    is_first: NDArray[np.bool_] = np.diff(rising, prepend=rising[:1] - 1) != 0
+    return rising[is_first]
 
 
 def find(known: Ints, keys: Ints) -> Ints:

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from builder.signals.candidates import Candidates, find
+from builder.signals.candidates import Candidates, distinct, find
 from builder.signals.histories import Floats, Histories, Ints
 
 _HALF_LIFE_GAPS: Final = 7.0
@@ -121,7 +121,7 @@ def _visits(
     filed = group >= 0
     n_all = max(len(histories.order_age_days), 1)
     keys = (customer[entry] * n_categories + group)[filed] * n_all + histories.use_order[filed]
-    keys = np.unique(keys)
+    keys = distinct(keys)
     age = histories.order_age_days[keys % n_all] / order_gap_days if len(keys) else np.empty(0)
     found, first = np.unique(keys // n_all, return_index=True)
     if not len(found):

@@ -38,6 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builder.duck import literal
+from builder.signals.candidates import distinct
 from builder.signals.context import open_context
 from builder.signals.facts import LEVELS, open_facts
 from builder.signals.histories import Floats, Ints
@@ -175,7 +176,7 @@ class PairTables:
             *(_entries(self._context, rows[items]) for rows in self._category),
         ]
         keys = [place * n_offers + offers for place, offers, _, _ in sources]
-        pairs = np.unique(np.concatenate(keys))
+        pairs = distinct(np.concatenate(keys))
         place, offers = np.divmod(pairs, n_offers)
 
         def said(source: int, column: int, nothing: float = 0.0) -> Floats:
