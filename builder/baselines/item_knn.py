@@ -41,7 +41,8 @@ class ItemKnn:
 
     Attributes:
         items: scipy CSR, shape (n_items, n_orders), 1 where an item stands in an order.
-        orders: scipy CSR, shape (n_orders, n_offers), 1 where an offer stands in an order.
+        orders: scipy CSR, shape (n_orders, n_offers), 1 where an offer stands in an order; columns
+            are places by popularity.
         item_orders: float64, shape (n_items,): orders of each item.
         offer_orders: float64, shape (n_offers,): orders of each offer, by place.
     """

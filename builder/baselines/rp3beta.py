@@ -46,6 +46,7 @@ class Rp3Beta:
         known: the item rows an example starts from.
         to_owners: scipy CSR, shape (n_items, n_owners): p(owner | item)^α.
         to_offers: scipy CSR, shape (n_owners, n_offers): p(offer | owner)^α / owners(offer)^β.
+            Columns are places by popularity.
     """
 
     known: Known

@@ -48,7 +48,7 @@ class TifuKnn:
     """Every customer's vector; neighbours are searched when a customer is asked about.
 
     Attributes:
-        vectors: scipy CSR float64, shape (n_customers, n_offers).
+        vectors: scipy CSR float64, shape (n_customers, n_offers); columns are places by popularity.
         holders: scipy CSR float64, shape (n_offers, n_customers), the same by offer: few customers
             share an offer with one, and only these are multiplied.
         lengths: float64, shape (n_customers,): squared norms, inf for customers without orders.

@@ -49,7 +49,8 @@ class VSknn:
     Attributes:
         items: scipy CSR, shape (n_items, n_orders), 1 where an item stands in an order, only in its
             newest: an order among the newest of all is among the newest of each of its items.
-        offers: scipy CSR, shape (n_orders, n_offers), 1 where an offer stands in an order.
+        offers: scipy CSR, shape (n_orders, n_offers), 1 where an offer stands in an order; columns
+            are places by popularity.
     """
 
     settings: Settings
