@@ -60,13 +60,16 @@ class Rp3Beta:
     def scores(self, examples: Sequence[Example]) -> Iterator[Entries]:
         """Of each example how likely walks from what is known end at offers, damped."""
         every = np.arange(self.popular.size)
+        nothing = every[:0], np.empty(0)
         for some in in_blocks(examples):
             known = [self.known(example) for example in some]
             arriving = ones_at(known, self.to_owners.shape[0]) @ self.to_owners
             arriving.sort_indices()
             # Where walks reach many owners, passing over all takes less than picking those.
             if arriving.nnz > _MANY * np.prod(arriving.shape):
-                yield from ((every, one @ self.to_offers) for one in arriving.toarray())
+                for one in arriving.toarray():
+                    # Of a stranger nothing is known that a walk could begin from.
+                    yield (every, one @ self.to_offers) if one.any() else nothing
             else:
                 yield from entries_of(arriving @ self.to_offers)
 
