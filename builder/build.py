@@ -20,13 +20,13 @@ from builder import gate
 from builder.answering import K
 from builder.asked import write_asked
 from builder.assemble import Facts, Policy, assemble, golden_requests, untrained
-from builder.cases import NEXT_ORDER, POST_PURCHASE, Case, load_cases
+from builder.cases import Case, load_cases
 from builder.choices import Choice, trees_choice
 from builder.config import Config
 from builder.errors import DataGate
-from builder.evaluate import Measured, together
+from builder.evaluate import Measured
 from builder.learning import Counted, Learned, count_cut, learn_cut
-from builder.measuring import MAX_CUSTOMERS, MeasureQuestion, read_measured
+from builder.measuring import measure_snapshot
 from builder.night import Night
 from builder.pairing import learn_pair_model, with_pairs
 from builder.profile import orders_between, shop_profile
@@ -44,6 +44,7 @@ from builder.signals.orders import DAY_US, VIEW
 from builder.signals.pair_model import PairModel
 from builder.signals.personal_model import PersonalModel
 from builder.signals.prior import PriorSettings
+from builder.slices import MAX_CUSTOMERS
 from builder.split import Cut
 from builder.tables import LearnedArrays, binding_of, open_learned
 from builder.teaching import learn_personal
@@ -368,7 +369,7 @@ def _told(config: Config) -> dict[str, Any]:
 
 
 def _measured_cases(night: Night) -> list[Case]:
-    """The questions that `measuring.MeasureQuestion` asks."""
+    """The questions that `slices.LoadSlice` reads."""
     plan = night.plan
     return load_cases(
         night.partitions,
@@ -385,23 +386,19 @@ def _measured_cases(night: Night) -> list[Case]:
 
 
 def _measure(night: Night, ready: _Ready) -> Measured:
-    tasks = [
-        MeasureQuestion(
-            question=question,
-            snapshot_dir=ready.writer.aside.absolute(),
-            model_id=ready.manifest.model_id,
-            partitions=night.partitions,
-            vocabulary=night.vocabulary,
-            plan=night.plan,
-            target_kind=night.target_kind,
-            min_orders=night.config.evaluation.min_orders,
-            knows_past=True,
-            ablate=night.spending.ablate,
-            seed=night.config.learn.seed,
-        )
-        for question in (NEXT_ORDER, POST_PURCHASE)
-    ]
-    return together([read_measured(result) for result in night.engine.run("measure", tasks)])
+    return measure_snapshot(
+        night.engine,
+        ready.writer.aside,
+        ready.manifest,
+        partitions=night.partitions,
+        vocabulary=night.vocabulary,
+        plan=night.plan,
+        target_kind=night.target_kind,
+        min_orders=night.config.evaluation.min_orders,
+        knows_past=True,
+        ablate=night.spending.ablate,
+        seed=night.config.learn.seed,
+    )
 
 
 def _publish(night: Night, ready: _Ready, findings: _Findings, origins: Origins) -> Built:

@@ -16,7 +16,7 @@ from builder.answering import Answers, K, answer, answer_without
 from builder.baselines.data import UNKNOWN, Example, History
 from builder.baselines.registry import NEXT_ORDER as NEXT_ORDER_FITS
 from builder.baselines.registry import POST_PURCHASE as POST_PURCHASE_FITS
-from builder.baselines.registry import rank_all, tune
+from builder.baselines.registry import tune
 from builder.cases import NEXT_ORDER, POST_PURCHASE, Case
 from builder.comparison import OURS, SEGMENT, SliceResult, compare
 from builder.history import Past
@@ -126,7 +126,7 @@ def measure(
     examples = [_example(case, past, repeats=repeats) for case in asked]
     history = _with_offers(past.history, only)
     ranked = {OURS: answers.ranked} | {
-        name: rank_all(fit(history), examples, K) for name, fit in tuned.fits.items()
+        name: fit(history).rank(examples, K) for name, fit in tuned.fits.items()
     }
     owners = _owners(asked)
     truth = [case.truth for case in asked]

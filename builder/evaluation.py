@@ -12,17 +12,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from builder.cases import NEXT_ORDER, POST_PURCHASE
 from builder.config import Config, Input, load
 from builder.duck import connect, literal
 from builder.effort import SPENDING
 from builder.engine import Engine
 from builder.errors import DataGate, UsageError
-from builder.evaluate import Measured, together
+from builder.evaluate import Measured
 from builder.evaluation_report import Evaluation, Seen, notes
 from builder.intake import Imported, Inputs, import_inputs
 from builder.known_rows import write_known_rows
-from builder.measuring import MeasureQuestion, read_measured
+from builder.measuring import measure_snapshot
 from builder.night import TARGET_KINDS
 from builder.profile import orders_between, shop_profile
 from builder.report import figures_of
@@ -249,25 +248,21 @@ def _require_answers(later: _Later, seen: Seen) -> None:
 
 def _measure(later: _Later, *, knows_past: bool, ablate: bool) -> Measured:
     imported = later.imported
-    tasks = [
-        MeasureQuestion(
-            question=question,
-            snapshot_dir=later.snapshot_dir,
-            model_id=later.manifest.model_id,
-            partitions=partitions_of(imported.events),
-            vocabulary=later.vocabulary,
-            plan=plan_around(
-                first_us=imported.first_us,
-                last_us=imported.last_us,
-                cut=later.cut,
-                slice_days=later.config.evaluation.slice_days,
-            ),
-            target_kind=later.target_kind,
-            min_orders=later.config.evaluation.min_orders,
-            knows_past=knows_past,
-            ablate=SPENDING["thorough"].ablate if ablate else 0,
-            seed=later.config.learn.seed,
-        )
-        for question in (NEXT_ORDER, POST_PURCHASE)
-    ]
-    return together([read_measured(result) for result in later.engine.run("measure", tasks)])
+    return measure_snapshot(
+        later.engine,
+        later.snapshot_dir,
+        later.manifest,
+        partitions=partitions_of(imported.events),
+        vocabulary=later.vocabulary,
+        plan=plan_around(
+            first_us=imported.first_us,
+            last_us=imported.last_us,
+            cut=later.cut,
+            slice_days=later.config.evaluation.slice_days,
+        ),
+        target_kind=later.target_kind,
+        min_orders=later.config.evaluation.min_orders,
+        knows_past=knows_past,
+        ablate=SPENDING["thorough"].ablate if ablate else 0,
+        seed=later.config.learn.seed,
+    )

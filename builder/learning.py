@@ -132,7 +132,7 @@ def learn_cut(
         )
         for part in PARTS
     ]
-    learned_dirs = tuple(engine.run(f"signals-{label}", [*methods, *parts]))
+    learned_dirs = tuple(engine.run(f"signals-{label}", [*parts, *methods]))
     (globals_dir,) = engine.run(
         f"globals-{label}", [GatherGlobals(label=label, learned_dirs=learned_dirs)]
     )

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from builder.answering import K
-from builder.cases import Case, load_cases
+from builder.cases import NEXT_ORDER, POST_PURCHASE
 from builder.comparison import DEFAULT
-from builder.evaluate import Measured, measure
-from builder.history import Past, load_past
+from builder.engine import Engine
+from builder.evaluate import Measured, measure, together
+from builder.history import Past
 from builder.known_rows import orders_of_offers
-from builder.line_counts import offers_with_lines
-from builder.metrics import Bools
 from builder.signals.orders import Partition, Vocabulary
-from builder.split import Cut, Plan
+from builder.slices import LoadSlice, read_slice
+from builder.split import Plan
 from index.generation import Generation
+from index.manifest import Manifest
 from index.snapshot import open_snapshot
 
-MAX_CUSTOMERS: Final = 6000
 _RESULT: Final = "measured.json"
 
 
@@ -33,11 +33,8 @@ class MeasureQuestion:
         question: `next_order` or `post_purchase`.
         snapshot_dir: the assembled snapshot, which may have no name yet.
         model_id: of the snapshot, so that a later one at the same path is measured anew.
-        partitions: the canonical events.
-        vocabulary: rows of items and offers.
-        plan: the cuts.
-        target_kind: kind of event that makes an order.
-        min_orders: offers in fewer order lines before the cut are neither asked for nor ranked.
+        tuning_dir: result of the `LoadSlice` task of the slice that baselines are tuned by.
+        measured_dir: of the slice that is measured on.
         knows_past: whether the events hold what the tables learned from; otherwise only `default`
             is run beside ours, with the snapshot's own counts.
         ablate: examples of each slice that are also answered without each signal.
@@ -47,11 +44,8 @@ class MeasureQuestion:
     question: str
     snapshot_dir: Path
     model_id: str
-    partitions: tuple[Partition, ...]
-    vocabulary: Vocabulary
-    plan: Plan
-    target_kind: int
-    min_orders: int
+    tuning_dir: Path
+    measured_dir: Path
     knows_past: bool
     ablate: int
     seed: int
@@ -60,92 +54,95 @@ class MeasureQuestion:
     def name(self) -> str:
         return f"measure-{self.question}"
 
-    def run(self, out_dir: Path, memory_bytes: int) -> None:
-        plan = self.plan
+    def run(self, out_dir: Path, memory_bytes: int) -> None:  # noqa: ARG002 - as every task
+        tuning, asked = read_slice(self.tuning_dir), read_slice(self.measured_dir)
         with open_snapshot(self.snapshot_dir) as generation:
-            only = self._only(generation, memory_bytes, out_dir) if self.min_orders > 1 else None
-            cases = self._cases(
-                plan.measured, plan.measured_until_us, None, only, memory_bytes, out_dir
-            )
-            tuning = self._cases(
-                plan.weights, plan.weights_until_us, plan.measured, only, memory_bytes, out_dir
-            )
             measured = measure(
                 generation,
                 self.question,
-                cases,
-                self._past(generation, plan.measured, cases, memory_bytes, out_dir),
-                tuning_cases=tuning,
-                tuning_past=self._past(generation, plan.weights, tuning, memory_bytes, out_dir),
-                only=only,
+                asked.cases,
+                self._known(generation, asked.past),
+                tuning_cases=tuning.cases,
+                tuning_past=self._known(generation, tuning.past),
+                only=asked.only,
                 methods=None if self.knows_past else (DEFAULT,),
                 ablate=self.ablate,
                 seed=self.seed,
             )
         (out_dir / _RESULT).write_bytes(msgspec.json.encode(measured))
 
-    def _cases(  # noqa: PLR0917  # what load_cases takes, in its order
-        self,
-        cut: Cut,
-        until_us: int,
-        without: Cut | None,
-        only: Bools | None,
-        memory_bytes: int,
-        temp_dir: Path,
-    ) -> list[Case]:
-        found = load_cases(
-            self.partitions,
-            self.vocabulary,
-            cut,
-            until_us,
-            without=without,
-            target_kind=self.target_kind,
-            max_customers=MAX_CUSTOMERS,
-            k=K,
-            only=only,
-            memory_bytes=memory_bytes,
-            temp_dir=temp_dir,
-        )
-        return [case for case in found if case.question == self.question]
-
-    def _only(self, generation: Generation, memory_bytes: int, temp_dir: Path) -> Bools:
-        return offers_with_lines(
-            self.partitions,
-            self.vocabulary,
-            self.plan.measured,
-            n_offers=generation.model.n_offers,
-            target_kind=self.target_kind,
-            min_lines=self.min_orders,
-            memory_bytes=memory_bytes,
-            temp_dir=temp_dir,
-        )
-
-    def _past(
-        self,
-        generation: Generation,
-        cut: Cut,
-        asked: list[Case],
-        memory_bytes: int,
-        temp_dir: Path,
-    ) -> Past:
-        past = load_past(
-            self.partitions,
-            self.vocabulary,
-            cut,
-            n_items=generation.model.n_items,
-            n_offers=generation.model.n_offers,
-            target_kind=self.target_kind,
-            asked={case.key for case in asked if case.key is not None},
-            max_others=MAX_CUSTOMERS,
-            memory_bytes=memory_bytes,
-            temp_dir=temp_dir,
-        )
+    def _known(self, generation: Generation, past: Past) -> Past:
         if self.knows_past:
             return past
         history = replace(past.history, popularity=orders_of_offers(generation))
         return replace(past, history=history)
 
 
-def read_measured(result_dir: Path) -> Measured:
-    """What a finished task found."""
-    return msgspec.json.decode((result_dir / _RESULT).read_bytes(), type=Measured)
+def measure_snapshot(
+    engine: Engine,
+    snapshot_dir: Path,
+    manifest: Manifest,
+    *,
+    partitions: Sequence[Partition],
+    vocabulary: Vocabulary,
+    plan: Plan,
+    target_kind: int,
+    min_orders: int,
+    knows_past: bool,
+    ablate: int,
+    seed: int,
+) -> Measured:
+    """Measure a snapshot by both questions.
+
+    Args:
+        engine: runs the tasks.
+        snapshot_dir: the assembled snapshot, which may have no name yet.
+        manifest: its manifest.
+        partitions: the canonical events.
+        vocabulary: rows of items and offers.
+        plan: the cuts.
+        target_kind: kind of event that makes an order.
+        min_orders: see `LoadSlice`.
+        knows_past: see `MeasureQuestion`, as the rest.
+        ablate: see there.
+        seed: see there.
+    """
+    slices = [
+        LoadSlice(
+            label=label,
+            partitions=tuple(partitions),
+            vocabulary=vocabulary,
+            cut=cut,
+            until_us=until_us,
+            without=without,
+            judged=plan.measured,
+            min_orders=min_orders,
+            n_items=manifest.counts["items"],
+            n_offers=manifest.counts["offers"],
+            target_kind=target_kind,
+        )
+        for label, cut, until_us, without in (
+            ("tuning", plan.weights, plan.weights_until_us, plan.measured),
+            ("measured", plan.measured, plan.measured_until_us, None),
+        )
+    ]
+    tuning_dir, measured_dir = engine.run("slices", slices)
+    tasks = [
+        MeasureQuestion(
+            question=question,
+            snapshot_dir=snapshot_dir.absolute(),
+            model_id=manifest.model_id,
+            tuning_dir=tuning_dir,
+            measured_dir=measured_dir,
+            knows_past=knows_past,
+            ablate=ablate,
+            seed=seed,
+        )
+        for question in (NEXT_ORDER, POST_PURCHASE)
+    ]
+    return together(
+        [
+            msgspec.json.decode((result / _RESULT).read_bytes(), type=Measured)
+            for result in engine.run("measure", tasks)
+        ]
+    )

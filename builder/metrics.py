@@ -102,16 +102,20 @@ def judge(ranked: Ints, truth: Sequence[Ints]) -> Judged:
     Raises:
         ValueError: an example without truth, which no metric is defined for.
     """
-    is_hit = np.zeros(ranked.shape, dtype=np.bool_)
-    n_truth = np.zeros(len(truth), dtype=np.int64)
-    for place, (offers, wanted) in enumerate(zip(ranked, truth, strict=True)):
-        different = np.unique(wanted)
-        if different.size == 0:
-            raise ValueError(f"example {place} has no truth; leave it out of the measurement")
-        n_truth[place] = different.size
-        first_places = np.unique(offers, return_index=True)[1]
-        is_hit[place, first_places] = np.isin(offers[first_places], different)
-    return Judged(is_hit=is_hit & (ranked != PADDING), n_truth=n_truth)
+    n, depth = ranked.shape
+    wanted = np.concatenate([np.empty(0, dtype=np.int64), *truth])
+    # One number for an example and an offer; the least offer is the padding.
+    span = max(wanted.max(initial=0), ranked.max(initial=0)) - PADDING + 1
+    first_key = np.arange(n) * span - PADDING
+    different = np.unique(np.repeat(first_key, [offers.size for offers in truth]) + wanted)
+    n_truth = np.bincount(different // span, minlength=n)
+    if not n_truth.all():
+        place = int(n_truth.argmin())
+        raise ValueError(f"example {place} has no truth; leave it out of the measurement")
+    is_hit = np.isin(first_key[:, None] + ranked, different) & (ranked != PADDING)
+    for place in range(1, depth):
+        is_hit[:, place] &= (ranked[:, :place] != ranked[:, place : place + 1]).all(axis=1)
+    return Judged(is_hit=is_hit, n_truth=n_truth)
 
 
 def recall(judged: Judged, k: int) -> Floats:

@@ -223,7 +223,7 @@ def _context_records(learned: LearnedArrays) -> Iterator[tuple[bytes, bytes]]:
     directions = _category_directions(learned)
     nothing = np.empty(0, dtype=np.float32)
     for row, (name, value) in enumerate(learned.contexts.names):
-        rows, values, counts = _by_row(*learned.contexts.rows.row(row))
+        rows, values, counts = learned.contexts.rows.row(row)
         vector = directions.get(normal_value(value), nothing) if name == CATEGORY else nothing
         record = ContextRecord(row, learned.contexts.n_orders[row], rows, values, counts, vector)
         yield row_key(row), pack_context(record)
@@ -233,13 +233,15 @@ def _category_directions(learned: LearnedArrays) -> dict[str, NDArray[np.float32
     """Mean direction of the items of each category path and each of its parents."""
     if not learned.dim:
         return {}
-    sums: dict[str, NDArray[np.float64]] = {}
+    items: dict[str, list[int]] = {}
     for row, path in enumerate(learned.items["category"]):
         text = normal_value(path) if path else ""
         while text:
-            total = sums.setdefault(text, np.zeros(learned.dim))
-            total += learned.item_vectors[row] * float(learned.item_orders[row] + 1)
+            items.setdefault(text, []).append(row)
             text = text.rpartition(" > ")[0]
+    orders = (learned.item_orders + 1).astype(np.float32)
+    weighed = (learned.item_vectors * orders[:, None]).astype(np.float64)
+    sums = {path: weighed[rows].sum(axis=0) for path, rows in items.items()}
     lengths = {path: float(np.linalg.norm(total)) for path, total in sums.items()}
     return {
         path: (total / lengths[path]).astype(np.float32)
@@ -254,17 +256,17 @@ def _item_records(learned: LearnedArrays) -> Iterator[tuple[bytes, bytes]]:
         {},
     )
     nothing = np.empty(0, dtype=np.float32)
+    has_vector = np.any(learned.item_vectors != 0.0, axis=1)
     for row, item_id in enumerate(learned.items["item_id"]):
         path, price = learned.items["category"][row], learned.items["price_cents"][row]
-        vector = learned.item_vectors[row] if learned.dim else nothing
         record = ItemRecord(
             row,
             int(learned.item_orders[row]),
             NO_PRICE if price is None else min(price, NO_PRICE - 1),
             category_row(normal_value(path), categories) if path else NO_ROW,
             learned.own_offers[row],
-            *_by_row(*learned.affinity.row(row)),
-            vector if vector.any() else nothing,
+            *learned.affinity.row(row),
+            learned.item_vectors[row] if has_vector[row] else nothing,
         )
         yield item_key(item_id), pack_item(record)
 
@@ -328,13 +330,6 @@ def _items_of_offers(learned: LearnedArrays) -> dict[int, list[int]]:
         for offer_row in own:
             items.setdefault(offer_row, []).append(item_row)
     return items
-
-
-def _by_row(
-    rows: NDArray[np.uint32], values: NDArray[np.float32], counts: NDArray[np.uint32]
-) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.uint32]]:
-    order = np.argsort(rows, kind="stable")
-    return rows[order], values[order], counts[order]
 
 
 def _dense(rows: Sequence[int], counts: Sequence[int], n: int) -> NDArray[np.int64]:

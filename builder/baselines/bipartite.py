@@ -2,18 +2,23 @@
 
 An *owner* is an order or a customer. What is known of somebody when offers are chosen belongs to
 it: over orders it is the cart, over customers what the customer bought before.
+
+Graphs of the last history asked about are kept: settings that are tried one after another share
+them. Nobody writes into them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from builder.baselines.data import Example, History, distinct_pairs
+from builder.baselines.data import UNKNOWN, Example, History, distinct_pairs
+from builder.baselines.ranking import by_popularity, places
 from builder.metrics import Bools, Ints
 
 Known = Callable[[Example], Ints]
@@ -27,20 +32,25 @@ class Bipartite:
     Attributes:
         items: scipy CSR float64, shape (n_items, n_owners), 1 where an owner holds an item.
         offers: scipy CSR float64, shape (n_owners, n_offers), 1 where an owner holds an offer.
+            Columns are places by popularity.
+        popular: int64, shape (n_offers,): the offer row of each place.
         known: what an example gives to start from.
     """
 
     items: Any
     offers: Any
+    popular: Ints
     known: Known
 
 
+@lru_cache(maxsize=1)
 def over_orders(history: History) -> Bipartite:
     """Every order an owner; what is known is the cart."""
     every = np.ones(history.order.size, dtype=np.bool_)
     return _over(history, history.order, every, history.n_orders, _cart)
 
 
+@lru_cache(maxsize=1)
 def over_customers(history: History) -> Bipartite:
     """Every customer an owner, guests left out; what is known is what the customer bought."""
     known = history.customer >= 0
@@ -58,10 +68,24 @@ def over_customers(history: History) -> Bipartite:
     return _over(history, history.customer, known, history.n_customers, bought)
 
 
+@lru_cache(maxsize=1)
 def offers_of_items(history: History) -> Any:
-    """Which offers an item is or belongs to: scipy CSR float64, shape (n_items, n_offers)."""
+    """Which offers an item is or belongs to, by place: scipy CSR float64, (n_items, n_offers)."""
     shape = (history.item_category.size, history.n_offers)
-    return _matrix(history.item_row, history.offer_row, shape)
+    return _matrix(history.item_row, offer_places(history), shape)
+
+
+def ones_at(columns: Sequence[Ints], n_columns: int) -> Any:
+    """Rows of ones: scipy CSR float64, shape (n, n_columns), each row in the order given."""
+    starts = np.cumsum([0, *(places.size for places in columns)])
+    places = np.concatenate([np.empty(0, dtype=np.int64), *columns])
+    return sparse.csr_matrix((np.ones(places.size), places, starts), (len(columns), n_columns))
+
+
+def offer_places(history: History) -> Ints:
+    """The place by popularity of every row's offer, -1 where there is none."""
+    place = places(by_popularity(history.popularity))
+    return np.where(history.offer_row >= 0, place[history.offer_row], UNKNOWN)
 
 
 def _cart(example: Example) -> Ints:
@@ -69,10 +93,12 @@ def _cart(example: Example) -> Ints:
 
 
 def _over(history: History, owner: Ints, lines: Bools, n_owners: int, known: Known) -> Bipartite:
-    owner, item, offer = (column[lines] for column in (owner, history.item_row, history.offer_row))
+    owner, item = owner[lines], history.item_row[lines]
+    offer = offer_places(history)[lines]
     return Bipartite(
         items=_matrix(item, owner, (history.item_category.size, n_owners)),
         offers=_matrix(owner, offer, (n_owners, history.n_offers)),
+        popular=by_popularity(history.popularity),
         known=known,
     )
 

@@ -6,7 +6,7 @@ over the whole cut. Reading files and choosing the sample is left to `evaluate`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -34,11 +34,12 @@ class ContextColumn:
     codes: Ints
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class History:
     """Order lines of the learning cut, sorted by customer, then time, then order.
 
-    A line whose item belongs to several offers stands here once for each of them.
+    A line whose item belongs to several offers stands here once for each of them. Equal only to
+    itself, so that what is made of it can be kept.
 
     Attributes:
         customer: int64, shape (n,): dense customer index, -1 = guest.
@@ -96,11 +97,11 @@ class Example:
 class Baseline(Protocol):
     """A method after learning."""
 
-    def rank(self, example: Example, k: int) -> Ints:
-        """The k offers to show, best first: int64, without repetition.
+    def rank(self, examples: Sequence[Example], k: int) -> Ints:
+        """The k offers to show to each, best first: int64, shape (n, k), without repetition.
 
-        Shorter than k only when fewer than k offers are not excluded. Where a method has nothing to
-        say it goes on with the most popular offers.
+        Padded with -1 only where fewer than k offers are not excluded. Where a method has nothing
+        to say it goes on with the most popular offers.
         """
         ...
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from builder.baselines.data import Example, History
 from builder.baselines.ranking import by_popularity, fill_up
@@ -17,8 +16,8 @@ class Popularity:
 
     popular: Ints
 
-    def rank(self, example: Example, k: int) -> Ints:
-        return fill_up(np.empty(0, dtype=np.int64), self.popular, example.exclude, k)
+    def rank(self, examples: Sequence[Example], k: int) -> Ints:
+        return fill_up([self.popular[:0]] * len(examples), self.popular, examples, k)
 
 
 def fit(history: History) -> Popularity:

@@ -10,6 +10,7 @@ The matrix is square in the number of offers, so only the most bought take part.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,12 +22,13 @@ from builder.baselines.bipartite import (
     Bipartite,
     Known,
     offers_of_items,
+    ones_at,
     over_customers,
     over_orders,
 )
 from builder.baselines.data import Example, History
-from builder.baselines.ranking import best_scored, by_popularity, fill_up
-from builder.metrics import Floats, Ints
+from builder.baselines.ranking import Entries, in_blocks, rank_scored
+from builder.metrics import Ints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,28 +57,28 @@ class Ease:
 
     Attributes:
         known: the item rows an example starts from.
-        columns: scipy CSR, shape (n_items, m): which of the m offers taking part an item is in.
+        columns: scipy CSR, shape (n_items, m): which of the m offers taking part, the most popular,
+            an item is in.
         weights: float32, shape (m, m): B, from offer (row) to offer (column).
-        rows: int64, shape (m,): their offer rows, most popular first.
     """
 
     known: Known
     columns: Any
     weights: NDArray[np.float32]
-    rows: Ints
     popular: Ints
 
-    def rank(self, example: Example, k: int) -> Ints:
-        scores = self.scores(example)
-        # The offers taking part stand by popularity, so that their own order breaks ties.
-        best = best_scored(scores, np.arange(scores.size), k + example.exclude.size)
-        return fill_up(self.rows[best], self.popular, example.exclude, k)
+    def rank(self, examples: Sequence[Example], k: int) -> Ints:
+        return rank_scored(self.scores(examples), self.popular, examples, k)
 
-    def scores(self, example: Example) -> Floats:
-        """Sum of the weights from what is known, float64, shape (m,)."""
-        start = np.unique(self.columns[self.known(example)].indices)
-        scores: Floats = self.weights[start].sum(axis=0).astype(np.float64)
-        return scores
+    def scores(self, examples: Sequence[Example]) -> Iterator[Entries]:
+        """Of each example sums of the weights from what is known."""
+        every = np.arange(self.weights.shape[0])
+        for some in in_blocks(examples):
+            known = [self.known(example) for example in some]
+            start = (ones_at(known, self.columns.shape[0]) @ self.columns).astype(np.float32)
+            start.data[:] = 1.0  # an offer counts once, however many of its items are known
+            start.sort_indices()
+            yield from ((every, one) for one in (start @ self.weights).astype(np.float64))
 
 
 def fit_customers(history: History, settings: Settings | None = None) -> Ease:
@@ -90,14 +92,12 @@ def fit_orders(history: History, settings: Settings | None = None) -> Ease:
 
 
 def _fit(history: History, graph: Bipartite, settings: Settings) -> Ease:
-    popular = by_popularity(history.popularity)
-    rows = popular[: min(settings.n_offers, np.count_nonzero(history.popularity))]
+    m = min(settings.n_offers, np.count_nonzero(history.popularity))
     return Ease(
         known=graph.known,
-        columns=offers_of_items(history)[:, rows],
-        weights=_weights(graph.offers[:, rows], settings.ridge),
-        rows=rows,
-        popular=popular,
+        columns=offers_of_items(history)[:, :m],
+        weights=_weights(graph.offers[:, :m], settings.ridge),
+        popular=graph.popular,
     )
 
 

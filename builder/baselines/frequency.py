@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +19,11 @@ class Frequency:
     own: RankedLists
     popular: Ints
 
-    def rank(self, example: Example, k: int) -> Ints:
-        own = self.own.of(example.customer) if example.customer >= 0 else self.popular[:0]
-        return fill_up(own, self.popular, example.exclude, k)
+    def rank(self, examples: Sequence[Example], k: int) -> Ints:
+        return fill_up(map(self._own, examples), self.popular, examples, k)
+
+    def _own(self, example: Example) -> Ints:
+        return self.own.of(example.customer) if example.customer >= 0 else self.popular[:0]
 
 
 def fit(history: History) -> Frequency:

@@ -23,7 +23,6 @@ from builder.baselines import (
     v_sknn,
 )
 from builder.baselines.data import Baseline, Example, History
-from builder.metrics import Ints
 
 Fit = Callable[[History], Baseline]
 
@@ -109,20 +108,10 @@ def tune(fits: Mapping[str, Fit], history: History, examples: Sequence[Example],
     return Tuned(fits=tuned, settings=texts)
 
 
-def rank_all(baseline: Baseline, examples: Sequence[Example], k: int) -> Ints:
-    """The ranked lists of many examples: int64, shape (n, k), padded with -1."""
-    ranked = np.full((len(examples), k), metrics.PADDING, dtype=np.int64)
-    for place, example in enumerate(examples):
-        rows = baseline.rank(example, k)
-        ranked[place, : rows.size] = rows
-    return ranked
-
-
 def _itself(settings: object) -> object:
     return settings
 
 
 def _mean_ndcg(baseline: Baseline, examples: Sequence[Example], k: int) -> float:
-    ranked = rank_all(baseline, examples, k)
-    judged = metrics.judge(ranked, [example.truth for example in examples])
+    judged = metrics.judge(baseline.rank(examples, k), [example.truth for example in examples])
     return float(metrics.ndcg(judged, k).mean())

@@ -10,14 +10,15 @@ divided by (its owners) to the power β.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from builder.baselines.bipartite import Bipartite, Known, over_customers, over_orders
+from builder.baselines.bipartite import Bipartite, Known, ones_at, over_customers, over_orders
 from builder.baselines.data import Example, History
-from builder.baselines.ranking import best_scored, by_popularity, fill_up, places
+from builder.baselines.ranking import Entries, entries_of, in_blocks, rank_scored
 from builder.metrics import Floats, Ints
 
 
@@ -45,47 +46,46 @@ class Rp3Beta:
         known: the item rows an example starts from.
         to_owners: scipy CSR, shape (n_items, n_owners): p(owner | item)^α.
         to_offers: scipy CSR, shape (n_owners, n_offers): p(offer | owner)^α / owners(offer)^β.
+            Columns are places by popularity.
     """
 
     known: Known
     to_owners: Any
     to_offers: Any
     popular: Ints
-    place: Ints
 
-    def rank(self, example: Example, k: int) -> Ints:
-        scores = self.scores(example)
-        best = best_scored(scores, self.place, k + example.exclude.size)
-        return fill_up(best, self.popular, example.exclude, k)
+    def rank(self, examples: Sequence[Example], k: int) -> Ints:
+        return rank_scored(self.scores(examples), self.popular, examples, k)
 
-    def scores(self, example: Example) -> Floats:
-        """How likely walks from what is known end at each offer, damped: float64, (n_offers,)."""
-        steps = self.to_owners[self.known(example)]
-        arriving = np.bincount(steps.indices, steps.data)
-        owners = np.flatnonzero(arriving)
-        n_owners = self.to_offers.shape[0]
-        # Where walks reach many owners, copying their rows takes longer than passing over zeros.
-        if owners.size > n_owners * _MANY:
-            arriving = np.pad(arriving, (0, n_owners - arriving.size))
-            scores: Floats = arriving @ self.to_offers
-        else:
-            scores = arriving[owners] @ self.to_offers[owners]
-        return scores
+    def scores(self, examples: Sequence[Example]) -> Iterator[Entries]:
+        """Of each example how likely walks from what is known end at offers, damped."""
+        every = np.arange(self.popular.size)
+        nothing = every[:0], np.empty(0)
+        for some in in_blocks(examples):
+            known = [self.known(example) for example in some]
+            arriving = ones_at(known, self.to_owners.shape[0]) @ self.to_owners
+            arriving.sort_indices()
+            # Where walks reach many owners, passing over all takes less than picking those.
+            if arriving.nnz > _MANY * np.prod(arriving.shape):
+                for one in arriving.toarray():
+                    # Of a stranger nothing is known that a walk could begin from.
+                    yield (every, one @ self.to_offers) if one.any() else nothing
+            else:
+                yield from entries_of(arriving @ self.to_offers)
 
 
 def fit_customers(history: History, settings: Settings | None = None) -> Rp3Beta:
     """Walks from what a customer bought before, over the customers who bought it too."""
-    return _fit(history, over_customers(history), settings or Settings())
+    return _fit(over_customers(history), settings or Settings())
 
 
 def fit_orders(history: History, settings: Settings | None = None) -> Rp3Beta:
     """Walks from a cart, over the orders its items stood in."""
-    return _fit(history, over_orders(history), settings or Settings())
+    return _fit(over_orders(history), settings or Settings())
 
 
-def _fit(history: History, graph: Bipartite, settings: Settings) -> Rp3Beta:
+def _fit(graph: Bipartite, settings: Settings) -> Rp3Beta:
     """Turn the two incidence matrices into damped transition probabilities."""
-    popular = by_popularity(history.popularity)
     from_item = np.asarray(graph.items.sum(axis=1)).ravel()
     from_owner = np.asarray(graph.offers.sum(axis=1)).ravel()
     into_offer = np.asarray(graph.offers.sum(axis=0)).ravel()
@@ -95,8 +95,7 @@ def _fit(history: History, graph: Bipartite, settings: Settings) -> Rp3Beta:
         known=graph.known,
         to_owners=_scaled_rows(graph.items, from_item, settings.alpha),
         to_offers=to_offers,
-        popular=popular,
-        place=places(popular),
+        popular=graph.popular,
     )
 
 

@@ -69,9 +69,8 @@ class Segment:
     item_category: Ints
     popular: Ints
 
-    def rank(self, example: Example, k: int) -> Ints:
-        enough = self._offers(example)[: k + example.exclude.size]
-        return fill_up(enough, self.popular, example.exclude, k)
+    def rank(self, examples: Sequence[Example], k: int) -> Ints:
+        return fill_up(map(self._offers, examples), self.popular, examples, k)
 
     def _offers(self, example: Example) -> Ints:
         category = self._category(example)

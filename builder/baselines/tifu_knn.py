@@ -9,14 +9,16 @@ Euclidean distance.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from builder.baselines.bipartite import offer_places, ones_at
 from builder.baselines.data import Example, History, distinct_pairs
-from builder.baselines.ranking import best_scored, by_popularity, fill_up, places
+from builder.baselines.ranking import Entries, by_popularity, entries_of, in_blocks, rank_scored
 from builder.metrics import Floats, Ints
 
 
@@ -46,7 +48,7 @@ class TifuKnn:
     """Every customer's vector; neighbours are searched when a customer is asked about.
 
     Attributes:
-        vectors: scipy CSR float64, shape (n_customers, n_offers).
+        vectors: scipy CSR float64, shape (n_customers, n_offers); columns are places by popularity.
         holders: scipy CSR float64, shape (n_offers, n_customers), the same by offer: few customers
             share an offer with one, and only these are multiplied.
         lengths: float64, shape (n_customers,): squared norms, inf for customers without orders.
@@ -57,43 +59,38 @@ class TifuKnn:
     holders: Any
     lengths: Floats
     popular: Ints
-    place: Ints
 
-    def rank(self, example: Example, k: int) -> Ints:
-        if example.customer < 0 or np.isinf(self.lengths[example.customer]):
-            return fill_up(self.popular[:0], self.popular, example.exclude, k)
-        scores = self.scores(example.customer)
-        best = best_scored(scores, self.place, k + example.exclude.size)
-        return fill_up(best, self.popular, example.exclude, k)
+    def rank(self, examples: Sequence[Example], k: int) -> Ints:
+        return rank_scored(self.scores(examples), self.popular, examples, k)
 
-    def scores(self, customer: int) -> Floats:
-        """Equation 6: own and neighbours' frequencies, float64, shape (n_offers,)."""
-        n_offers = self.popular.size
-        own = self.vectors[customer]
-        near = self.vectors[self._neighbours(customer, own)]
-        around = np.bincount(near.indices, near.data, minlength=n_offers)
-        share = self.settings.own_share
-        scores: Floats = around * ((1.0 - share) / max(near.shape[0], 1))
-        scores[own.indices] += share * own.data
-        return scores
+    def scores(self, examples: Sequence[Example]) -> Iterator[Entries]:
+        """Of each example own and neighbours' frequencies: equation 6."""
+        share, n_customers = self.settings.own_share, self.lengths.size
+        for some in in_blocks(examples):
+            customer = np.array([example.customer for example in some])
+            own = ones_at([one[one >= 0] for one in customer[:, None]], n_customers) @ self.vectors
+            neighbours = self._neighbours(customer, own)
+            around = ones_at(neighbours, n_customers) @ self.vectors
+            n_near = np.array([max(near.size, 1) for near in neighbours])
+            around.data *= np.repeat((1.0 - share) / n_near, np.diff(around.indptr))
+            yield from entries_of(around + share * own)
 
-    def _neighbours(self, customer: int, own: Any) -> Ints:
-        """The nearest other customers, ties by index."""
-        shared = self.holders[own.indices]
-        weights = shared.data * np.repeat(own.data, np.diff(shared.indptr))
-        products = np.bincount(shared.indices, weights, minlength=self.lengths.size)
-        distances = self.lengths - 2.0 * products
-        distances[customer] = np.inf
-        near: Ints = np.argsort(distances, kind="stable")[: self.settings.n_neighbours]
-        finite: Ints = near[np.isfinite(distances[near])]
-        return finite
+    def _neighbours(self, customer: Ints, own: Any) -> list[Ints]:
+        """The nearest other customers of each, ties by index; none of somebody unknown."""
+        distances = self.lengths - 2.0 * (own @ self.holders).toarray()
+        known = np.flatnonzero(customer >= 0)
+        distances[known, customer[known]] = np.inf
+        distances[np.diff(own.indptr) == 0] = np.inf
+        near = np.argsort(distances, axis=1, kind="stable")[:, : self.settings.n_neighbours]
+        finite = np.isfinite(np.take_along_axis(distances, near, axis=1))
+        return [rows[known] for rows, known in zip(near, finite, strict=True)]
 
 
 def fit(history: History, settings: Settings | None = None) -> TifuKnn:
     """Make every customer's decayed frequency vector."""
     settings = settings or Settings()
     customer, order_weight = _weigh_orders(history, settings)
-    order, offer = distinct_pairs(history.order, history.offer_row, history.n_offers)
+    order, offer = distinct_pairs(history.order, offer_places(history), history.n_offers)
     known = customer[order] >= 0
     order, offer = order[known], offer[known]
     vectors = sparse.csr_matrix(
@@ -101,14 +98,12 @@ def fit(history: History, settings: Settings | None = None) -> TifuKnn:
         shape=(history.n_customers, history.n_offers),
     )
     lengths = np.asarray(vectors.multiply(vectors).sum(axis=1)).ravel()
-    popular = by_popularity(history.popularity)
     return TifuKnn(
         settings=settings,
         vectors=vectors,
         holders=vectors.T.tocsr(),
         lengths=np.where(lengths > 0.0, lengths, np.inf),
-        popular=popular,
-        place=places(popular),
+        popular=by_popularity(history.popularity),
     )
 
 

@@ -9,14 +9,16 @@ similarities of the nearest orders that hold it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 
-from builder.baselines.bipartite import over_orders
+from builder.baselines.bipartite import ones_at, over_orders
 from builder.baselines.data import Example, History
-from builder.baselines.ranking import best_scored, by_popularity, fill_up, places
+from builder.baselines.ranking import Entries, entries_of, in_blocks, rank_scored
 from builder.metrics import Floats, Ints
 
 Weighting = Literal["linear", "harmonic", "same"]
@@ -45,43 +47,41 @@ class VSknn:
     """All orders, the newest first.
 
     Attributes:
-        items: scipy CSR, shape (n_items, n_orders), the orders of each item, newest first.
-        offers: scipy CSR, shape (n_orders, n_offers), 1 where an offer stands in an order.
+        items: scipy CSR, shape (n_items, n_orders), 1 where an item stands in an order, only in its
+            newest: an order among the newest of all is among the newest of each of its items.
+        offers: scipy CSR, shape (n_orders, n_offers), 1 where an offer stands in an order; columns
+            are places by popularity.
     """
 
     settings: Settings
     items: Any
     offers: Any
     popular: Ints
-    place: Ints
 
-    def rank(self, example: Example, k: int) -> Ints:
-        scores = self.scores(example.cart)
-        best = best_scored(scores, self.place, k + example.exclude.size)
-        return fill_up(best, self.popular, example.exclude, k)
+    def rank(self, examples: Sequence[Example], k: int) -> Ints:
+        return rank_scored(self.scores(examples), self.popular, examples, k)
 
-    def scores(self, cart: Ints) -> Floats:
-        """Similarity of the neighbours that hold each offer, float64, shape (n_offers,)."""
-        orders, similarity = self._sample(cart)
+    def scores(self, examples: Sequence[Example]) -> Iterator[Entries]:
+        """Of each example the similarity of the neighbours that hold each offer."""
+        for some in in_blocks(examples):
+            carts = [example.cart for example in some]
+            wanted = ones_at(carts, self.items.shape[0])
+            weights = [item_weights(cart.size, self.settings.weighting) for cart in carts]
+            wanted.data = np.concatenate(weights)
+            similarity = wanted @ self.items
+            similarity.sort_indices()
+            rows = pairwise(similarity.indptr.tolist())
+            found = [self._nearest(similarity, start, stop) for start, stop in rows]
+            near = ones_at([similarity.indices[at] for at in found], self.offers.shape[0])
+            near.data = similarity.data[np.concatenate(found)]
+            yield from entries_of(near @ self.offers)
+
+    def _nearest(self, similarity: Any, start: int, stop: int) -> Ints:
+        """Where the nearest of the newest orders stand in a row of similarities."""
+        places = np.arange(start, min(stop, start + self.settings.sample_size))
         # Orders come newest first, and of equally near ones the newest stay in front.
-        near = np.argsort(-similarity, kind="stable")[: self.settings.n_neighbours]
-        scores: Floats = self.offers[orders[near]].T @ similarity[near]
-        return scores
-
-    def _sample(self, cart: Ints) -> tuple[Ints, Floats]:
-        """The newest orders that share an item with the cart, newest first, and how near each is.
-
-        An order among the newest of all is among the newest of each of its items.
-        """
-        size = self.settings.sample_size
-        weights = item_weights(cart.size, self.settings.weighting)
-        starts, ends = self.items.indptr[cart], self.items.indptr[cart + 1]
-        ends = np.minimum(ends, starts + size)
-        found = [self.items.indices[a:b] for a, b in zip(starts, ends, strict=True)]
-        orders, which = np.unique(np.concatenate([cart[:0], *found]), return_inverse=True)
-        similarity = np.zeros(orders.size)
-        np.add.at(similarity, which, np.repeat(weights, ends - starts))
-        return orders[:size], similarity[:size]
+        near = np.argsort(-similarity.data[places], kind="stable")
+        return places[near[: self.settings.n_neighbours]]
 
 
 def item_weights(n: int, weighting: Weighting) -> Floats:
@@ -100,11 +100,13 @@ def fit(history: History, settings: Settings | None = None) -> VSknn:
     newest = np.argsort(-at_us, kind="stable")
     items = graph.items[:, newest]
     items.sort_indices()
-    popular = by_popularity(history.popularity)
+    settings = settings or Settings()
+    place = np.arange(items.nnz) - np.repeat(items.indptr[:-1], np.diff(items.indptr))
+    items.data[place >= settings.sample_size] = 0.0
+    items.eliminate_zeros()
     return VSknn(
-        settings=settings or Settings(),
+        settings=settings,
         items=items,
         offers=graph.offers[newest],
-        popular=popular,
-        place=places(popular),
+        popular=graph.popular,
     )

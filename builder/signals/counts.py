@@ -327,10 +327,10 @@ def _write_pairs(
     )
     write_sorted(
         connection,
-        f"""SELECT item_row, offer_row, sum(1000)::BIGINT AS n_milli, false AS is_own
+        f"""SELECT item_row, offer_row, 1000 * count(*) AS n_milli, false AS is_own
             FROM capped JOIN capped_offers USING (unit_key)
-            GROUP BY item_row, offer_row
-            HAVING (item_row, offer_row) NOT IN (SELECT (item_row, offer_row) FROM {own})""",
+            ANTI JOIN {own} AS own USING (item_row, offer_row)
+            GROUP BY item_row, offer_row""",
         ["item_row", "offer_row"],
         out_dir / "pairs.parquet",
     )

@@ -34,7 +34,8 @@ from builder.signals.prior import PriorSettings, learn_prior
 from builder.signals.rows import write_rows
 from builder.signals.vectors import VectorSettings, learn_vectors, write_vectors
 
-PARTS: Final = ("offers", "context", "vectors")
+# The longest first: what is begun last has nothing beside it when all else is done.
+PARTS: Final = ("vectors", "context", "offers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -150,13 +150,13 @@ class PairTables:
         row_of = {name: row for row, name in enumerate(context.names)}
         self._category = np.full((_LEVELS, n_items), -1, dtype=np.int64)
         sold = connection.execute(
-            f"SELECT item_row, category FROM {_parquet(vocabulary.items_path)}"
-            " WHERE category IS NOT NULL ORDER BY item_row"
+            f"SELECT category, list(item_row) FROM {_parquet(vocabulary.items_path)}"
+            " WHERE category IS NOT NULL GROUP BY category"
         ).fetchall()
-        for item_row, category in sold:
+        for category, item_rows in sold:
             paths = [row_of.get(name, -1) for name in item_groups(category, None, ())]
             nearest = [paths[-1], *paths[-2:-1], *(paths[:1] if len(paths) > 2 else [])]
-            self._category[: len(nearest), item_row] = nearest
+            self._category[: len(nearest), item_rows] = np.array(nearest)[:, None]
 
     def features(self, items: Ints) -> tuple[Ints, Ints, NDArray[np.float32], NDArray[np.uint32]]:
         """All candidates of some items.
@@ -256,8 +256,9 @@ def pair_rows(tables: PairTables, model: PairModel, items: Ints, length: int) ->
     """
     place, offers, features, together = tables.features(items)
     values = features.astype(np.float64) @ np.array(model.weights)
-    best = np.lexsort((offers, -(tables.prior[offers] + values), place))
-    best = best[values[best] > 0.0]
+    said = np.flatnonzero(values > 0.0)
+    # Pairs come by place and offer, which is how ties stay.
+    best = said[np.lexsort((-(tables.prior[offers] + values)[said], place[said]))]
     starts = np.searchsorted(place[best], np.arange(len(items)))
     best = best[np.arange(len(best)) - starts[place[best]] < length]
     return pack_rows(len(items), place[best], offers[best], values[best], together[best])

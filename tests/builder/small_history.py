@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from builder.baselines import data
-from builder.baselines.data import ContextColumn, Example, History
-from builder.metrics import Ints
+from builder.baselines.data import Baseline, ContextColumn, Example, History
+from builder.baselines.ranking import Entries
+from builder.metrics import PADDING, Floats, Ints
 
 DAY_US = 86_400_000_000
 NONE = np.empty(0, dtype=np.int64)
@@ -65,6 +67,28 @@ def ask(
         truth=NONE,
         exclude=exclude,
     )
+
+
+def offers_for(method: Baseline, example: Example, k: int) -> list[int]:
+    """What one example alone is shown."""
+    return [row for row in method.rank([example], k)[0].tolist() if row != PADDING]
+
+
+class Scoring(Protocol):
+    """A baseline that ranks by scores."""
+
+    @property
+    def popular(self) -> Ints: ...
+
+    def scores(self, examples: Sequence[Example]) -> Iterator[Entries]: ...
+
+
+def scores_for(method: Scoring, example: Example) -> Floats:
+    """What each offer scores for one example alone, 0 where it has no score."""
+    [(columns, scores)] = method.scores([example])
+    dense = np.zeros(method.popular.size)
+    dense[method.popular[columns]] = scores
+    return dense
 
 
 CARTS = [

@@ -15,7 +15,7 @@ import pytest
 
 from builder import metrics
 from builder.baselines.data import Example, History, make_history
-from builder.baselines.registry import NEXT_ORDER, rank_all
+from builder.baselines.registry import NEXT_ORDER
 from builder.metrics import Ints
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
@@ -101,7 +101,7 @@ def test_the_cut_is_the_known_one(shop: Shop) -> None:
 )
 def test_methods_reach_the_known_bars(shop: Shop, name: str, recall: float, ndcg: float) -> None:
     """Popularity is exact; the personal methods may break ties better, never be worse."""
-    ranked = rank_all(NEXT_ORDER[name](shop.history), shop.examples, k=10)
+    ranked = NEXT_ORDER[name](shop.history).rank(shop.examples, k=10)
     judged = metrics.judge(ranked, [example.truth for example in shop.examples])
 
     for bar, metric in ((recall, metrics.recall), (ndcg, metrics.ndcg)):

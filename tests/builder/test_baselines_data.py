@@ -9,13 +9,8 @@ from hypothesis import strategies as st
 
 from builder.baselines import data, ranking
 from builder.baselines.data import ContextColumn
-from builder.metrics import Ints
-
-DAY_US = 86_400_000_000
-
-
-def rows(*values: int) -> Ints:
-    return np.array(values, dtype=np.int64)
+from builder.metrics import PADDING, Ints
+from tests.builder.small_history import DAY_US, ask, rows
 
 
 def test_history_sorts_by_customer_time_and_order() -> None:
@@ -66,38 +61,44 @@ def test_recent_popularity_is_counted_from_the_last_line() -> None:
     assert history.recent_popularity.tolist() == [0, 2]
 
 
-def test_fill_up_goes_on_with_popular_offers() -> None:
-    filled = ranking.fill_up(rows(4, 2, 4), popular=rows(0, 1, 2, 3, 4), exclude=rows(0), k=4)
+def filled_up(preferred: Ints, popular: Ints, exclude: Ints, k: int) -> list[int]:
+    [rows_of_one] = ranking.fill_up([preferred], popular, [ask(exclude=exclude)], k)
+    return [row for row in rows_of_one.tolist() if row != PADDING]
 
-    assert filled.tolist() == [4, 2, 1, 3]
+
+def test_fill_up_goes_on_with_popular_offers() -> None:
+    filled = filled_up(rows(4, 2), popular=rows(0, 1, 2, 3, 4), exclude=rows(0), k=4)
+
+    assert filled == [4, 2, 1, 3]
 
 
 def test_fill_up_is_short_only_when_everything_is_excluded() -> None:
-    filled = ranking.fill_up(rows(1), popular=rows(0, 1, 2), exclude=rows(0, 2), k=3)
-
-    assert filled.tolist() == [1]
+    assert filled_up(rows(1), popular=rows(0, 1, 2), exclude=rows(0, 2), k=3) == [1]
 
 
 @given(st.permutations(range(8)), st.lists(st.integers(0, 7)), st.integers(1, 10), st.data())
 def test_fill_up_keeps_its_promises(
     popular: list[int], exclude: list[int], k: int, drawn: st.DataObject
 ) -> None:
-    preferred = drawn.draw(st.lists(st.integers(0, 7), max_size=6))
+    preferred = drawn.draw(st.lists(st.integers(0, 7), max_size=6, unique=True))
 
-    filled = ranking.fill_up(rows(*preferred), rows(*popular), rows(*exclude), k).tolist()
+    filled = filled_up(rows(*preferred), rows(*popular), rows(*exclude), k)
 
     assert len(filled) == len(set(filled)) == min(k, 8 - len(set(exclude)))
     assert not set(filled) & set(exclude)
-    wanted = [offer for offer in dict.fromkeys(preferred) if offer not in exclude]
+    wanted = [offer for offer in preferred if offer not in exclude]
     assert filled[: len(wanted)] == wanted[:k]
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 9])
-def test_best_scored_breaks_ties_by_place(n: int) -> None:
-    """Offers 0, 1 and 2 score alike; the places say 2 before 0 before 1; 3 and 4 score nothing."""
-    best = ranking.best_scored(np.array([1.0, 1.0, 1.0, 0.0, -1.0]), rows(3, 4, 2, 0, 1), n)
+def test_best_scored_breaks_ties_by_column(n: int) -> None:
+    """Three score alike, and two score nothing."""
+    scored = rows(3, 4, 2, 0, 1), np.array([1.0, 1.0, 1.0, 0.0, -1.0])
 
-    assert best.tolist() == [2, 0, 1][:n]
+    columns, scores = ranking.best_scored(scored, n)
+
+    assert columns.tolist() == [2, 3, 4][:n]
+    assert scores.tolist() == [1.0, 1.0, 1.0][:n]
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 700), st.integers(1, 12), st.integers(1, 9))
@@ -107,12 +108,16 @@ def test_best_scored_of_many_is_the_front_of_all_in_order(
     """However many scores there are, and however many of them are equal or below zero."""
     draw = np.random.default_rng(seed)
     scores = draw.integers(-1, n_different, n_offers).astype(np.float64)
-    place = draw.permutation(n_offers)
+    columns = draw.permutation(n_offers)
 
-    best = ranking.best_scored(scores, place, n).tolist()
+    best, _ = ranking.best_scored((columns, scores), n)
 
-    in_order = sorted(np.flatnonzero(scores > 0.0), key=lambda row: (-scores[row], place[row]))
-    assert best == in_order[:n]
+    score_of = dict(zip(columns.tolist(), scores.tolist(), strict=True))
+    in_order = sorted(
+        (column for column in score_of if score_of[column] > 0.0),
+        key=lambda column: (-score_of[column], column),
+    )
+    assert best.tolist() == in_order[:n]
 
 
 def test_ranked_lists_of_an_owner_without_rows_is_empty() -> None:

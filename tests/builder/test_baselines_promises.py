@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from builder.baselines import data, default, recent, registry
 from builder.baselines.data import Example
-from tests.builder.small_history import CARTS, ask, history, rows
+from tests.builder.small_history import CARTS, ask, history, offers_for, rows
 
 EVERY = [
     pytest.param(fit, id=f"{question}-{name}")
@@ -40,7 +40,7 @@ def test_every_method_answers_every_example(
     """The promised number of offers, each once, none of them excluded."""
     method = fit(history(orders, n_offers=N_OFFERS))
 
-    ranked = method.rank(ask(customer, cart=rows(*cart), exclude=rows(*exclude)), k).tolist()
+    ranked = offers_for(method, ask(customer, cart=rows(*cart), exclude=rows(*exclude)), k)
 
     assert len(ranked) == len(set(ranked)) == min(k, N_OFFERS - len(exclude))
     assert not set(ranked) & set(exclude)
@@ -58,9 +58,9 @@ def test_what_is_excluded_makes_room_for_the_next_best(fit: registry.Fit) -> Non
     method = fit(history(orders, n_offers=6, categories=[0, 0, 0, 1, 1, 1]))
     expected = 0 if fit in {default.fit, recent.fit} else 5
 
-    ranked = method.rank(ask(0, cart=rows(3), exclude=rows(3, 4)), k=1)
+    ranked = offers_for(method, ask(0, cart=rows(3), exclude=rows(3, 4)), k=1)
 
-    assert ranked.tolist() == [expected]
+    assert ranked == [expected]
 
 
 @pytest.mark.parametrize("fit", EVERY)
@@ -68,31 +68,43 @@ def test_every_method_shows_a_stranger_what_is_popular(fit: registry.Fit) -> Non
     """Nothing is known but four orders, in which offer 2 stands most often, then 4, then 1."""
     method = fit(history([(0, 1, [2, 4]), (1, 1, [2, 1]), (1, 1, [2, 4]), (-1, 1, [3])]))
 
-    assert method.rank(ask(), k=4).tolist() == [2, 4, 1, 3]
+    assert offers_for(method, ask(), k=4) == [2, 4, 1, 3]
 
 
 @pytest.mark.parametrize("fit", EVERY)
 def test_every_method_learns_from_nothing(fit: registry.Fit) -> None:
-    assert fit(history([])).rank(ask(0, cart=rows(1)), k=2).tolist() == [0, 1]
+    assert offers_for(fit(history([])), ask(0, cart=rows(1)), k=2) == [0, 1]
 
 
 @pytest.mark.parametrize("fit", EVERY)
 def test_every_method_ignores_the_order_of_lines(fit: registry.Fit) -> None:
     forwards, backwards = history(CARTS), history([*reversed(CARTS)])
 
-    ranked = [
-        fit(lines).rank(ask(0, cart=rows(3)), k=5).tolist() for lines in (forwards, backwards)
-    ]
+    ranked = [offers_for(fit(lines), ask(0, cart=rows(3)), k=5) for lines in (forwards, backwards)]
 
     assert ranked[0] == ranked[1]
 
 
-def test_rank_all_pads_short_lists() -> None:
+def test_short_lists_are_padded() -> None:
     method = default.fit(history(CARTS))
 
-    ranked = registry.rank_all(method, [ask(exclude=rows(0, 1, 2))], k=3)
+    assert method.rank([ask(exclude=rows(0, 1, 2))], k=3).tolist() == [[3, 4, -1]]
 
-    assert ranked.tolist() == [[3, 4, -1]]
+
+@pytest.mark.parametrize("fit", EVERY)
+@given(orders=ORDERS, asked=st.lists(st.tuples(st.integers(-1, 2), OFFERS, OFFERS), max_size=70))
+@settings(max_examples=20)
+def test_many_examples_are_answered_as_each_alone(
+    fit: registry.Fit,
+    orders: list[tuple[int, int, list[int]]],
+    asked: list[tuple[int, list[int], list[int]]],
+) -> None:
+    method = fit(history(orders, n_offers=N_OFFERS))
+    examples = [ask(one, cart=rows(*cart), exclude=rows(*out)) for one, cart, out in asked]
+
+    ranked = method.rank(examples, k=4)
+
+    assert ranked.tolist() == [method.rank([one], k=4)[0].tolist() for one in examples]
 
 
 def test_tuning_takes_the_best_settings() -> None:
@@ -105,7 +117,7 @@ def test_tuning_takes_the_best_settings() -> None:
     assert tuned.settings["item_knn"] == "n_neighbours=200, shrinkage=50.0"
     assert tuned.fits["default"] is registry.POST_PURCHASE["default"]
     method = tuned.fits["item_knn"](history(orders))
-    assert method.rank(example, k=1).tolist() == [1]
+    assert offers_for(method, example, k=1) == [1]
 
 
 @pytest.mark.parametrize(
@@ -149,4 +161,4 @@ def test_offers_may_hold_several_items(fit: registry.Fit) -> None:
         n_offers=2,
     )
 
-    assert fit(stock).rank(ask(cart=rows(2)), k=2).tolist() == [1, 0]
+    assert offers_for(fit(stock), ask(cart=rows(2)), k=2) == [1, 0]

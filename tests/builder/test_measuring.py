@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from builder.cases import NEXT_ORDER, Case
+from builder.cases import NEXT_ORDER, POST_PURCHASE, Case
 from builder.evaluate import Measured, measure
 from builder.history import Past
 from builder.line_counts import offers_with_lines
 from builder.metrics import Bools
 from builder.signals.orders import DAY_US
+from builder.slices import LoadSlice, read_slice
 from builder.split import Cut
 from index.generation import Generation
 from tests.builder.signal_shops import MEMORY_BYTES, Line, write_shop
@@ -117,3 +118,40 @@ def test_lines_are_counted_before_the_cut_for_each_offer_of_an_item(tmp_path: Pa
     assert standing(2, 10) == [True, True, True]
     assert standing(3, 10) == [False, False, False]
     assert standing(3, 20) == [False, False, True]
+
+
+def test_a_slice_holds_its_questions_and_what_was_known_before_it(tmp_path: Path) -> None:
+    lines = [
+        Line(customer=1, order=1, item=0, day=1),
+        Line(customer=1, order=2, item=0, day=2),
+        Line(customer=2, order=3, item=1, day=2),
+        # After the cut: what is known often enough, and what is not; then nothing of the former.
+        Line(customer=1, order=4, item=0, day=11),
+        Line(customer=1, order=4, item=1, day=11),
+        Line(customer=2, order=5, item=1, day=12),
+        Line(customer=2, order=6, item=0, day=22),
+    ]
+    shop = write_shop(tmp_path / "shop", lines, n_items=2, item_offers=[(0, 0), (1, 1)])
+    cut = Cut(until_us=10 * DAY_US, holdout_share=0.0)
+    task = LoadSlice(
+        label="measured",
+        partitions=tuple(shop.partitions),
+        vocabulary=shop.vocabulary,
+        cut=cut,
+        until_us=20 * DAY_US,
+        without=None,
+        judged=cut,
+        min_orders=2,
+        n_items=2,
+        n_offers=2,
+        target_kind=0,
+    )
+    task.run(tmp_path, MEMORY_BYTES)
+    found = read_slice(tmp_path)
+
+    assert found.only is not None
+    assert found.only.tolist() == [True, False]
+    asked = [(case.question, case.truth.tolist()) for case in found.cases]
+    assert asked == [(NEXT_ORDER, [0, 1]), (POST_PURCHASE, [1])]
+    assert found.past.history.popularity.tolist() == [2, 1]
+    assert found.past.offers_of(found.cases[0].key).tolist() == [0, 0]

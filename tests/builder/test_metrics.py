@@ -90,6 +90,27 @@ def test_an_offer_named_twice_counts_once() -> None:
     assert judged.is_hit.tolist() == [[True, False]]
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.integers(-1, 5), min_size=4, max_size=4),
+            st.lists(st.integers(0, 7), min_size=1, max_size=6),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_many_lists_are_judged_as_one_by_one(examples: list[tuple[list[int], list[int]]]) -> None:
+    judged = metrics.judge(
+        np.array([ranked for ranked, _ in examples]), [rows(*truth) for _, truth in examples]
+    )
+
+    for place, (ranked, truth) in enumerate(examples):
+        hits = [row in truth and row not in ranked[:at] for at, row in enumerate(ranked)]
+        assert judged.is_hit[place].tolist() == hits
+        assert judged.n_truth[place] == len(set(truth))
+
+
 def test_judge_refuses_an_example_without_truth() -> None:
     with pytest.raises(ValueError, match="example 1 has no truth"):
         metrics.judge(np.array([[1], [2]]), [rows(1), rows()])
