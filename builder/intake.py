@@ -42,6 +42,8 @@ QUARANTINE_NAME: Final = "quarantine.csv"
 # A partition of this many rows fits a worker's memory many times over.
 _ROWS_PER_PARTITION: Final = 500_000
 _MIN_PARTITIONS: Final = 4
+# So few rows take less time than it takes to begin and end a task four times over.
+_ROWS_OF_ONE: Final = 50_000
 _MAX_PARTITIONS: Final = 256
 _ROWS_PER_TASK: Final = 500_000
 _REPORT_MEMORY_BYTES: Final = 2**30
@@ -188,9 +190,11 @@ def import_inputs(
 def partition_count(n_rows: int) -> int:
     """How many parts customers are split into: it depends on the input alone.
 
-    >>> partition_count(1_000), partition_count(10_000_000)
-    (4, 32)
+    >>> partition_count(1_000), partition_count(100_000), partition_count(10_000_000)
+    (1, 4, 32)
     """
+    if n_rows <= _ROWS_OF_ONE:
+        return 1
     wanted = max(1, -(-n_rows // _ROWS_PER_PARTITION))
     return min(_MAX_PARTITIONS, max(_MIN_PARTITIONS, 1 << (wanted - 1).bit_length()))
 

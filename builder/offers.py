@@ -79,6 +79,7 @@ class ImportOffers:
             connection.execute(MACROS)
             connection.create_function("is_rule_set", _is_rule_set, ["VARCHAR"], "BOOLEAN")
             import_file(connection, task, self._parsed, canonical)
+            connection.remove_function("is_rule_set")
 
     def _parsed(self, rows: Rows) -> str:
         moments, written = "", ""

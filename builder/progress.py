@@ -13,17 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +103,15 @@ class Bar:
 
     def started(self, stage: str, n_tasks: int, n_skipped: int) -> None:
         """Show a bar, already filled by the tasks that an earlier run finished."""
+        from rich.console import Console  # noqa: PLC0415 - workers load this file, and draw nothing
+        from rich.progress import (  # noqa: PLC0415
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+
         self._progress = Progress(
             TextColumn("{task.description:<12}"),
             BarColumn(),

@@ -8,13 +8,12 @@ Sources: McFadden (1974), conditional logit; Platt (1999), probabilities from sc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from builder.cases import POST_PURCHASE, Case
 from builder.metrics import Floats
@@ -205,8 +204,8 @@ def fit_conditional_logit(
 
     first = np.maximum(expected_weights, 0.1) if start is None else start
     bounds = [(_MIN_PRIOR_WEIGHT * scale[0], None), *[(0.0, None)] * (values.shape[1] - 1)]
-    result = minimize(loss, first * scale, jac=True, method="L-BFGS-B", bounds=bounds)
-    return np.asarray(result.x / scale), float(result.fun)
+    found, left = _minimum(loss, first * scale, bounds)
+    return found / scale, left
 
 
 def fit_platt(scores: Floats, is_bought: NDArray[np.bool_]) -> tuple[float, float]:
@@ -225,14 +224,20 @@ def fit_platt(scores: Floats, is_bought: NDArray[np.bool_]) -> tuple[float, floa
         value = np.logaddexp(0.0, logits) - target * logits
         return float(value.mean()), np.array([(error * scores).mean(), error.mean()])
 
-    result = minimize(
-        loss,
-        np.array([1.0, 0.0]),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(1e-3, None), (None, None)],
-    )
-    return float(result.x[0]), float(result.x[1])
+    found, _ = _minimum(loss, np.array([1.0, 0.0]), [(1e-3, None), (None, None)])
+    return float(found[0]), float(found[1])
+
+
+def _minimum(
+    loss: Callable[[Floats], tuple[float, Floats]],
+    start: Floats,
+    bounds: Sequence[tuple[float | None, float | None]],
+) -> tuple[Floats, float]:
+    """Where a loss, given with its gradient, is least within bounds, and how small it is there."""
+    from scipy.optimize import minimize  # noqa: PLC0415 - slow to load, and workers don't need it
+
+    result = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    return np.asarray(result.x), float(result.fun)
 
 
 def _expected(names: Sequence[str]) -> Floats:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import ast
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -54,6 +55,12 @@ def imported(path: Path) -> Iterator[str]:
         waiting += ast.iter_child_nodes(node)
 
 
+@cache
+def owners_of_names() -> Mapping[str, list[str]]:
+    """Which distributions bring a top-level name: looks at every file that is installed."""
+    return packages_distributions()
+
+
 def distributions_of(floor: str) -> set[str]:
     lines = [*PROJECT["project"]["dependencies"]]
     for extra in FLOORS[floor]:
@@ -96,7 +103,7 @@ def test_tests_are_no_package() -> None:
 def test_a_floor_imports_only_what_its_installation_brings(path: Path) -> None:
     floor = path.relative_to(ROOT).parts[0]
     ours = {*FLOORS, *sys.stdlib_module_names}
-    owners = packages_distributions()
+    owners = owners_of_names()
     foreign = {name for name in imported(path) if name not in ours}
 
     brought = distributions_of(floor)
@@ -115,7 +122,7 @@ def test_every_module_says_what_it_is_for(path: Path) -> None:
 
 
 def test_no_other_project_owns_a_floor_s_name() -> None:
-    owners = packages_distributions()
+    owners = owners_of_names()
 
     for name in ("almanac", *FLOORS):
         assert set(owners.get(name, [])) <= {"offer-almanac"}

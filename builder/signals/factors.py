@@ -11,6 +11,7 @@ Globals: `factors.npy` float32, shape (n, dim): a row for each offer in reach.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import RLock
 from typing import Final
 
 import numpy as np
@@ -48,6 +49,10 @@ def learn_factors(interactions: Matrix, settings: FactorSettings) -> Factors:
     if not interactions.nnz:
         return np.zeros((interactions.shape[1], settings.dim), dtype=np.float32)
     from implicit.cpu.als import AlternatingLeastSquares  # noqa: PLC0415 - slow to load
+    from tqdm import tqdm  # noqa: PLC0415
+
+    # Else the library's bar, which nobody sees, makes a lock between processes that outlives ours.
+    tqdm.set_lock(RLock())
 
     # The library wants its own threads alone, and sums in another order with more of them.
     with threadpool_limits(1, "blas"):

@@ -61,6 +61,13 @@ def test_nothing_but_the_snapshot_is_left(rehearsed: BuiltShop, shipped: BuiltSh
         assert {"report.json", "report.html"} < {path.name for path in built.path.iterdir()}
 
 
+def test_nothing_is_left_to_complain_of(rehearsed: BuiltShop, shipped: BuiltShop) -> None:
+    """Locks between processes that outlive them are told of by Python, below the last stage."""
+    for built in (rehearsed, shipped):
+        assert "leaked" not in built.stderr
+        assert built.stderr.splitlines()[-1].startswith(f"write {built.path.name}")
+
+
 def test_json_is_the_report_that_ships(rehearsed: BuiltShop, shipped: BuiltShop) -> None:
     assert rehearsed.told["report"]["measured_on"] == "rehearsal snapshot"
     assert shipped.told["report"]["measured_on"] == "shipped snapshot"

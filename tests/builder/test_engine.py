@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +73,7 @@ class Describe:
     name: str = "describe"
 
     def run(self, out_dir: Path, memory_bytes: int) -> None:
-        with closing(connect(memory_bytes, out_dir)) as connection:
+        with connect(memory_bytes, out_dir) as connection:
             row = connection.execute(
                 "SELECT current_setting('threads'), current_setting('TimeZone'),"
                 " current_setting('autoinstall_known_extensions')"

@@ -241,7 +241,9 @@ def test_number_of_partitions_changes_no_event(tmp_path: Path) -> None:
     assert found[0] == found[1] == found[2]
 
 
-@pytest.mark.parametrize(("n_rows", "n"), [(0, 4), (1, 4), (2_000_001, 8), (10**10, 256)])
+@pytest.mark.parametrize(
+    ("n_rows", "n"), [(0, 1), (50_000, 1), (50_001, 4), (2_000_001, 8), (10**10, 256)]
+)
 def test_partitions_grow_with_the_input(n_rows: int, n: int) -> None:
     assert partition_count(n_rows) == n
 
