@@ -43,7 +43,7 @@ QUARANTINE_NAME: Final = "quarantine.csv"
 _ROWS_PER_PARTITION: Final = 500_000
 _MIN_PARTITIONS: Final = 4
 # So few rows take less time than it takes to begin and end a task four times over.
-_ROWS_OF_ONE: Final = 50_000
+_ROWS_OF_ONE: Final = 10_000
 _MAX_PARTITIONS: Final = 256
 _ROWS_PER_TASK: Final = 500_000
 _REPORT_MEMORY_BYTES: Final = 2**30
