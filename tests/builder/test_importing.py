@@ -242,7 +242,7 @@ def test_number_of_partitions_changes_no_event(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_rows", "n"), [(0, 1), (50_000, 1), (50_001, 4), (2_000_001, 8), (10**10, 256)]
+    ("n_rows", "n"), [(0, 1), (10_000, 1), (10_001, 4), (2_000_001, 8), (10**10, 256)]
 )
 def test_partitions_grow_with_the_input(n_rows: int, n: int) -> None:
     assert partition_count(n_rows) == n
