@@ -202,10 +202,7 @@ def bars(*, effort: Effort = "standard", out_dir: Path = DEFAULT_DIR, json: bool
     # The other verbs must run where nothing that only learning needs is installed.
     from bench.bars import bar_table, measure_bars  # noqa: PLC0415
 
-    facts = machine_facts(f"almanac bench bars --effort {effort}")
-    with TemporaryDirectory(prefix="almanac-bars-") as work_dir:
-        run = measure_bars(Path(work_dir), effort=effort)
-    _keep_bars("bars", facts, run, bar_table, out_dir, json=json)
+    _build_and_keep("bars", measure_bars, bar_table, effort, out_dir, json=json)
 
 
 def discovery(
@@ -229,21 +226,21 @@ def discovery(
     # The other verbs must run where nothing that only learning needs is installed.
     from bench.discovery import discovery_table, measure_discovery  # noqa: PLC0415
 
-    facts = machine_facts(f"almanac bench discovery --effort {effort}")
-    with TemporaryDirectory(prefix="almanac-discovery-") as work_dir:
-        run = measure_discovery(Path(work_dir), effort=effort)
-    _keep_bars("discovery", facts, run, discovery_table, out_dir, json=json)
+    _build_and_keep("discovery", measure_discovery, discovery_table, effort, out_dir, json=json)
 
 
-def _keep_bars(
+def _build_and_keep(
     name: str,
-    facts: dict[str, Any],
-    run: BarRun,
+    measure: Callable[..., BarRun],
     table: Callable[[BarRun], str],
+    effort: Effort,
     out_dir: Path,
     *,
     json: bool,
 ) -> None:
+    facts = machine_facts(f"almanac bench {name} --effort {effort}")
+    with TemporaryDirectory(prefix=f"almanac-{name}-") as work_dir:
+        run = measure(Path(work_dir), effort=effort)
     summary = {
         "machine": facts,
         "households": run.n_households,

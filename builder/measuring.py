@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -83,7 +82,7 @@ def measure_snapshot(
     snapshot_dir: Path,
     manifest: Manifest,
     *,
-    partitions: Sequence[Partition],
+    partitions: tuple[Partition, ...],
     vocabulary: Vocabulary,
     plan: Plan,
     target_kind: int,
@@ -110,7 +109,7 @@ def measure_snapshot(
     slices = [
         LoadSlice(
             label=label,
-            partitions=tuple(partitions),
+            partitions=partitions,
             vocabulary=vocabulary,
             cut=cut,
             until_us=until_us,

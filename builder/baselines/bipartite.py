@@ -3,7 +3,7 @@
 An *owner* is an order or a customer. What is known of somebody when offers are chosen belongs to
 it: over orders it is the cart, over customers what the customer bought before.
 
-Graphs of the last history asked about are kept: settings that are tried one after another share
+Graphs are kept as long as the history they are of: settings that are tried one after another share
 them. Nobody writes into them.
 """
 
@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from scipy import sparse
@@ -23,6 +24,21 @@ from builder.metrics import Bools, Ints
 
 Known = Callable[[Example], Ints]
 """The item rows that choosing starts from, int64, distinct; none when nothing is known."""
+
+_Made = TypeVar("_Made")
+
+
+def _kept(make: Callable[[History], _Made]) -> Callable[[History], _Made]:
+    """The same, made once of each history, and gone with it."""
+    known: WeakKeyDictionary[History, _Made] = WeakKeyDictionary()
+
+    @wraps(make)
+    def made(history: History) -> _Made:
+        if history not in known:
+            known[history] = make(history)
+        return known[history]
+
+    return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +59,14 @@ class Bipartite:
     known: Known
 
 
-@lru_cache(maxsize=1)
+@_kept
 def over_orders(history: History) -> Bipartite:
     """Every order an owner; what is known is the cart."""
     every = np.ones(history.order.size, dtype=np.bool_)
     return _over(history, history.order, every, history.n_orders, _cart)
 
 
-@lru_cache(maxsize=1)
+@_kept
 def over_customers(history: History) -> Bipartite:
     """Every customer an owner, guests left out; what is known is what the customer bought."""
     known = history.customer >= 0
@@ -68,7 +84,7 @@ def over_customers(history: History) -> Bipartite:
     return _over(history, history.customer, known, history.n_customers, bought)
 
 
-@lru_cache(maxsize=1)
+@_kept
 def offers_of_items(history: History) -> Any:
     """Which offers an item is or belongs to, by place: scipy CSR float64, (n_items, n_offers)."""
     shape = (history.item_category.size, history.n_offers)

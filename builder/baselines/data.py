@@ -34,7 +34,7 @@ class ContextColumn:
     codes: Ints
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class History:
     """Order lines of the learning cut, sorted by customer, then time, then order.
 

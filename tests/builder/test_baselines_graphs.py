@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
+from weakref import ref
 
 import pytest
 
 from builder.baselines import ease, item_knn, rp3beta, v_sknn
+from builder.baselines.bipartite import offers_of_items, over_customers, over_orders
 from tests.builder.small_history import CARTS, ask, history, offers_for, rows, scores_for
+
+
+def test_graphs_are_made_once_and_go_with_their_history() -> None:
+    one = history(CARTS)
+    for graph_of in (over_orders, over_customers, offers_of_items):
+        assert graph_of(one) is graph_of(one)
+        assert graph_of(one) is not graph_of(history(CARTS))
+    gone = ref(one)
+    del one
+    gc.collect()
+    assert gone() is None
 
 
 def test_item_knn_is_a_shrunken_cosine_over_orders() -> None:
