@@ -79,6 +79,21 @@ VERBS = {
         help="Answer requests over HTTP from a snapshot.",
         extra="edge",
     ),
+    "keys init": Verb(
+        target="index.shipping.keys_cli:init",
+        help="Make the keys of a fleet, and the first root.",
+        extra="ship",
+    ),
+    "keys rotate": Verb(
+        target="index.shipping.keys_cli:rotate",
+        help="Replace a key by the next root, or give the same keys more time.",
+        extra="ship",
+    ),
+    "keys show": Verb(
+        target="index.shipping.keys_cli:show",
+        help="Check the chain of roots and tell whom the newest one trusts.",
+        extra="ship",
+    ),
     "bench decision": Verb(
         target="bench.cli:decision",
         help="Measure decisions in process, beside a bare table lookup.",
@@ -105,7 +120,10 @@ VERBS = {
         extra="all",
     ),
 }
-GROUPS = {"bench": "Measure on this machine."}
+GROUPS = {
+    "keys": "Say who may ship what to the nodes.",
+    "bench": "Measure on this machine.",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

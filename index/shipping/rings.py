@@ -1,0 +1,58 @@
+"""Rings: which nodes a rollout has reached, and so what one node wants to serve."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from hashlib import blake2b, sha256
+from typing import Final
+
+from index.shipping.channel import EVERY_NODE, Channel, Pin, Target
+
+_PERSON: Final = b"almanac-ring"
+_PLACE_BYTES: Final = 8
+
+
+def in_ring(node_id: str, salt: str, percent: int) -> bool:
+    """Whether a node is among this share of all nodes.
+
+    A node has one place in [0, 100) for each salt: BLAKE2b of its id, keyed with the salt's
+    SHA-256. So who is in 10 % is in 50 %, nobody is in 0 %, everybody is in 100 %.
+
+    >>> [in_ring("node-7", "20260101T0000Z", percent) for percent in (0, 30, 70, 100)]
+    [False, False, True, True]
+    """
+    key = sha256(salt.encode()).digest()
+    place = blake2b(node_id.encode(), key=key, person=_PERSON, digest_size=_PLACE_BYTES).digest()
+    return int.from_bytes(place, "big") * 100 >> (8 * _PLACE_BYTES) < percent
+
+
+def wanted(channel: Channel, node_id: str, now: datetime) -> Target | None:
+    """What a node should serve: its pin, else the target if the rollout has reached it, else
+    the last good snapshot.
+
+    A node's own pin goes before one for every node. A revoked snapshot is never wanted, whoever
+    names it.
+
+    Args:
+        channel: as accepted.
+        node_id: the node's name.
+        now: for the end of pins; with a time zone.
+
+    Returns:
+        None when nothing is wanted: keep what is served, unless that is revoked.
+    """  # noqa: D205 - the order is the sentence
+    pin = _pin_of(channel, node_id, now) or _pin_of(channel, EVERY_NODE, now)
+    reached = in_ring(node_id, channel.rollout.salt, channel.rollout.percent)
+    choices = (
+        pin.target if pin else None,
+        channel.target if reached else None,
+        channel.last_good,
+    )
+    return next(
+        (one for one in choices if one and not channel.is_revoked(one.snapshot_id)),
+        None,
+    )
+
+
+def _pin_of(channel: Channel, node: str, now: datetime) -> Pin | None:
+    return next((pin for pin in channel.pins if pin.node == node and now < pin.until), None)

@@ -1,0 +1,361 @@
+"""A node's memory of whom it trusts: the root in use, and how far each channel has come.
+
+Everything lies in one file, replaced whole, so that a killed node wakes up with the state before
+or after, never between. The file is read anew for each step under a lock: nothing is kept in
+memory that could differ from it. Nothing is fetched here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final, Literal, NoReturn
+
+import msgspec
+from msgspec import Struct, field
+
+from index.shipping.channel import (
+    Channel,
+    Target,
+    claimed_root_version,
+    decode_channel,
+)
+from index.shipping.documents import CHANNEL, unseal_document
+from index.shipping.durable import replace_file
+from index.shipping.root import Root, first_root, next_root, require_role
+from index.shipping.signed_manifest import open_manifest
+from index.shipping.signing import Sealed
+from index.shipping.trust_errors import (
+    BrokenRootChain,
+    Equivocation,
+    Expired,
+    NewerRoot,
+    NoRoot,
+    StaleChannel,
+    TrustError,
+    TrustStateDamaged,
+    TrustStateUnusable,
+    WrongChannel,
+)
+
+MAX_ROOTS_PER_WALK: Final = 256
+
+Trust = Literal["signed", "insecure"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A channel that a node may follow.
+
+    Attributes:
+        channel: what it says.
+        trust: `signed`, or `insecure` when nobody was asked to vouch for it.
+        is_new: whether its epoch is above all accepted before.
+        ahead: how far its date of issue lies in the future; zero if it does not. Reported, not
+            refused: it is as likely that this node's clock is wrong.
+    """
+
+    channel: Channel
+    trust: Trust
+    is_new: bool
+    ahead: timedelta
+
+
+class _Floor(Struct, frozen=True, kw_only=True):
+    """How far one channel has come.
+
+    Attributes:
+        epoch: the highest accepted.
+        sha256: hex digest of that document's payload.
+        release_keys: ids of the release keys then; when one of them is no longer trusted, the
+            floor is not either.
+        envelope: the document itself.
+    """
+
+    epoch: int
+    sha256: str
+    release_keys: list[str]
+    envelope: bytes
+
+
+class _State(Struct, frozen=True, kw_only=True):
+    root: bytes | None
+    floors: dict[str, _Floor] = field(default_factory=dict)
+
+
+class TrustStore:
+    """What a node trusts, kept in a folder; may be shared by processes of one host.
+
+    Args:
+        folder: made when it does not exist; only the node's own user should write to it.
+        root: the root envelope given at installation. Later roots are remembered in the folder, so
+            it is needed once; a newer one given later counts as a new installation.
+        insecure: ask nobody to vouch for anything. Such a node's state is kept apart, so that
+            nothing it accepted is ever taken for signed.
+
+    Raises:
+        NoRoot: no root is known, and `insecure` was not said.
+        BrokenRootChain: the folder knows another root of the same version.
+        TrustStateDamaged: the folder's record is not what was written.
+        TrustStateUnusable: the folder cannot be read or written.
+        TrustError: the given root is none.
+    """
+
+    def __init__(self, folder: Path, *, root: bytes | None = None, insecure: bool = False) -> None:
+        if insecure and root is not None:
+            raise NoRoot("a root and insecure contradict each other", hint="give one of the two")
+        self.folder = folder
+        self.trust: Trust = "insecure" if insecure else "signed"
+        self._path = folder / ("insecure.state" if insecure else "trust.state")
+        with self._locked() as state:
+            if root is not None:
+                self._install(state, root)
+            elif state.root is None and not insecure:
+                raise NoRoot(
+                    "this node was not told whom to trust",
+                    path=folder,
+                    hint="give the root made by `almanac keys init`, or say insecure",
+                )
+
+    def root(self) -> Root | None:
+        """The root in use; None for an insecure node."""
+        with self._locked() as state:
+            return _opened(state)
+
+    def accept_root(self, data: bytes) -> Root:
+        """Take the root that follows the one in use.
+
+        Epoch floors stand, except where the new root no longer trusts a release key that was
+        trusted when the floor was set: whoever stole that key may have pushed the floor to a
+        height that honest epochs never reach.
+
+        Raises:
+            NoRoot: an insecure node has no root that another could follow.
+            BrokenRootChain, TooLarge, NotAnEnvelope, NotADocument: see `next_root`.
+        """
+        with self._locked() as state:
+            current = _opened(state)
+            if current is None:
+                raise NoRoot("an insecure node takes no roots", path=self.folder)
+            root = next_root(current, data)
+            self._save(_State(root=data, floors=_standing(state.floors, root)))
+            return root
+
+    def walk_roots(self, read: Callable[[int], bytes | None]) -> int:
+        """Take every root that follows, one by one.
+
+        Args:
+            read: gives the root envelope of a version, or None when there is none. It should ask
+                for no more than `ROOT.max_bytes`.
+
+        Returns:
+            How many were taken; at most 256 in one walk.
+
+        Raises:
+            TrustError: as `accept_root`; the roots before it stay taken.
+        """
+        root = self.root()
+        for taken in range(MAX_ROOTS_PER_WALK):
+            if root is None or (data := read(root.version + 1)) is None:
+                return taken
+            root = self.accept_root(data)
+        return MAX_ROOTS_PER_WALK
+
+    def accept_channel(self, data: bytes, *, brand: str, channel: str, now: datetime) -> Accepted:
+        """Check a channel's document and remember its epoch.
+
+        Args:
+            data: the envelope; ask a store for no more than `CHANNEL.max_bytes` and one.
+            brand: whose channel was asked for.
+            channel: which.
+            now: the node's clock; with a time zone.
+
+        Raises:
+            TooLarge, NotAnEnvelope, NotADocument: no channel document.
+            UnknownKey, WrongRole, BadSignature, TooFewSignatures: nobody we trust vouches for it.
+            NewerRoot: fetch roots first (`walk_roots`), then try again.
+            WrongChannel: another brand's or channel's document.
+            StaleChannel: below the floor. Equivocation: at the floor, with other contents.
+            Expired: the document or the root; what is served goes on.
+        """
+        with self._locked() as state:
+            root = _opened(state)
+            sealed = unseal_document(CHANNEL, data)
+            if root is not None:
+                _require_release(sealed, root)
+            found = decode_channel(sealed)
+            _require_name(found, brand, channel)
+            if root is not None and found.root_version > root.version:
+                _raise_newer(found.root_version, root)
+            name = f"{brand}/{channel}"
+            is_new = _is_above(state.floors.get(name), found, sealed)
+            _refuse_expired(root, found, now)
+            if is_new:
+                floor = _floor(data, sealed, found, root)
+                self._save(_State(root=state.root, floors={**state.floors, name: floor}))
+            return Accepted(
+                channel=found,
+                trust=self.trust,
+                is_new=is_new,
+                ahead=max(found.issued_at - now, timedelta(0)),
+            )
+
+    def last_channel(self, brand: str, channel: str) -> Channel | None:
+        """The document accepted last, however old; None if there was none under these keys."""
+        with self._locked() as state:
+            floor = state.floors.get(f"{brand}/{channel}")
+        return decode_channel(unseal_document(CHANNEL, floor.envelope)) if floor else None
+
+    def open_manifest(self, data: bytes, *, brand: str, target: Target) -> bytes:
+        """The bytes of the target's `manifest.json`, out of its envelope.
+
+        An expired root still opens manifests: the target is what a channel, accepted before,
+        pointed at.
+
+        Raises:
+            TrustError: see `index.shipping.signed_manifest.open_manifest`.
+        """
+        return open_manifest(data, self.root(), brand=brand, target=target)
+
+    def _install(self, state: _State, data: bytes) -> None:
+        given, current = first_root(data), _opened(state)
+        if current is not None and given.version < current.version:
+            return
+        if current is not None and given.version == current.version:
+            if given != current:
+                raise BrokenRootChain(
+                    f"this node trusts another root {current.version} than the one given",
+                    path=self.folder,
+                    hint="give the root it was installed with, or an empty folder",
+                )
+            return
+        self._save(_State(root=data, floors=_standing(state.floors, given)))
+
+    @contextmanager
+    def _locked(self) -> Iterator[_State]:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as problem:
+            raise TrustStateUnusable(
+                f"no folder for what this node trusts ({problem.strerror})",
+                path=self.folder,
+                hint="give a folder that this user can write to",
+            ) from problem
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield self._load()
+        finally:
+            os.close(descriptor)
+
+    def _load(self) -> _State:
+        try:
+            seal, _, body = self._path.read_bytes().partition(b"\n")
+        except FileNotFoundError:
+            return _State(root=None)
+        except OSError as problem:
+            raise TrustStateUnusable(
+                f"cannot be read ({problem.strerror})", path=self._path
+            ) from problem
+        try:
+            if hashlib.sha256(body).hexdigest().encode() != seal:
+                raise TrustStateDamaged("its own digest differs")
+            return msgspec.json.decode(body, type=_State)
+        except (TrustStateDamaged, msgspec.DecodeError, UnicodeDecodeError) as problem:
+            raise TrustStateDamaged(
+                f"the record of root and epochs is not what was written: {problem}",
+                path=self._path,
+                hint="remove it and give the root of installation again; "
+                "until then this node cannot tell old channel documents from new ones",
+            ) from problem
+
+    def _save(self, state: _State) -> None:
+        body = msgspec.json.encode(state)
+        try:
+            replace_file(self._path, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+        except OSError as problem:
+            raise TrustStateUnusable(
+                f"what this node trusts could not be kept ({problem.strerror})",
+                path=self._path,
+                hint="make room on the disk; nothing was accepted",
+            ) from problem
+
+
+def _opened(state: _State) -> Root | None:
+    return None if state.root is None else first_root(state.root)
+
+
+def _standing(floors: dict[str, _Floor], root: Root) -> dict[str, _Floor]:
+    """Floors set by nobody but release keys that are still trusted."""
+    trusted = set(root.roles["release"].key_ids)
+    return {name: floor for name, floor in floors.items() if trusted.issuperset(floor.release_keys)}
+
+
+def _floor(data: bytes, sealed: Sealed, found: Channel, root: Root | None) -> _Floor:
+    return _Floor(
+        epoch=found.epoch,
+        sha256=hashlib.sha256(sealed.payload).hexdigest(),
+        release_keys=root.roles["release"].key_ids if root else [],
+        envelope=data,
+    )
+
+
+def _require_release(sealed: Sealed, root: Root) -> None:
+    try:
+        require_role(CHANNEL, sealed, root)
+    except TrustError as problem:
+        # New release keys come with a new root: then this is no attack, only a root too few.
+        if (claimed := claimed_root_version(sealed)) > root.version:
+            _raise_newer(claimed, root, problem)
+        raise
+
+
+def _raise_newer(wanted: int, root: Root, problem: TrustError | None = None) -> NoReturn:
+    raise NewerRoot(
+        f"the channel was made under root {wanted}, this node knows root {root.version}",
+        hint=f"fetch trust/{root.version + 1}.root.json and those that follow",
+    ) from problem
+
+
+def _require_name(found: Channel, brand: str, channel: str) -> None:
+    if (found.brand, found.channel) != (brand, channel):
+        raise WrongChannel(
+            f"the document is of {found.brand}/{found.channel}, wanted {brand}/{channel}",
+            hint="the mirror serves one channel under the name of another",
+        )
+
+
+def _is_above(floor: _Floor | None, found: Channel, sealed: Sealed) -> bool:
+    if floor is None or found.epoch > floor.epoch:
+        return True
+    if found.epoch < floor.epoch:
+        raise StaleChannel(
+            f"the document has epoch {found.epoch}, epoch {floor.epoch} was accepted before",
+            hint="a cache or mirror serves an old document; if it stays so, look who changed it",
+        )
+    if hashlib.sha256(sealed.payload).hexdigest() != floor.sha256:
+        raise Equivocation(
+            f"there are two different documents with epoch {found.epoch}",
+            hint="two publishers without compare-and-swap, or a stolen release key: "
+            "publish a higher epoch, and find out which",
+        )
+    return False
+
+
+def _refuse_expired(root: Root | None, found: Channel, now: datetime) -> None:
+    if root is not None and now >= root.expires_at:
+        raise Expired(
+            f"root {root.version} ended at {root.expires_at.isoformat()}",
+            hint="publish the next root: almanac keys rotate; or look at this node's clock",
+        )
+    if now >= found.expires_at:
+        raise Expired(
+            f"epoch {found.epoch} of the channel ended at {found.expires_at.isoformat()}",
+            hint="renew the channel; look who may hold newer ones back, and at this node's clock",
+        )
