@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -23,6 +23,7 @@ from index.shipping.trust_errors import NotADocument
 CHANNEL_FORMAT: Final = "almanac-channel/1"
 EVERY_NODE: Final = "*"
 
+NodeOrEvery = Annotated[str, Meta(pattern=r"\A(\*|[A-Za-z0-9][A-Za-z0-9._-]{0,99})\Z")]
 Words = Annotated[str, Meta(max_length=500)]
 """Said by a person: a reason, an owner."""
 Said = Annotated[Words, Meta(pattern=r"\S")]
@@ -70,7 +71,7 @@ class Pin(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         until: from this moment on the pin is void.
     """
 
-    node: Name | Literal["*"]
+    node: NodeOrEvery
     target: Target
     owner: Said
     reason: Said

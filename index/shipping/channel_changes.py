@@ -127,6 +127,10 @@ def pin(channel: Channel, wish: Pin, *, stamp: Stamp) -> Channel:
     """
     _refuse_revoked(channel, wish.target)
     _require_words(owner=wish.owner, reason=wish.reason)
+    if wish.until.tzinfo is None:
+        raise ChannelRefused(
+            f"the end of the pin of {wish.node} has no time zone", hint="add one, such as Z"
+        )
     if wish.until <= stamp.now:
         raise ChannelRefused(
             f"the pin of {wish.node} would be over before it begins", hint="give a later end"

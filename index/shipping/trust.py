@@ -1,24 +1,17 @@
 """A node's memory of whom it trusts: the root in use, and how far each channel has come.
 
-Everything lies in one file, replaced whole, so that a killed node wakes up with the state before
-or after, never between. The file is read anew for each step under a lock: nothing is kept in
-memory that could differ from it. Nothing is fetched here.
+What is valid is decided here and in the modules of each document; how it is remembered is
+`index.shipping.trust_state`'s affair. Nothing is fetched.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal, NoReturn
-
-import msgspec
-from msgspec import Struct, field
 
 from index.shipping.channel import (
     Channel,
@@ -27,7 +20,6 @@ from index.shipping.channel import (
     decode_channel,
 )
 from index.shipping.documents import CHANNEL, unseal_document
-from index.shipping.durable import replace_file
 from index.shipping.root import Root, first_root, next_root, require_role
 from index.shipping.signed_manifest import open_manifest
 from index.shipping.signing import Sealed
@@ -39,10 +31,9 @@ from index.shipping.trust_errors import (
     NoRoot,
     StaleChannel,
     TrustError,
-    TrustStateDamaged,
-    TrustStateUnusable,
     WrongChannel,
 )
+from index.shipping.trust_state import Floor, State, StateFile
 
 MAX_ROOTS_PER_WALK: Final = 256
 
@@ -65,28 +56,6 @@ class Accepted:
     trust: Trust
     is_new: bool
     ahead: timedelta
-
-
-class _Floor(Struct, frozen=True, kw_only=True):
-    """How far one channel has come.
-
-    Attributes:
-        epoch: the highest accepted.
-        sha256: hex digest of that document's payload.
-        release_keys: ids of the release keys then; when one of them is no longer trusted, the
-            floor is not either.
-        envelope: the document itself.
-    """
-
-    epoch: int
-    sha256: str
-    release_keys: list[str]
-    envelope: bytes
-
-
-class _State(Struct, frozen=True, kw_only=True):
-    root: bytes | None
-    floors: dict[str, _Floor] = field(default_factory=dict)
 
 
 class TrustStore:
@@ -112,8 +81,8 @@ class TrustStore:
             raise NoRoot("a root and insecure contradict each other", hint="give one of the two")
         self.folder = folder
         self.trust: Trust = "insecure" if insecure else "signed"
-        self._path = folder / ("insecure.state" if insecure else "trust.state")
-        with self._locked() as state:
+        self._file = StateFile(folder / ("insecure.state" if insecure else "trust.state"))
+        with self._file.locked() as state:
             if root is not None:
                 self._install(state, root)
             elif state.root is None and not insecure:
@@ -125,7 +94,7 @@ class TrustStore:
 
     def root(self) -> Root | None:
         """The root in use; None for an insecure node."""
-        with self._locked() as state:
+        with self._file.locked() as state:
             return _opened(state)
 
     def accept_root(self, data: bytes) -> Root:
@@ -139,12 +108,12 @@ class TrustStore:
             NoRoot: an insecure node has no root that another could follow.
             BrokenRootChain, TooLarge, NotAnEnvelope, NotADocument: see `next_root`.
         """
-        with self._locked() as state:
+        with self._file.locked() as state:
             current = _opened(state)
             if current is None:
                 raise NoRoot("an insecure node takes no roots", path=self.folder)
             root = next_root(current, data)
-            self._save(_State(root=data, floors=_standing(state.floors, root)))
+            self._file.save(State(root=data, floors=_standing(state.floors, root)))
             return root
 
     def walk_roots(self, read: Callable[[int], bytes | None]) -> int:
@@ -184,7 +153,7 @@ class TrustStore:
             StaleChannel: below the floor. Equivocation: at the floor, with other contents.
             Expired: the document or the root; what is served goes on.
         """
-        with self._locked() as state:
+        with self._file.locked() as state:
             root = _opened(state)
             sealed = unseal_document(CHANNEL, data)
             if root is not None:
@@ -198,7 +167,7 @@ class TrustStore:
             _refuse_expired(root, found, now)
             if is_new:
                 floor = _floor(data, sealed, found, root)
-                self._save(_State(root=state.root, floors={**state.floors, name: floor}))
+                self._file.save(State(root=state.root, floors={**state.floors, name: floor}))
             return Accepted(
                 channel=found,
                 trust=self.trust,
@@ -208,7 +177,7 @@ class TrustStore:
 
     def last_channel(self, brand: str, channel: str) -> Channel | None:
         """The document accepted last, however old; None if there was none under these keys."""
-        with self._locked() as state:
+        with self._file.locked() as state:
             floor = state.floors.get(f"{brand}/{channel}")
         return decode_channel(unseal_document(CHANNEL, floor.envelope)) if floor else None
 
@@ -223,7 +192,7 @@ class TrustStore:
         """
         return open_manifest(data, self.root(), brand=brand, target=target)
 
-    def _install(self, state: _State, data: bytes) -> None:
+    def _install(self, state: State, data: bytes) -> None:
         given, current = first_root(data), _opened(state)
         if current is not None and given.version < current.version:
             return
@@ -235,70 +204,21 @@ class TrustStore:
                     hint="give the root it was installed with, or an empty folder",
                 )
             return
-        self._save(_State(root=data, floors=_standing(state.floors, given)))
-
-    @contextmanager
-    def _locked(self) -> Iterator[_State]:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError as problem:
-            raise TrustStateUnusable(
-                f"no folder for what this node trusts ({problem.strerror})",
-                path=self.folder,
-                hint="give a folder that this user can write to",
-            ) from problem
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield self._load()
-        finally:
-            os.close(descriptor)
-
-    def _load(self) -> _State:
-        try:
-            seal, _, body = self._path.read_bytes().partition(b"\n")
-        except FileNotFoundError:
-            return _State(root=None)
-        except OSError as problem:
-            raise TrustStateUnusable(
-                f"cannot be read ({problem.strerror})", path=self._path
-            ) from problem
-        try:
-            if hashlib.sha256(body).hexdigest().encode() != seal:
-                raise TrustStateDamaged("its own digest differs")
-            return msgspec.json.decode(body, type=_State)
-        except (TrustStateDamaged, msgspec.DecodeError, UnicodeDecodeError) as problem:
-            raise TrustStateDamaged(
-                f"the record of root and epochs is not what was written: {problem}",
-                path=self._path,
-                hint="remove it and give the root of installation again; "
-                "until then this node cannot tell old channel documents from new ones",
-            ) from problem
-
-    def _save(self, state: _State) -> None:
-        body = msgspec.json.encode(state)
-        try:
-            replace_file(self._path, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
-        except OSError as problem:
-            raise TrustStateUnusable(
-                f"what this node trusts could not be kept ({problem.strerror})",
-                path=self._path,
-                hint="make room on the disk; nothing was accepted",
-            ) from problem
+        self._file.save(State(root=data, floors=_standing(state.floors, given)))
 
 
-def _opened(state: _State) -> Root | None:
+def _opened(state: State) -> Root | None:
     return None if state.root is None else first_root(state.root)
 
 
-def _standing(floors: dict[str, _Floor], root: Root) -> dict[str, _Floor]:
+def _standing(floors: dict[str, Floor], root: Root) -> dict[str, Floor]:
     """Floors set by nobody but release keys that are still trusted."""
     trusted = set(root.roles["release"].key_ids)
     return {name: floor for name, floor in floors.items() if trusted.issuperset(floor.release_keys)}
 
 
-def _floor(data: bytes, sealed: Sealed, found: Channel, root: Root | None) -> _Floor:
-    return _Floor(
+def _floor(data: bytes, sealed: Sealed, found: Channel, root: Root | None) -> Floor:
+    return Floor(
         epoch=found.epoch,
         sha256=hashlib.sha256(sealed.payload).hexdigest(),
         release_keys=root.roles["release"].key_ids if root else [],
@@ -331,7 +251,7 @@ def _require_name(found: Channel, brand: str, channel: str) -> None:
         )
 
 
-def _is_above(floor: _Floor | None, found: Channel, sealed: Sealed) -> bool:
+def _is_above(floor: Floor | None, found: Channel, sealed: Sealed) -> bool:
     if floor is None or found.epoch > floor.epoch:
         return True
     if found.epoch < floor.epoch:
