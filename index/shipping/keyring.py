@@ -28,6 +28,7 @@ from index.shipping.trust_errors import (
     BrokenRootChain,
     KeyNotFound,
     KeysRefused,
+    TrustError,
 )
 
 _ROOT_NAME: Final = re.compile(r"([1-9]\d*)\.root\.json")
@@ -81,10 +82,15 @@ def read_roots(folder: Path) -> list[Root]:
         )
     roots: list[Root] = []
     for version in versions:
-        data = _read_root(root_path(folder, version))
-        root = next_root(roots[-1], data) if roots else first_root(data)
-        if root.version != version:
-            raise BrokenRootChain(f"is root {root.version}", path=root_path(folder, version))
+        path = root_path(folder, version)
+        data = _read_root(path)
+        try:
+            root = next_root(roots[-1], data) if roots else first_root(data)
+            if root.version != version:
+                raise BrokenRootChain(f"is root {root.version}, its name says {version}")
+        except TrustError as problem:
+            problem.path = path
+            raise
         roots.append(root)
     return roots
 
@@ -200,8 +206,11 @@ def write_plan(folder: Path, plan: Plan) -> list[Path]:
 
 
 def _read_root(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(ROOT.max_bytes + 1)
+    try:
+        with path.open("rb") as file:
+            return file.read(ROOT.max_bytes + 1)
+    except OSError as problem:
+        raise BadKeyFile(f"cannot be read ({problem.strerror})", path=path) from problem
 
 
 def _replaced(current: Root, role: Role, begins: str | None) -> str:

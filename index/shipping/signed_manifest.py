@@ -11,7 +11,7 @@ from msgspec import Struct
 from index.layout import FORMAT_NAME
 from index.manifest import MAX_MANIFEST_BYTES
 from index.shipping.channel import Target
-from index.shipping.documents import MANIFEST, seal_document, unseal_document
+from index.shipping.documents import MANIFEST, Name, seal_document, unseal_document
 from index.shipping.root import Root, require_role
 from index.shipping.signing import SigningKey
 from index.shipping.trust_errors import TooLarge, WrongManifest
@@ -19,8 +19,8 @@ from index.shipping.trust_errors import TooLarge, WrongManifest
 
 class _Head(Struct):
     format: str
-    snapshot_id: str
-    brand: str
+    snapshot_id: Name
+    brand: Name
 
 
 def target_of(manifest: bytes) -> Target:
@@ -89,7 +89,10 @@ def _head(manifest: bytes) -> _Head:
     try:
         head = msgspec.json.decode(manifest, type=_Head)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise WrongManifest(f"these bytes are no manifest: {problem}") from problem
+        raise WrongManifest(
+            f"these bytes are no manifest that can be shipped: {problem}",
+            hint="brand and snapshot_id are names of up to 100 letters, digits, '.', '_' and '-'",
+        ) from problem
     if head.format != FORMAT_NAME:
         raise WrongManifest(f"these bytes are no {FORMAT_NAME} manifest")
     return head

@@ -350,7 +350,9 @@ def damage(path: Path) -> None:
     ("harm", "told"),
     [
         pytest.param(lambda trust: (trust / "2.root.json").unlink(), "has a gap", id="gap"),
-        pytest.param(lambda trust: damage(trust / "2.root.json"), "root", id="damage"),
+        pytest.param(
+            lambda trust: damage(trust / "2.root.json"), "/trust/2.root.json: ", id="damage"
+        ),
         pytest.param(
             lambda trust: (trust / "3.root.json").replace(trust / "2.root.json"),
             "does not follow",

@@ -9,7 +9,7 @@ import pytest
 
 from index.shipping.channel_changes import announce, promote
 from index.shipping.documents import MANIFEST
-from index.shipping.signed_manifest import open_manifest
+from index.shipping.signed_manifest import open_manifest, seal_manifest
 from index.shipping.signing import SigningKey, seal
 from index.shipping.trust import TrustStore
 from index.shipping.trust_errors import (
@@ -97,3 +97,18 @@ def test_promotions_travel(repository: Repository, node: TrustStore) -> None:
     repository.publish(repository.change(promote, 50))
 
     assert repository.update(node).channel.rollout.percent == 50
+
+
+@pytest.mark.parametrize("brand", ["", "a shop", "../toy", "toy\n", ".toy", "x" * 101])
+def test_a_brand_that_can_be_no_name_in_a_store_is_not_signed(
+    repository: Repository, brand: str
+) -> None:
+    with pytest.raises(WrongManifest, match="brand") as caught:
+        repository.sealed_manifest("monday", brand=brand)
+    assert "letters, digits" in (caught.value.hint or "")
+
+
+def test_what_is_no_manifest_is_not_signed(repository: Repository) -> None:
+    for payload in (b"", b"{}", manifest_bytes("monday").replace(b"almanac-", b"another-")):
+        with pytest.raises(WrongManifest, match="these bytes are no"):
+            seal_manifest(payload, repository.keys["builder"])

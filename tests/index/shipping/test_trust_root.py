@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -18,6 +20,7 @@ from index.shipping.trust_errors import (
     Expired,
     NewerRoot,
     NoRoot,
+    NotADocument,
     NotAnEnvelope,
     StaleChannel,
     TooLarge,
@@ -97,6 +100,56 @@ def test_a_root_needs_the_threshold_of_both_sides(tmp_path: Path) -> None:
 @pytest.mark.parametrize("data", [b"", b"a" * (ROOT.max_bytes + 1)])
 def test_what_is_no_root_is_refused(repository: Repository, node: TrustStore, data: bytes) -> None:
     with pytest.raises((NotAnEnvelope, TooLarge)):
+        node.accept_root(data)
+
+
+Parts = dict[str, Any]
+
+
+def swapped_keys(parts: Parts) -> None:
+    first, second, *_ = parts["keys"]
+    keys = parts["keys"]
+    keys[first], keys[second] = keys[second], keys[first]
+
+
+def shared_key(parts: Parts) -> None:
+    parts["roles"]["release"] = parts["roles"]["builder"]
+
+
+def same_key_twice(parts: Parts) -> None:
+    parts["roles"]["release"]["key_ids"] *= 2
+
+
+def unused_key(parts: Parts) -> None:
+    key = SigningKey.generate()
+    parts["keys"][key.key_id] = key.public.hex()
+
+
+@pytest.mark.parametrize(
+    ("bend", "told"),
+    [
+        (swapped_keys, "has the id of another key"),
+        (shared_key, "names one key twice"),
+        (same_key_twice, "names one key twice"),
+        (unused_key, "do not name the same ids"),
+        (lambda parts: parts["roles"].pop("node"), "names nobody for node"),
+        (lambda parts: parts["roles"]["release"].update(threshold=2), "asks for 2 signatures"),
+        (lambda parts: parts["roles"]["release"].update(threshold=0), "threshold"),
+        (lambda parts: parts["roles"]["release"].update(key_ids=[]), "key_ids"),
+        (lambda parts: parts["roles"].update(king=parts["roles"]["node"]), "king"),
+        (lambda parts: parts.update(expires_at=parts["issued_at"]), "ends before it begins"),
+        (lambda parts: parts.update(format="almanac-root/2"), "this software reads"),
+        (lambda parts: parts.update(surprise=1), "surprise"),
+    ],
+)
+def test_a_root_that_contradicts_itself_is_refused(
+    repository: Repository, node: TrustStore, bend: Callable[[Parts], None], told: str
+) -> None:
+    parts = msgspec.json.decode(encode_root(repository.make_root(2)))
+    bend(parts)
+    data = seal(msgspec.json.encode(parts), ROOT.payload_type, repository.keys["root"])
+
+    with pytest.raises(NotADocument, match=told):
         node.accept_root(data)
 
 
