@@ -134,3 +134,58 @@ def test_killed_while_the_floor_is_written_a_node_wakes_with_the_old_or_the_new(
         accepted = [int(number) for word, number in words if word == "accepted"]
         tried = [int(number) for word, number in words if word == "trying"]
         assert max([before, *accepted]) <= found <= max([before, *tried])
+
+
+def test_two_processes_never_lower_each_other_s_floor(
+    repository: Repository, node: TrustStore, tmp_path: Path
+) -> None:
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    for epoch in range(2, 202):
+        repository.publish(repository.change(renew))
+        (documents / f"{epoch}.json").write_bytes(repository.served)
+    code = f"""
+        import sys
+        from datetime import datetime
+        from pathlib import Path
+        from index.shipping.trust import TrustStore
+        from index.shipping.trust_errors import StaleChannel
+        node = TrustStore(Path({str(node.folder)!r}))
+        print("ready", flush=True)
+        sys.stdin.readline()
+        n_accepted = 0
+        for epoch in range(2, 202):
+            try:
+                taken = node.accept_channel(
+                    Path(f"{documents}/{{epoch}}.json").read_bytes(),
+                    brand="toy", channel="stable", now=datetime.fromisoformat({NOW.isoformat()!r}),
+                )
+            except StaleChannel:
+                continue
+            n_accepted += taken.is_new
+            assert node.last_channel("toy", "stable").epoch >= epoch
+        print(n_accepted)
+    """
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code)],
+            cwd=ROOT_FOLDER,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    accepted = [int(process.communicate()[0]) for process in processes]
+
+    assert [process.returncode for process in processes] == [0, 0]
+    # Each epoch is new to one of them at most, and the last one is there at the end.
+    assert sum(accepted) <= 200
+    assert epoch_of(node) == 201
