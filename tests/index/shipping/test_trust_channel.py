@@ -376,3 +376,14 @@ def test_the_same_envelope_in_another_form_is_refused(
 ) -> None:
     with pytest.raises(NotAnEnvelope):
         repository.accept(node, bend(repository.served))  # type: ignore[operator]
+
+
+def test_signatures_in_another_order_are_refused(tmp_path: Path) -> None:
+    repository = Repository(n_keys={"release": 2}, thresholds={"release": 2})
+    node = repository.node(tmp_path)
+    envelope = msgspec.json.decode(repository.served)
+    envelope["signatures"].reverse()
+
+    with pytest.raises(NotAnEnvelope, match="not in the one form"):
+        repository.accept(node, msgspec.json.encode(envelope))
+    assert repository.accept(node).is_new
