@@ -220,5 +220,5 @@ def _overtaken(where: str, expected: str | None, found: bytes | None) -> Overtak
 
 
 def _unless_missing(problem: OSError) -> None:
-    if not isinstance(problem, FileNotFoundError):
+    if not isinstance(problem, (FileNotFoundError, NotADirectoryError)):
         raise problem

@@ -7,9 +7,10 @@ changes without a trace.
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 
 from index.shipping.store import Store
-from index.shipping.store_errors import AlreadyThere, NoConditions, Overtaken
+from index.shipping.store_errors import AlreadyThere, NoConditions, Overtaken, StoreError
 
 _LIMIT = 16
 
@@ -22,20 +23,27 @@ def probe_conditional(store: Store) -> None:
         ReadOnlyStore: it can't be written to.
     """
     key = f"probes/{secrets.token_hex(8)}"
+    store.create(key, b"first")
     try:
-        store.create(key, b"first")
-        if not _refuses_second(store, key):
-            raise _no_conditions(store, "overwrites what was to be created only once")
-        first = store.read(key, limit=_LIMIT).token
-        store.replace(key, b"second", expected=first)
-        if not _refuses_swap(store, key, expected=first):
-            raise _no_conditions(store, "replaces what has changed since it was read")
-        if not _refuses_swap(store, key, expected=None):
-            raise _no_conditions(store, "replaces what should not have been there")
-        if store.read(key, limit=_LIMIT).data != b"second":
-            raise _no_conditions(store, "refuses a write and carries it out nevertheless")
-    finally:
-        store.delete(key)
+        _require_conditions(store, key)
+    except StoreError:
+        with suppress(StoreError):  # what was found matters more than a probe that stays
+            store.delete(key)
+        raise
+    store.delete(key)
+
+
+def _require_conditions(store: Store, key: str) -> None:
+    if not _refuses_second(store, key):
+        raise _no_conditions(store, "overwrites what was to be created only once")
+    first = store.read(key, limit=_LIMIT).token
+    store.replace(key, b"second", expected=first)
+    if not _refuses_swap(store, key, expected=first):
+        raise _no_conditions(store, "replaces what has changed since it was read")
+    if not _refuses_swap(store, key, expected=None):
+        raise _no_conditions(store, "replaces what should not have been there")
+    if store.read(key, limit=_LIMIT).data != b"second":
+        raise _no_conditions(store, "refuses a write and carries it out nevertheless")
 
 
 def _refuses_second(store: Store, key: str) -> bool:
