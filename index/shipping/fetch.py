@@ -24,6 +24,10 @@ from index.shipping.store_errors import Damaged, DiskFull, NotInStore, StoreErro
 
 RESERVE_BYTES: Final = 64 << 20
 TRIES: Final = 3
+_REMEDY: Final = (
+    "try another mirror; if the store itself has it wrong, delete the object and its chunk list"
+    " there and publish the snapshot again"
+)
 _GRAVITY: Final = (3, 2, 75, 1, 6, 4)
 """Exit codes of the errors of several origins, the one to be told first."""
 
@@ -78,8 +82,8 @@ def fetch_object(
     Parts are asked for in order, as the object's chunk list cuts it, and written to
     `SHA256.part`. Killed at any point, the next call keeps every part whose digest is right. An
     origin that errs is left for the next one. Chunk lists carry no authority: when the parts of
-    one can't be had, or add up to another digest, the next origin's list is tried, and then the
-    whole object from each origin without any list.
+    one can't be had, or add up to another digest, the next origin's list is tried. The whole
+    object is asked of each origin when there is no list, or none that a single part speaks for.
 
     A file already there with the right size is not read again.
 
@@ -136,7 +140,7 @@ class _Piece:
             raise Damaged(
                 f"bytes {self.start} to {last} are not what the chunk list says",
                 where=where,
-                hint="the origin or the way there damages data: put the object there again",
+                hint=_REMEDY,
             )
         return data
 
@@ -167,13 +171,19 @@ class _Fetch:
     def run(self, piece_bytes: int) -> None:
         """Fill the part file by the first way that leads to the right digest."""
         failures: list[StoreError] = []
+        vouched = False
         for chunks in self._lists():
             try:
                 self._fill(_cut(chunks), self._origins)
             except Damaged as problem:
                 failures.append(problem)
+                # Some parts are what the list says and others are not: then the list is right,
+                # and asking for the whole would only bring the same damage again.
+                vouched = vouched or 0 < self.progress.bytes_done < self.progress.size
             else:
                 return
+        if vouched:
+            raise _gravest(failures)
         pieces = _even(self.progress.size, piece_bytes)
         for origin in self._origins:
             try:
@@ -221,7 +231,7 @@ class _Fetch:
             raise Damaged(
                 f"all parts came, but together they have sha256 {found[:12]}…",
                 where=f"{origins[0].name}/{object_key(self._sha256)}",
-                hint="the origin's object or chunk list is damaged: publish it again",
+                hint=_REMEDY,
             )
 
     def _asked(self, piece: _Piece, origins: Sequence[Store]) -> bytes:

@@ -11,7 +11,8 @@ from uuid import uuid4
 import pytest
 
 from index.shipping.store import Store, open_store
-from tests.index.shipping.origins import Answers, s3_server, web_server
+from tests.index.shipping.s3_servers import s3_server
+from tests.index.shipping.web_servers import Answers, web_server
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,29 +18,10 @@ from index.shipping.local_store import LocalStore
 from index.shipping.store import Store
 from index.shipping.store_errors import AlreadyThere, DiskFull, NotInStore, Overtaken, StoreFailed
 from tests.index.shipping.origins import digest
+from tests.index.shipping.processes import killed, started
 
-ROOT = Path(__file__).parents[3]
 KEYS = st.sampled_from(["a", "folder/a", "folder/b"])
 CONTENTS = st.sampled_from([b"", b"one", b"two", b"three"])
-
-RACE = """
-import sys
-from pathlib import Path
-from index.shipping.local_store import LocalStore
-from index.shipping.store_errors import Overtaken
-
-store, me, n_wins = LocalStore(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
-print("ready", flush=True)
-sys.stdin.readline()
-won = 0
-while won < n_wins:
-    found = store.read("counter", limit=1 << 20)
-    try:
-        store.replace("counter", found.data + f"{me}{won}\\n".encode(), expected=found.token)
-    except Overtaken:
-        continue
-    won += 1
-"""
 
 REWRITE = """
 import sys
@@ -121,24 +99,6 @@ TestSwapModel = SwapModel.TestCase
 TestSwapModel.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 
 
-def test_of_two_processes_that_swap_none_loses_a_change(tmp_path: Path) -> None:
-    n_wins = 60
-    LocalStore(tmp_path / "store").create("counter", b"")
-    racers = [started(RACE, tmp_path / "store", me, str(n_wins)) for me in "xy"]
-    for racer in racers:
-        assert racer.stdin is not None
-        racer.stdin.write(b"go\n")
-        racer.stdin.flush()
-
-    assert [racer.wait(timeout=60) for racer in racers] == [0, 0]
-    lines = LocalStore(tmp_path / "store").read("counter", limit=1 << 20).data.decode().split()
-    for me in "xy":
-        assert [line for line in lines if line[0] == me] == [f"{me}{n}" for n in range(n_wins)]
-    assert len(lines) == 2 * n_wins
-    for racer in racers:
-        closed(racer)
-
-
 def test_a_writer_killed_at_any_moment_leaves_old_or_new(tmp_path: Path) -> None:
     store, moments = LocalStore(tmp_path / "store"), random.Random(20)
     store.create("channel", b"%08d" % 0 * 2000)
@@ -206,26 +166,3 @@ def test_what_the_system_refuses_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreFailed, match="is no folder") as caught:
         store.create("blob", b"x")
     assert caught.value.exit_code == 1
-
-
-def started(script: str, *arguments: str | Path) -> subprocess.Popen[bytes]:
-    """A process that has said it is ready."""
-    command = [sys.executable, "-c", script, *map(str, arguments)]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"ready\n"
-    return process
-
-
-def killed(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    closed(process)
-
-
-def closed(process: subprocess.Popen[bytes]) -> None:
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()

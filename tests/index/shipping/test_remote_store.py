@@ -16,7 +16,9 @@ from index.shipping.store_errors import (
     TooLarge,
     Unreachable,
 )
-from tests.index.shipping.origins import Answers, Careless, bucket_server
+from tests.index.shipping.origins import Careless
+from tests.index.shipping.s3_servers import bucket_server
+from tests.index.shipping.web_servers import Answers
 
 
 def test_a_conflict_is_tried_again() -> None:
@@ -73,7 +75,7 @@ def test_the_probe_catches_a_bucket_that_ignores_conditions() -> None:
 
 def test_the_probe_catches_a_folder_that_ignores_conditions(local: Store) -> None:
     class CreatesOnce(Careless):
-        create = Careless.__base__.create  # type: ignore[union-attr, assignment]
+        create = Careless.__base__.create  # type: ignore[union-attr]
 
     for careless in (Careless, CreatesOnce):
         store = careless(local.folder)  # type: ignore[attr-defined]

@@ -23,9 +23,27 @@ from index.shipping.store_errors import (
     TooLarge,
     Unreachable,
 )
-from tests.index.shipping.origins import SECRET_KEY, free_ports, settings
+from tests.index.shipping.processes import closed, started
+from tests.index.shipping.s3_servers import SECRET_KEY, free_ports, settings
 
 LARGE = 20 << 20
+RACE = """
+import sys
+from index.shipping.store import open_store
+from index.shipping.store_errors import Overtaken
+
+store, me, n_wins = open_store(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+print("ready", flush=True)
+sys.stdin.readline()
+won = 0
+while won < n_wins:
+    found = store.read("counter", limit=1 << 20)
+    try:
+        store.replace("counter", found.data + f"{me}{won}\\n".encode(), expected=found.token)
+    except Overtaken:
+        continue
+    won += 1
+"""
 
 
 def test_a_blob_reads_back_whole_and_in_parts(store: Store) -> None:
@@ -198,6 +216,28 @@ def test_the_probe_finds_a_sound_store_sound_and_leaves_nothing(store: Store) ->
     assert list(store.list()) == []
 
 
+def test_of_two_processes_that_swap_none_loses_a_change(
+    store: Store, request: pytest.FixtureRequest
+) -> None:
+    """Each round has one winner: what either wrote is there, in the order it wrote it."""
+    n_wins = 40
+    environ = {} if store.name.startswith("file:") else request.getfixturevalue("s3")
+    store.create("counter", b"")
+    racers = [started(RACE, store.name, me, n_wins, environ=environ) for me in "xy"]
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write(b"go\n")
+        racer.stdin.flush()
+
+    assert [racer.wait(timeout=60) for racer in racers] == [0, 0]
+    lines = store.read("counter", limit=1 << 20).data.decode().split()
+    for me in "xy":
+        assert [line for line in lines if line[0] == me] == [f"{me}{n}" for n in range(n_wins)]
+    assert len(lines) == 2 * n_wins
+    for racer in racers:
+        closed(racer)
+
+
 @pytest.mark.parametrize("address", ["plain", "file://"])
 def test_addresses_of_a_folder(tmp_path: Path, address: str) -> None:
     folder = tmp_path / "with space"
@@ -268,5 +308,8 @@ def test_a_store_that_does_not_answer_may_be_tried_again(kind: str) -> None:
 
 
 def _never() -> Iterator[bytes]:
+    return map(_untouched, [b""])
+
+
+def _untouched(part: bytes) -> bytes:
     raise AssertionError("nothing should be read")
-    yield b""
