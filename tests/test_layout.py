@@ -26,7 +26,7 @@ EXTRAS = PROJECT["project"]["optional-dependencies"]
 
 # The extras whose libraries a floor may import, besides the core.
 FLOORS: dict[str, list[str]] = {
-    "index": [],
+    "index": ["ship"],
     "edge": ["edge"],
     "builder": ["build", "demo"],
     "bench": ["bench", "edge"],

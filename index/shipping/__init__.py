@@ -1,1 +1,1 @@
-"""How snapshots travel: stores that keep them, and the objects they are made of."""
+"""Shipping: how snapshots reach a fleet of nodes, and who may say what a node serves."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from index.shipping.durable import disk_failures
+from index.shipping.disk import disk_failures
 from index.shipping.store_errors import BadKey, Damaged
 
 CHUNK_BYTES: Final = 4 << 20

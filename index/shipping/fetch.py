@@ -16,7 +16,7 @@ from index.shipping.chunks import (
     decode_chunk_list,
     object_key,
 )
-from index.shipping.durable import disk_failures, sync_folder
+from index.shipping.disk import disk_failures, sync_folder
 from index.shipping.pace import Pace
 from index.shipping.part_file import PartFile
 from index.shipping.store import Store

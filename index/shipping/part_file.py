@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from index.shipping.durable import disk_failures, make_folder, sync_folder
+from index.shipping.disk import disk_failures, make_folder, sync_folder
 from index.shipping.store_errors import DiskFull
 
 PART_SUFFIX: Final = ".part"
@@ -43,10 +43,13 @@ class PartFile:
         with disk_failures(self.aside):
             make_folder(self.aside.parent)
             self._descriptor = _open_locked(self.aside)
+            found_size = os.fstat(self._descriptor).st_size
             try:
                 self._take_room()
             except (OSError, DiskFull):
-                if not os.fstat(self._descriptor).st_size:
+                # Some file systems give what room there is before they refuse the rest.
+                os.ftruncate(self._descriptor, min(found_size, self._size))
+                if not found_size:
                     self.aside.unlink()
                 os.close(self._descriptor)
                 raise

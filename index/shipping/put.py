@@ -16,7 +16,7 @@ from index.shipping.chunks import (
     file_chunks,
     object_key,
 )
-from index.shipping.durable import disk_failures
+from index.shipping.disk import disk_failures
 from index.shipping.store import Store
 from index.shipping.store_errors import Damaged
 

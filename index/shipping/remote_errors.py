@@ -50,7 +50,8 @@ def translated(problem: Exception, where: str, store: str) -> StoreError:
         return CredentialsRefused(
             f"the store refuses the credentials, or there are none ({first})",
             where=store,
-            hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of somebody who may do this",
+            hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of somebody who may do this;"
+            " profiles in ~/.aws are not read",
         )
     if isinstance(problem, NotSupportedError) or "non-partial" in text:
         return NoRanges(

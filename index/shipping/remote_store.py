@@ -124,7 +124,11 @@ class WebStore:
 
 
 class BucketStore(WebStore):
-    """Blobs below a prefix of an S3-compatible bucket; conditions are the store's own."""
+    """Blobs below a prefix of an S3-compatible bucket; conditions are the store's own.
+
+    A large upload that is killed leaves parts which nobody sees and somebody pays for: let the
+    bucket's lifecycle rules abort incomplete uploads after some days.
+    """
 
     def create(self, key: str, data: bytes) -> bool:
         for _ in range(_CONFLICT_TRIES):

@@ -73,7 +73,7 @@ class Store(Protocol):
         """
 
     def head(self, key: str) -> int | None:
-        """Size in bytes; None when there is no such blob."""
+        """Size in bytes; None when there is no such blob, or no such bucket."""
 
     def create(self, key: str, data: bytes) -> bool:
         """Write a small blob unless one is there; it appears whole or not at all.
@@ -164,7 +164,8 @@ def open_store(address: str | Path, *, environ: Mapping[str, str] | None = None)
             `http://`), which can only be read.
         environ: where `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`,
             `AWS_REGION` and `AWS_ENDPOINT_URL` are looked up for `s3://`; the process's own by
-            default. A region or endpoint left out is the usual one of AWS.
+            default. A region or endpoint left out is the usual one of AWS; without keys, the
+            machine's own role is asked for. Profiles in `~/.aws` are not read.
 
     Raises:
         BadAddress: unknown scheme, or a part is missing or in excess.

@@ -1,4 +1,4 @@
-"""Files that survive a power cut: what is told to be written is on the disk under its name."""
+"""What the system says of a disk in our own errors, and names that survive a power cut."""
 
 from __future__ import annotations
 
