@@ -39,7 +39,8 @@ def translated(problem: Exception, where: str, store: str) -> StoreError:
         where: the blob it is about.
         store: name of the store, which never has a password in it.
     """
-    text, first = str(problem), first_words(problem)
+    # "Generic HTTP error:" only names the kind of store; what follows is what happened.
+    text, first = re.sub(r"^Generic \w+ error: ", "", str(problem)), first_words(problem)
     if "NoSuchBucket" in text:
         return NoBucket("the bucket does not exist", where=store, hint="make it, or correct it")
     if isinstance(problem, FileNotFoundError):

@@ -10,11 +10,10 @@ import pytest
 
 from index.shipping.chunks import chunk_list_key, object_key
 from index.shipping.fetch import fetch_object
-from index.shipping.local_store import LocalStore
 from index.shipping.put import put_object
 from index.shipping.store import Store
 from tests.index.shipping.origins import Watched, digest
-from tests.index.shipping.processes import closed, killed, started
+from tests.index.shipping.processes import killed, started
 
 N_ROUNDS = 20
 CHUNK = 1 << 10
@@ -94,18 +93,3 @@ def test_a_fetch_killed_at_any_moment_goes_on(tmp_path: Path) -> None:
 
     assert n_rounds_cut > 0, "no round was killed before its end"
     assert n_resumed > 0, "no round had anything to go on from"
-
-
-def test_of_two_that_fetch_the_same_one_waits_for_the_other(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.write_bytes(DATA)
-    store = LocalStore(tmp_path / "store")
-    put_object(store, source, SHA, chunk_bytes=CHUNK)
-    folder = tmp_path / "objects"
-    fetchers = [started(FETCH, store.name, SHA, len(DATA), folder) for _ in range(3)]
-
-    assert [fetcher.wait(timeout=60) for fetcher in fetchers] == [0, 0, 0]
-    assert [path.name for path in folder.iterdir()] == [SHA]
-    assert (folder / SHA).read_bytes() == DATA
-    for fetcher in fetchers:
-        closed(fetcher)

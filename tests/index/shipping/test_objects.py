@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from hypothesis import given
@@ -208,6 +209,32 @@ def test_a_part_file_of_nonsense_does_no_harm(origin: Watched, tmp_path: Path) -
     part.write_bytes(random.Random(1).randbytes(len(DATA)))
 
     assert fetched(origin, tmp_path).bytes_kept == 0
+
+
+def test_of_two_that_fetch_the_same_one_waits_for_the_other(
+    origin: Watched, tmp_path: Path
+) -> None:
+    second, begun = Watched(origin.folder), Event()
+    found: list[Progress] = []
+
+    def fetch_second() -> None:
+        begun.set()
+        found.append(fetched(second, tmp_path))
+
+    thread = Thread(target=fetch_second)
+
+    def begin_second(start: int, data: bytes) -> bytes:
+        if start == 5 * CHUNK:
+            thread.start()
+            begun.wait()
+            thread.join(0.2)  # long enough for one that does not wait to ask
+        return data
+
+    fetched(Watched(origin.folder, begin_second), tmp_path)
+    thread.join()
+
+    assert second.asked == []
+    assert found == [Progress(size=len(DATA), bytes_done=len(DATA), bytes_kept=len(DATA))]
 
 
 def test_a_damaged_part_comes_from_the_next_origin(origin: Watched, tmp_path: Path) -> None:

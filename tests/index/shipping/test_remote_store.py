@@ -13,6 +13,7 @@ from index.shipping.store_errors import (
     NotInStore,
     ReadOnlyStore,
     StoreError,
+    StoreFailed,
     TooLarge,
     Unreachable,
 )
@@ -120,10 +121,21 @@ def test_endless_data_is_not_taken_in(local: Store, web: Answers) -> None:
     web.endless = True
     store = open_store(web.address)
 
-    with pytest.raises(StoreError):
+    with pytest.raises(TooLarge):
         store.read("blob", limit=1 << 20)
-    with pytest.raises(StoreError):
+    with pytest.raises(TooLarge):
         store.read_range("blob", 0, 10)
+    assert web.bytes_sent < 64 << 20, "no more than fits into the buffers on the way"
+
+
+def test_a_server_that_does_not_tell_how_much_comes_is_refused(local: Store, web: Answers) -> None:
+    local.create("blob", b"0123456789")
+    web.endless, web.tells_length = True, False
+    store = open_store(web.address)
+
+    for act in (lambda: store.read("blob", limit=99), lambda: store.read_range("blob", 0, 10)):
+        with pytest.raises(StoreFailed, match="Content-Length"):
+            act()
 
 
 def test_a_server_that_sends_more_than_it_should_is_refused(local: Store, web: Answers) -> None:
@@ -133,7 +145,7 @@ def test_a_server_that_sends_more_than_it_should_is_refused(local: Store, web: A
     with pytest.raises(TooLarge):
         store.read("blob", limit=9)
     web.lie = lambda part: part + b"more"
-    with pytest.raises(StoreError):
+    with pytest.raises(TooLarge):
         store.read_range("blob", 0, 4)
 
 

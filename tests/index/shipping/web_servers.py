@@ -20,6 +20,8 @@ class Answers:
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     lie: Callable[[bytes], bytes] = bytes
     endless: bool = False
+    tells_length: bool = True
+    bytes_sent: int = 0
     cut_after: int | None = None
     ignores_range: bool = False
     status: int | None = None
@@ -101,10 +103,13 @@ class _Files(BaseHTTPRequestHandler):
     def send_without_end(self) -> None:
         self.close_connection = True
         self.send_header("Connection", "close")
+        if self.answers.tells_length:
+            self.send_header("Content-Length", str(1 << 50))
         self.end_headers()
         with suppress(OSError):  # until the reader has had enough
             while True:
                 self.wfile.write(bytes(1 << 16))
+                self.answers.bytes_sent += 1 << 16
 
     def log_message(self, *_: object) -> None:
         pass
