@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 
 from index.shipping.bounds import exactly, require_same, require_same_size, within
 from index.shipping.disk import disk_failures, make_folder, sync_folder
-from index.shipping.store import Blob, Listed, checked_key, checked_prefix
+from index.shipping.store import Blob, Listed, checked_key, checked_prefix, is_key
 from index.shipping.store_errors import NotInStore, Overtaken
 
 _READ_BYTES: Final = 1 << 20
@@ -110,10 +110,13 @@ class LocalStore:
         return str(self.folder / key)
 
     def _listed(self, path: Path) -> Iterator[Listed]:
+        key = path.relative_to(self.folder).as_posix()
+        if not is_key(key):
+            return
         with suppress(FileNotFoundError):  # deleted since its folder was read
             found = path.stat()
             yield Listed(
-                key=path.relative_to(self.folder).as_posix(),
+                key=key,
                 size=found.st_size,
                 modified_at=datetime.fromtimestamp(found.st_mtime, UTC),
             )

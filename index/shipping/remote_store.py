@@ -13,7 +13,7 @@ from obstore.store import HTTPStore, S3Store
 
 from index.shipping.bounds import exactly, require_same, require_same_size, within
 from index.shipping.remote_errors import first_words, translated
-from index.shipping.store import Blob, Listed, checked_key, checked_prefix
+from index.shipping.store import Blob, Listed, checked_key, checked_prefix, is_key
 from index.shipping.store_errors import (
     BadAddress,
     BadKey,
@@ -187,9 +187,9 @@ class BucketStore(WebStore):
         with self._failures(below):
             for page in obstore.list(self._remote, prefix=below or None):
                 for found in page:
-                    yield Listed(
-                        key=found["path"], size=found["size"], modified_at=found["last_modified"]
-                    )
+                    key, modified_at = found["path"], found["last_modified"]
+                    if is_key(key):
+                        yield Listed(key=key, size=found["size"], modified_at=modified_at)
 
     def delete(self, key: str) -> None:
         with suppress(NotInStore), self._failures(key):

@@ -122,6 +122,8 @@ class Store(Protocol):
     def list(self, prefix: str = "") -> Iterator[Listed]:
         """All blobs below a folder, in no promised order; of the whole store by default.
 
+        What has a name that no key may have is somebody else's, and left out.
+
         Raises:
             ReadOnlyStore: the store can't tell what it has.
         """
@@ -142,12 +144,17 @@ def checked_key(key: str) -> str:
     Raises:
         BadKey: it is not.
     """
-    if len(key) > MAX_KEY_CHARS or not _KEY.fullmatch(key):
+    if not is_key(key):
         raise BadKey(
             f"{key[:80]!r} can't be the name of a blob",
             hint="words of letters, digits and . _ = - joined by /, none beginning with . = or -",
         )
     return key
+
+
+def is_key(name: str) -> bool:
+    """Whether a blob may have that name."""
+    return len(name) <= MAX_KEY_CHARS and _KEY.fullmatch(name) is not None
 
 
 def checked_prefix(prefix: str) -> str:

@@ -125,6 +125,13 @@ def test_blobs_are_read_only_files(local: Store, tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in visible} == {0o444}
 
 
+def test_somebody_elses_files_are_not_listed(local: Store, tmp_path: Path) -> None:
+    local.create("blob", b"x")
+    (tmp_path / "store" / "notes (copy).txt").write_bytes(b"not ours")
+
+    assert [found.key for found in local.list()] == ["blob"]
+
+
 def test_what_a_killed_writer_left_is_swept_after_an_hour(local: Store, tmp_path: Path) -> None:
     folder = tmp_path / "store"
     folder.mkdir()

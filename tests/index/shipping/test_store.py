@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +25,7 @@ from index.shipping.store_errors import (
     TooLarge,
     Unreachable,
 )
-from tests.index.shipping.processes import closed, started
+from tests.index.shipping.processes import ROOT, closed, started
 from tests.index.shipping.s3_servers import SECRET_KEY, free_ports, settings
 
 LARGE = 20 << 20
@@ -245,6 +247,17 @@ def test_addresses_of_a_folder(tmp_path: Path, address: str) -> None:
     open_store(text).create("a/b", b"x")
 
     assert (folder / "a" / "b").read_bytes() == b"x"
+
+
+def test_a_folder_needs_nothing_of_what_networks_need(tmp_path: Path) -> None:
+    code = (
+        "import sys; from index.shipping.store import open_store;"
+        "open_store(sys.argv[1]).create('blob', b'x'); print('obstore' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert done.stdout == "False\n"
 
 
 @pytest.mark.parametrize(
