@@ -36,6 +36,7 @@ from index.shipping.store_errors import (
     Unreachable,
 )
 from tests.index.shipping.origins import Watched, digest
+from tests.index.shipping.processes import started
 from tests.index.shipping.s3_servers import free_ports
 from tests.index.shipping.web_servers import Answers
 
@@ -43,6 +44,25 @@ CHUNK = 1000
 DATA = random.Random(7).randbytes(10 * CHUNK + 1)
 SHA = digest(DATA)
 Write = Callable[[bytes], Path]
+
+SHIP = """
+import resource, sys
+from pathlib import Path
+from index.manifest import file_digest
+from index.shipping.fetch import fetch_object
+from index.shipping.put import put_object
+from index.shipping.store import open_store
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+store, path = open_store(sys.argv[1]), Path(sys.argv[2])
+sha256, before = file_digest(path), peak()
+print("ready", flush=True)
+put_object(store, path, sha256)
+fetch_object(store, sha256, path.stat().st_size, Path(sys.argv[3]), reserve_bytes=0)
+print(peak() - before)
+"""
 
 
 @pytest.fixture
@@ -69,6 +89,21 @@ def test_what_is_put_is_fetched(store: Store, tmp_path: Path, written: Write, si
     assert fetched.path.stat().st_mode & 0o777 == 0o444
     assert fetched.progress == Progress(size=size, bytes_done=size, bytes_received=size)
     assert [path.name for path in fetched.path.parent.iterdir()] == [digest(data)]
+
+
+def test_a_large_object_is_never_whole_in_memory(
+    store: Store, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    environ = {} if store.name.startswith("file:") else request.getfixturevalue("s3")
+    path, piece = tmp_path / "large", random.Random(1).randbytes(1 << 20)
+    with path.open("wb") as file:
+        for number in range(96):
+            file.write(number.to_bytes(4) + piece[4:])
+    shipping = started(SHIP, store.name, path, tmp_path / "objects", environ=environ)
+    told, _ = shipping.communicate()
+
+    assert shipping.returncode == 0
+    assert int(told) < 64 << 10, "KiB of memory that putting and fetching added"
 
 
 def test_putting_again_sends_nothing(origin: Watched, written: Write) -> None:
