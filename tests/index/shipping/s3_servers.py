@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+from index.shipping.store import open_store
+from index.shipping.store_errors import Unreachable
 from tests.index.shipping.processes import wait_until
 from tests.index.shipping.web_servers import serving
 
@@ -60,6 +62,7 @@ def s3_server(weed: Path, folder: Path) -> Iterator[Mapping[str, str]]:
         server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:
         wait_until(lambda: _answers(endpoint), server)
+        wait_until(lambda: _makes_bucket(endpoint), server)
         yield settings(endpoint)
     finally:
         os.killpg(server.pid, signal.SIGKILL)
@@ -170,6 +173,15 @@ def free_ports(count: int) -> list[int]:
         for each in sockets:
             each.bind(("127.0.0.1", 0))
         return [each.getsockname()[1] for each in sockets]
+
+
+def _makes_bucket(endpoint: str) -> bool:
+    """The first write makes the bucket, once the server has room for it."""
+    try:
+        open_store("s3://tests/", environ=settings(endpoint)).create("made", b"")
+    except Unreachable:
+        return False
+    return True
 
 
 def _answers(endpoint: str) -> bool:
