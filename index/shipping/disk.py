@@ -1,0 +1,55 @@
+"""What the system says of a disk in our own errors, and names that survive a power cut."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from index.shipping.store_errors import DiskFull, StoreFailed
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@contextmanager
+def disk_failures(path: Path) -> Iterator[None]:
+    """Turn what the system says of a path into our errors.
+
+    Raises:
+        DiskFull: no room, or a quota is used up.
+        StoreFailed: anything else.
+    """
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno in _NO_ROOM:
+            raise DiskFull(
+                f"the disk is full ({problem.strerror})",
+                where=str(path),
+                hint="make room or raise the quota, then try again",
+            ) from problem
+        reason = problem.strerror or str(problem)
+        raise StoreFailed(f"the system refused ({reason})", where=str(path)) from problem
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; new ones survive a power cut."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileExistsError as problem:
+        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is no folder") from problem
+    sync_folder(folder.parent)
