@@ -79,6 +79,71 @@ VERBS = {
         help="Answer requests over HTTP from a snapshot.",
         extra="edge",
     ),
+    "publish": Verb(
+        target="index.shipping.publish_cli:publish_snapshot",
+        help="Put a snapshot into a store.",
+        extra="ship",
+    ),
+    "announce": Verb(
+        target="index.shipping.channel_cli:announce",
+        help="Let a share of a channel's nodes serve a snapshot.",
+        extra="ship",
+    ),
+    "promote": Verb(
+        target="index.shipping.channel_cli:promote",
+        help="Let more nodes serve a channel's target.",
+        extra="ship",
+    ),
+    "pause": Verb(
+        target="index.shipping.channel_cli:pause",
+        help="Keep a rollout where it is.",
+        extra="ship",
+    ),
+    "resume": Verb(
+        target="index.shipping.channel_cli:resume",
+        help="Let a paused rollout go on.",
+        extra="ship",
+    ),
+    "pin": Verb(
+        target="index.shipping.channel_cli:pin",
+        help="Let one node, or all, serve one snapshot for a while.",
+        extra="ship",
+    ),
+    "unpin": Verb(
+        target="index.shipping.channel_cli:unpin",
+        help="End a pin before its time.",
+        extra="ship",
+    ),
+    "rollback": Verb(
+        target="index.shipping.channel_cli:rollback",
+        help="Go back to the last good snapshot on every node.",
+        extra="ship",
+    ),
+    "revoke": Verb(
+        target="index.shipping.channel_cli:revoke",
+        help="Forbid a snapshot for good.",
+        extra="ship",
+    ),
+    "confirm": Verb(
+        target="index.shipping.channel_cli:confirm",
+        help="Call the target good: what a rollback goes back to.",
+        extra="ship",
+    ),
+    "renew": Verb(
+        target="index.shipping.channel_cli:renew",
+        help="Say the same again with a later end.",
+        extra="ship",
+    ),
+    "status": Verb(
+        target="index.shipping.channel_cli:status",
+        help="Tell what a channel says.",
+        extra="ship",
+    ),
+    "history": Verb(
+        target="index.shipping.channel_cli:told_history",
+        help="Tell every change a channel went through.",
+        extra="ship",
+    ),
     "keys init": Verb(
         target="index.shipping.keys_cli:init",
         help="Make the keys of a fleet, and the first root.",

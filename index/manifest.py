@@ -149,7 +149,15 @@ def read_manifest(directory: Path) -> Manifest:
         Corrupt: not the bytes that were written, or its ids contradict each other.
     """
     path = directory / MANIFEST_NAME
-    data = _read_limited(path)
+    return decode_manifest(_read_limited(path), path)
+
+
+def decode_manifest(data: bytes, path: Path) -> Manifest:
+    """Check the bytes of a manifest; errors name the path.
+
+    Raises:
+        NotASnapshot, WrongVersion, Corrupt: see `read_manifest`.
+    """
     _check_head(data, path)
     _check_seal(data, path)
     try:

@@ -6,6 +6,8 @@ import os
 import secrets
 from pathlib import Path
 
+from index.shipping.disk import sync_folder
+
 
 def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Put a file in place of another: readers see the old or the new bytes, never a mixture.
@@ -22,7 +24,7 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     except OSError:
         aside.unlink(missing_ok=True)
         raise
-    _sync_directory(path.parent)
+    sync_folder(path.parent)
 
 
 def create_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
@@ -37,7 +39,7 @@ def create_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
         path.hardlink_to(aside)
     finally:
         aside.unlink()
-    _sync_directory(path.parent)
+    sync_folder(path.parent)
 
 
 def _write_aside(path: Path, content: bytes, mode: int) -> Path:
@@ -52,11 +54,3 @@ def _write_aside(path: Path, content: bytes, mode: int) -> Path:
         aside.unlink()
         raise
     return aside
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -95,6 +95,35 @@ def read_roots(folder: Path) -> list[Root]:
     return roots
 
 
+def root_envelopes(folder: Path) -> list[bytes]:
+    """The signed roots as they are, from the first version on; each was checked.
+
+    Raises:
+        KeyNotFound, BrokenRootChain, TrustError: see `read_roots`.
+    """
+    return [_read_root(root_path(folder, root.version)) for root in read_roots(folder)]
+
+
+def role_keys(folder: Path, root: Root, role: Role) -> list[SigningKey]:
+    """The private keys of a role that are here: enough of them to sign.
+
+    Raises:
+        KeyNotFound: fewer than the root asks for.
+        BadKeyFile: others than its owner may use one.
+    """
+    asked = root.roles[role]
+    paths = [key_path(folder, role, name) for name in asked.key_ids]
+    keys = [read_private_key(path) for path in paths if path.exists()]
+    if len(keys) < asked.threshold:
+        raise KeyNotFound(
+            f"root {root.version} asks for {asked.threshold} keys of role {role},"
+            f" {len(keys)} are here",
+            path=folder / "keys",
+            hint=f"copy {paths[0].name} here, from the machine that signs for {role}",
+        )
+    return keys
+
+
 def plan_init(
     folder: Path,
     *,

@@ -1,0 +1,405 @@
+"""Commands that change or tell what the nodes of a channel serve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from getpass import getuser
+from typing import Annotated, Any, Final
+
+import orjson
+from cyclopts import Parameter, Token
+from cyclopts.validators import Number
+
+from index.shipping import channel_changes as changes
+from index.shipping.channel import EVERY_NODE, Channel, Pin
+from index.shipping.channel_changes import Stamp
+from index.shipping.channel_store import (
+    InForce,
+    history,
+    read_channel,
+    require_channel,
+    write_channel,
+)
+from index.shipping.channel_told import as_lines, as_object, change, history_lines
+from index.shipping.publish import publish_roots
+from index.shipping.published import read_published
+from index.shipping.root import Root
+from index.shipping.signers import NOBODY, Signers
+from index.shipping.store import Store, open_store
+from index.shipping.trust_errors import ChannelRefused
+
+_FIRST_RING: Final = 10
+
+
+def _percent(_: Any, tokens: Sequence[Token]) -> int:
+    return int(tokens[0].value.removesuffix("%"))
+
+
+Ring = Annotated[int, Parameter(converter=_percent, validator=Number(gte=0, lte=100))]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Which channel of which store.
+
+    Args:
+        store: a folder, `file:///folder`, `s3://bucket/prefix`; for reading also `https://…`.
+            ALMANAC_STORE by default.
+        brand: whose channel.
+        channel: its name.
+    """
+
+    store: Annotated[str, Parameter(env_var="ALMANAC_STORE")]
+    brand: str
+    channel: str = "stable"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How a change is made.
+
+    Args:
+        days: until the channel ends and nodes stop updating, unless it is changed or renewed.
+        dry_run: check everything and tell what would be changed, without changing it.
+        json: print one JSON object instead of lines.
+    """
+
+    days: Annotated[int, Parameter(validator=Number(gte=1, lte=3650))] = 30
+    dry_run: Annotated[bool, Parameter(negative=())] = False
+    json: Annotated[bool, Parameter(negative=())] = False
+
+
+_USUAL: Final = Manner()
+
+
+def announce(
+    snapshot_id: str,
+    place: Place,
+    signers: Signers = NOBODY,
+    *,
+    ring: Ring | None = None,
+    manner: Manner = _USUAL,
+) -> None:
+    """Let a share of a channel's nodes serve a published snapshot.
+
+    The others stay with the last good one. Ends with exit code 4 when the snapshot or one of its
+    files is not in the store, 3 when its manifest is not what a builder key signed, 2 when it was
+    revoked, and 6 when somebody else changed the channel meanwhile.
+
+        almanac announce 20171201T0500Z-c752b9f839e7 --brand shop --ring 10%
+
+    Args:
+        snapshot_id: a published snapshot.
+        place: see there.
+        signers: see there.
+        ring: share of the nodes that begin, in percent; 10 by default, but all in a channel's
+            first announcement, when there is nothing else to serve.
+        manner: see there.
+    """
+    store, root = open_store(place.store), signers.root
+    target = read_published(store, place.brand, snapshot_id, root).target
+    before = read_channel(store, place.brand, place.channel, root)
+    stamp = _stamp(root, manner)
+    if before is None:
+        percent = 100 if ring is None else ring
+        after = changes.start_channel(
+            place.brand, place.channel, target, percent=percent, stamp=stamp
+        )
+    else:
+        percent = _FIRST_RING if ring is None else ring
+        after = changes.announce(before.channel, target, percent=percent, stamp=stamp)
+    _carry_out(store, before, after, signers, manner)
+
+
+def promote(
+    place: Place,
+    signers: Signers = NOBODY,
+    *,
+    ring: Ring,
+    manner: Manner = _USUAL,
+) -> None:
+    """Let more nodes serve the channel's target.
+
+        almanac promote --brand shop --ring 50%
+
+    Args:
+        place: see there.
+        signers: see there.
+        ring: share of the nodes, in percent; more than now.
+        manner: see there.
+    """
+    _change(place, signers, manner, lambda now, stamp: changes.promote(now, ring, stamp=stamp))
+
+
+def pause(
+    place: Place,
+    signers: Signers = NOBODY,
+    *,
+    reason: str,
+    manner: Manner = _USUAL,
+) -> None:
+    """Keep a rollout where it is until it is resumed or rolled back.
+
+    Args:
+        place: see there.
+        signers: see there.
+        reason: why; everybody who looks at the channel reads it.
+        manner: see there.
+    """
+    _change(place, signers, manner, lambda now, stamp: changes.pause(now, reason, stamp=stamp))
+
+
+def resume(
+    place: Place,
+    signers: Signers = NOBODY,
+    *,
+    manner: Manner = _USUAL,
+) -> None:
+    """Let a paused rollout go on.
+
+    Args:
+        place: see there.
+        signers: see there.
+        manner: see there.
+    """
+    _change(place, signers, manner, lambda now, stamp: changes.resume(now, stamp=stamp))
+
+
+def pin(
+    snapshot_id: str,
+    place: Place,
+    signers: Signers = NOBODY,
+    *,
+    node: str | None = None,
+    every: Annotated[bool, Parameter(name="--all", negative=())] = False,
+    until: datetime,
+    reason: str,
+    owner: str | None = None,
+    manner: Manner = _USUAL,
+) -> None:
+    """Let one node, or all, serve one snapshot until a given moment, whatever the rollout says.
+
+    Args:
+        snapshot_id: a published snapshot that is not revoked.
+        place: see there.
+        signers: see there.
+        node: id of the node.
+        every: all nodes.
+        until: end of the pin, such as 2027-01-31T12:00:00; UTC unless it has an offset.
+        reason: why.
+        owner: who answers for it; who runs this command by default.
+        manner: see there.
+    """
+    if (node is None) != every:
+        raise ChannelRefused("say either --node ID or --all")
+    store, root = open_store(place.store), signers.root
+    target = read_published(store, place.brand, snapshot_id, root).target
+    wish = Pin(
+        node=node or EVERY_NODE,
+        target=target,
+        owner=owner or getuser(),
+        reason=reason,
+        until=until if until.tzinfo else until.replace(tzinfo=UTC),
+    )
+    _change(place, signers, manner, lambda now, stamp: changes.pin(now, wish, stamp=stamp))
+
+
+def unpin(
+    place: Place,
+    signers: Signers = NOBODY,
+    *,
+    node: str | None = None,
+    every: Annotated[bool, Parameter(name="--all", negative=())] = False,
+    manner: Manner = _USUAL,
+) -> None:
+    """End a pin before its time; the node comes back through the rings.
+
+    Args:
+        place: see there.
+        signers: see there.
+        node: id of the node.
+        every: the pin of all nodes.
+        manner: see there.
+    """
+    if (node is None) != every:
+        raise ChannelRefused("say either --node ID or --all")
+    who = node or EVERY_NODE
+    _change(place, signers, manner, lambda now, stamp: changes.unpin(now, who, stamp=stamp))
+
+
+def rollback(
+    place: Place,
+    signers: Signers = NOBODY,
+    *,
+    reason: str,
+    manner: Manner = _USUAL,
+) -> None:
+    """Go back to the last good snapshot on every node at once.
+
+    Never simply to the one before: after two bad nights that one is bad, too. Ends with exit code 2
+    when no good one is known.
+
+        almanac rollback --brand shop --reason "empty lists"
+
+    Args:
+        place: see there.
+        signers: see there.
+        reason: why.
+        manner: see there.
+    """
+    _change(place, signers, manner, lambda now, stamp: changes.rollback(now, reason, stamp=stamp))
+
+
+def revoke(
+    snapshot_id: str,
+    place: Place,
+    signers: Signers = NOBODY,
+    *,
+    reason: str,
+    manner: Manner = _USUAL,
+) -> None:
+    """Forbid a snapshot for good; if it is the target, go back to the last good one at once.
+
+    Args:
+        snapshot_id: which; it need not be in the store any more.
+        place: see there.
+        signers: see there.
+        reason: why.
+        manner: see there.
+    """
+    _change(
+        place,
+        signers,
+        manner,
+        lambda now, stamp: changes.revoke(now, snapshot_id, reason, stamp=stamp),
+    )
+
+
+def confirm(
+    place: Place,
+    signers: Signers = NOBODY,
+    *,
+    manner: Manner = _USUAL,
+) -> None:
+    """Call the target good, when every node has it: what later rollbacks go back to.
+
+    Args:
+        place: see there.
+        signers: see there.
+        manner: see there.
+    """
+    _change(place, signers, manner, lambda now, stamp: changes.confirm(now, stamp=stamp))
+
+
+def renew(
+    place: Place,
+    signers: Signers = NOBODY,
+    *,
+    manner: Manner = _USUAL,
+) -> None:
+    """Say the same again with a later end.
+
+    Args:
+        place: see there.
+        signers: see there.
+        manner: see there.
+    """
+    _change(place, signers, manner, lambda now, stamp: changes.renew(now, stamp=stamp))
+
+
+def status(
+    place: Place,
+    signers: Signers = NOBODY,
+    *,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Tell what a channel says.
+
+    Ends with exit code 4 when it was never announced to, and 3 when nobody trusted signed it.
+
+    Args:
+        place: see there.
+        signers: see there.
+        json: print one JSON object instead of lines.
+    """
+    store, root = open_store(place.store), signers.root
+    found = require_channel(store, place.brand, place.channel, root)
+    _tell(found.channel, root, json=json)
+
+
+def told_history(
+    place: Place,
+    signers: Signers = NOBODY,
+    *,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Tell every change a channel went through, the newest first.
+
+    Args:
+        place: see there.
+        signers: see there.
+        json: print one JSON list of all its documents instead of lines.
+    """
+    store, root = open_store(place.store), signers.root
+    found = history(store, place.brand, place.channel, root)
+    if json:
+        now = _now()
+        _print_json([as_object(channel, now) for channel in found])
+        return
+    for line in history_lines(found):
+        print(line)
+
+
+def _change(
+    place: Place, signers: Signers, manner: Manner, make: Callable[[Channel, Stamp], Channel]
+) -> None:
+    store, root = open_store(place.store), signers.root
+    before = require_channel(store, place.brand, place.channel, root)
+    after = make(before.channel, _stamp(root, manner))
+    _carry_out(store, before, after, signers, manner)
+
+
+def _carry_out(
+    store: Store, before: InForce | None, after: Channel, signers: Signers, manner: Manner
+) -> None:
+    keys = signers.of("release")
+    if not manner.dry_run:
+        publish_roots(store, signers.roots())
+        write_channel(store, before, after, keys)
+    what = change(before.channel if before else None, after)
+    if manner.json:
+        _print_json(
+            {"changed": not manner.dry_run, "change": what, "channel": as_object(after, _now())}
+        )
+        return
+    print(f"{'would be' if manner.dry_run else 'done'}: {what}")
+    _tell(after, signers.root, json=False)
+
+
+def _tell(channel: Channel, root: Root | None, *, json: bool) -> None:
+    if json:
+        _print_json(as_object(channel, _now()))
+        return
+    for line in as_lines(channel, _now(), is_signed=root is not None):
+        print(line)
+
+
+def _stamp(root: Root | None, manner: Manner) -> Stamp:
+    now = _now()
+    return Stamp(
+        now=now,
+        expires_at=now + timedelta(days=manner.days),
+        root_version=1 if root is None else root.version,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def _print_json(value: object) -> None:
+    print(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())

@@ -1,0 +1,142 @@
+"""Publishing: a snapshot's files and its signed manifest into a store. Nothing is served by it yet.
+
+Objects go first, then the manifest, after every object was found to be there: who sees a manifest
+can fetch all of it. Every step may be done again, so a publisher that was killed starts anew and
+sends only what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from index.layout import MANIFEST_NAME
+from index.manifest import FileEntry, Manifest, read_manifest
+from index.shipping.channel import Target
+from index.shipping.chunks import object_key
+from index.shipping.names import manifest_key, root_key
+from index.shipping.published import files_of, require_objects
+from index.shipping.put import Shipped, put_object
+from index.shipping.signed_manifest import seal_manifest, target_of
+from index.shipping.signing import SigningKey
+from index.shipping.store import Store
+from index.verify import verify_snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What publishing did.
+
+    Attributes:
+        brand: whose snapshot.
+        target: what a channel says to point at it.
+        bytes_sent: over all objects and lists; 0 when everything was there.
+        bytes_there: of objects that were there already.
+        is_new: whether the manifest was written now.
+    """
+
+    brand: str
+    target: Target
+    bytes_sent: int
+    bytes_there: int
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readied:
+    """A snapshot that was looked at, and what publishing it would send.
+
+    Attributes:
+        directory: where it is.
+        manifest: what it is made of.
+        envelope: its signed manifest.
+        target: what a channel says to point at it.
+        missing: files whose objects are not in the store.
+    """
+
+    directory: Path
+    manifest: Manifest
+    envelope: bytes
+    target: Target
+    missing: Sequence[FileEntry]
+
+
+def ready_snapshot(store: Store, directory: Path, keys: Iterable[SigningKey]) -> Readied:
+    """Check a snapshot as an edge would open it, and see what the store lacks of it.
+
+    Args:
+        store: where it shall be published.
+        directory: the snapshot.
+        keys: of the role `builder`; none for a store that asks for no trust.
+
+    Raises:
+        SnapshotError: the snapshot is not sound: nothing was sent.
+        TrustError: it can't be shipped under its name.
+        StoreError: whatever the store has against it.
+    """
+    for _ in verify_snapshot(directory, deep=True):
+        pass
+    manifest = read_manifest(directory)
+    data = (directory / MANIFEST_NAME).read_bytes()
+    return Readied(
+        directory=directory,
+        manifest=manifest,
+        envelope=seal_manifest(data, keys),
+        target=target_of(data),
+        missing=[
+            entry for entry in files_of(manifest) if store.head(object_key(entry.sha256)) is None
+        ],
+    )
+
+
+def publish(
+    store: Store,
+    readied: Readied,
+    *,
+    on_object: Callable[[FileEntry, Shipped], None] = lambda *_: None,
+) -> Published:
+    """Send what the store lacks, and the manifest last.
+
+    Args:
+        store: the one it was readied for.
+        readied: see `ready_snapshot`.
+        on_object: told of each file that is in the store now.
+
+    Raises:
+        Damaged: a file changed since it was looked at, or an object is not what was sent.
+        AlreadyThere: another snapshot has this id; snapshots never change.
+        StoreError: whatever the store has against it.
+    """
+    bytes_sent = bytes_there = 0
+    for entry in files_of(readied.manifest):
+        shipped = put_object(store, readied.directory / entry.name, entry.sha256)
+        bytes_sent += shipped.bytes_sent
+        bytes_there += shipped.bytes_there
+        on_object(entry, shipped)
+    require_objects(store, readied.manifest)
+    brand = readied.manifest.brand
+    is_new = store.create(manifest_key(brand, readied.target.snapshot_id), readied.envelope)
+    return Published(
+        brand=brand,
+        target=readied.target,
+        bytes_sent=bytes_sent,
+        bytes_there=bytes_there,
+        is_new=is_new,
+    )
+
+
+def publish_roots(store: Store, envelopes: Sequence[bytes]) -> int:
+    """Put roots into a store, from the first version on.
+
+    Returns:
+        How many were new.
+
+    Raises:
+        AlreadyThere: the store has another root of one of these versions.
+        StoreError: whatever the store has against it.
+    """
+    return sum(
+        store.create(root_key(version), envelope)
+        for version, envelope in enumerate(envelopes, start=1)
+    )

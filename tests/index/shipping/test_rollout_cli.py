@@ -1,0 +1,289 @@
+"""The operator's commands, from keys to rollback, on a folder and on a real S3 server."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from msgspec.structs import replace
+
+from almanac import main
+from index.manifest import read_manifest
+from index.shipping.channel_store import read_channel, require_channel, write_channel
+from index.shipping.chunks import object_key
+from index.shipping.keyring import read_roots, role_keys
+from index.shipping.names import channel_key, manifest_key
+from index.shipping.published import read_published
+from index.shipping.store import open_store
+from index.shipping.store_errors import NotInStore, Overtaken
+from tests.index.shipping.processes import ROOT
+from tests.toys import toy_model, write_toy
+
+Run = Callable[..., tuple[int, Any]]
+
+
+@pytest.fixture(scope="module")
+def snapshots(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three snapshots of one brand that differ in their model alone."""
+    folder = tmp_path_factory.mktemp("snapshots")
+    found = []
+    for number in range(3):
+        path = folder / str(number)
+        write_toy(path, model=toy_model(repeat={"*": 0.1 + number / 10}))
+        found.append(path)
+    return found
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys") / "toy"
+    assert main(["keys", "init", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(params=["folder", "s3"])
+def address(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A store that operators write to."""
+    if request.param == "folder":
+        return str(tmp_path / "store")
+    settings: Mapping[str, str] = request.getfixturevalue("s3")
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://tests/{uuid4().hex}"
+
+
+@pytest.fixture
+def run(address: str, keys: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command on the store, as JSON; gives exit code and what it told."""
+
+    def run(*words: str, brand: bool = True, signed: bool = True) -> tuple[int, Any]:
+        capsys.readouterr()
+        whole = [*words, "--store", address, "--json"]
+        whole += ["--brand", "toy"] if brand else []
+        whole += ["--keys", str(keys)] if signed else ["--insecure"]
+        code = main(whole)
+        told = capsys.readouterr()
+        return code, json.loads(told.out) if code == 0 else told.err
+
+    return run
+
+
+def ids(snapshots: list[Path]) -> list[str]:
+    return [read_manifest(path).snapshot_id for path in snapshots]
+
+
+def test_a_rollout_from_the_first_snapshot_to_a_rollback(run: Run, snapshots: list[Path]) -> None:
+    first, second, third = ids(snapshots)
+    for path in snapshots:
+        assert run("publish", str(path), brand=False)[0] == 0
+    assert run("status")[0] == 4
+
+    _, told = run("announce", first)
+    assert (told["change"], told["channel"]["epoch"]) == (
+        f"{first} at 100 % of the nodes, last good none",
+        1,
+    )
+    assert run("rollback", "--reason", "none")[0] == 2
+    assert run("confirm")[1]["change"] == f"last good is {first}"
+    assert run("announce", second)[1]["change"] == f"announced {second} at 10 % of the nodes"
+    assert run("confirm")[0] == 2
+    assert run("promote", "--ring", "50%")[1]["channel"]["rollout"]["percent"] == 50
+    assert run("promote", "--ring", "40")[0] == 2
+    assert run("pause", "--reason", "odd lists")[1]["change"] == "paused: odd lists"
+    assert run("promote", "--ring", "60")[0] == 2
+    assert run("resume")[1]["change"] == "resumed"
+    assert run("rollback", "--reason", "empty lists")[1]["change"] == (
+        f"rolled back to {first}: empty lists"
+    )
+    assert run("revoke", second, "--reason", "empty lists")[0] == 0
+    assert run("announce", second)[0] == 2
+
+    pinned = ("pin", third, "--until", "2099-01-01T00:00:00", "--reason", "trial")
+    assert run(*pinned)[0] == 2
+    assert run(*pinned, "--node", "edge-1", "--owner", "ann")[1]["change"] == (
+        f"pinned edge-1 to {third} (ann: trial)"
+    )
+    assert run("unpin", "--node", "edge-1")[1]["change"] == "unpinned edge-1"
+    assert run("renew")[1]["change"] == "renewed"
+
+    _, channel = run("status")
+    assert (channel["epoch"], channel["target"]["snapshot_id"], channel["expired"]) == (
+        11,
+        first,
+        False,
+    )
+    assert [entry["snapshot_id"] for entry in channel["revoked"]] == [second]
+    _, past = run("history")
+    assert [document["epoch"] for document in past] == list(range(11, 0, -1))
+
+
+def test_only_what_the_store_lacks_is_sent(run: Run, snapshots: list[Path]) -> None:
+    path, later = snapshots[:2]
+    _, would = run("publish", str(path), "--dry-run", brand=False)
+    assert not would["published"]
+    files = read_manifest(path)
+    assert would["bytes_missing"] == sum(e.size for e in (*files.files, *files.reports))
+    _, told = run("publish", str(path), brand=False)
+    assert (told["is_new"], told["bytes_there"], told["new_roots"]) == (True, 0, 1)
+    _, again = run("publish", str(path), brand=False)
+    assert (again["is_new"], again["bytes_sent"], again["new_roots"]) == (False, 0, 0)
+    _, second = run("publish", str(later), "--dry-run", brand=False)
+    ours = {entry.sha256 for entry in (*files.files, *files.reports)}
+    assert second["would_send"] == [
+        entry.name
+        for entry in (*read_manifest(later).files, *read_manifest(later).reports)
+        if entry.sha256 not in ours
+    ]
+
+
+def test_a_dry_run_changes_nothing(run: Run, snapshots: list[Path], address: str) -> None:
+    run("publish", str(snapshots[0]), brand=False)
+    code, told = run("announce", ids(snapshots)[0], "--dry-run")
+
+    assert (code, told["changed"]) == (0, False)
+    assert open_store(address).head(channel_key("toy", "stable")) is None
+
+
+def test_an_unsound_snapshot_is_not_sent(
+    run: Run, snapshots: list[Path], tmp_path: Path, address: str
+) -> None:
+    path = tmp_path / "damaged"
+    shutil.copytree(snapshots[0], path)
+    table = path / "items.lmdb"
+    table.chmod(0o644)
+    table.write_bytes(table.read_bytes()[:-1] + b"x")
+    code, told = run("publish", str(path), brand=False)
+
+    assert code == 3
+    assert "items.lmdb" in told
+    assert open_store(address).head(manifest_key("toy", ids(snapshots)[0])) is None
+
+
+def test_what_can_not_be_fetched_whole_is_not_announced(
+    run: Run, snapshots: list[Path], address: str
+) -> None:
+    assert run("announce", ids(snapshots)[0])[0] == 4
+    run("publish", str(snapshots[0]), brand=False)
+    lost = read_manifest(snapshots[0]).files[0]
+    open_store(address).delete(object_key(lost.sha256))
+    code, told = run("announce", ids(snapshots)[0])
+
+    assert code == 4
+    assert lost.name in told
+    assert "publish the snapshot again" in told
+
+
+def test_what_nobody_signed_is_announced_by_nobody_who_asks_for_trust(
+    run: Run, snapshots: list[Path]
+) -> None:
+    assert run("publish", str(snapshots[0]), brand=False, signed=False)[0] == 0
+    assert run("announce", ids(snapshots)[0])[0] == 3
+    assert run("announce", ids(snapshots)[0], signed=False)[0] == 0
+    assert run("status")[0] == 3
+    assert run("status", signed=False)[0] == 0
+
+
+def test_of_two_who_change_a_channel_at_once_one_finds_out(
+    run: Run, snapshots: list[Path], address: str, keys: Path
+) -> None:
+    run("publish", str(snapshots[0]), brand=False)
+    run("announce", ids(snapshots)[0])
+    store, root = open_store(address), read_roots(keys)[-1]
+    signers = role_keys(keys, root, "release")
+    before = require_channel(store, "toy", "stable", root)
+    assert run("pause", "--reason", "first")[0] == 0
+    after = replace(before.channel, epoch=before.channel.epoch + 1)
+    with pytest.raises(Overtaken):
+        write_channel(store, before, after, signers)
+
+    found = read_channel(store, "toy", "stable", root)
+    assert found is not None
+    assert found.channel.rollout.reason == "first"
+
+
+def test_people_are_told_in_lines(
+    run: Run, snapshots: list[Path], address: str, keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("publish", str(snapshots[0]), brand=False)
+    run("announce", ids(snapshots)[0])
+    where = ["--store", address, "--brand", "toy", "--keys", str(keys)]
+    assert main(["status", *where]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "toy/stable, epoch 1, signed under root 1"
+    assert lines[2] == f"  target    {ids(snapshots)[0]} at 100 % of the nodes"
+    assert main(["history", *where]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("at 100 % of the nodes, last good none")
+    assert main(["status", "--store", address, "--brand", "toy"]) == 2
+    assert "--insecure" in capsys.readouterr().err
+
+
+def test_a_killed_publisher_leaves_all_of_a_snapshot_or_none(
+    tmp_path: Path, snapshots: list[Path], keys: Path
+) -> None:
+    """Killed at twenty moments, then run to its end: a manifest never names what is not there."""
+    root = read_roots(keys)[-1]
+    snapshot_id = ids(snapshots)[0]
+    n_unfinished = 0
+    for moment in range(20):
+        address = tmp_path / f"store-{moment}"
+        store = open_store(address)
+        process = subprocess.Popen(
+            [sys.executable, "-c", _KILLED, str(snapshots[0]), str(address), str(keys)],
+            cwd=ROOT,
+            env={**os.environ, "DIES_AFTER": str(moment)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        if process.wait() == -9:
+            n_unfinished += 1
+        if store.head(manifest_key("toy", snapshot_id)) is None:
+            with pytest.raises(NotInStore):
+                read_published(store, "toy", snapshot_id, root)
+            words = ["publish", str(snapshots[0]), "--store", str(address), "--keys", str(keys)]
+            assert main(words) == 0
+        assert read_published(store, "toy", snapshot_id, root).manifest.snapshot_id == snapshot_id
+
+    assert n_unfinished > 5
+
+
+# It dies at one of the moments when something was just made to last.
+_KILLED = """
+import os, signal, sys
+left = [int(os.environ["DIES_AFTER"])]
+fsync = os.fsync
+def dying(descriptor):
+    fsync(descriptor)
+    left[0] -= 1
+    if left[0] < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+os.fsync = dying
+from almanac import main
+sys.exit(main(["publish", sys.argv[1], "--store", sys.argv[2], "--keys", sys.argv[3]]))
+"""
+
+
+def test_a_store_that_ignores_conditions_gets_no_channel(
+    tmp_path: Path, snapshots: list[Path], keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A swap that always succeeds would lose changes."""
+    address = str(tmp_path / "store")
+    words = ["--store", address, "--keys", str(keys)]
+    assert main(["publish", str(snapshots[0]), *words]) == 0
+    store = open_store(address)
+    monkeypatch.setattr(type(store), "replace", _careless)
+    assert main(["announce", ids(snapshots)[0], "--brand", "toy", *words]) == 2
+    assert store.head(channel_key("toy", "stable")) is None
+
+
+def _careless(store: Any, key: str, data: bytes, *, expected: str | None) -> str:
+    store.delete(key)
+    store.create(key, data)
+    return "token"
