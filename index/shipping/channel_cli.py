@@ -100,16 +100,17 @@ def announce(
             first announcement, when there is nothing else to serve.
         manner: see there.
     """
-    store, root = open_store(place.store), signers.root
-    target = read_published(store, place.brand, snapshot_id, root).target
-    before = read_channel(store, place.brand, place.channel, root)
-    stamp = _stamp(root, manner)
+    store, roots = open_store(place.store), signers.chain()
+    target = read_published(store, place.brand, snapshot_id, _newest(roots)).target
+    before = read_channel(store, place.brand, place.channel, roots)
+    stamp = _stamp(roots, manner)
     if before is None:
         percent = 100 if ring is None else ring
         after = changes.start_channel(
             place.brand, place.channel, target, percent=percent, stamp=stamp
         )
     else:
+        _refuse_replaced(before, roots)
         percent = _FIRST_RING if ring is None else ring
         after = changes.announce(before.channel, target, percent=percent, stamp=stamp)
     _carry_out(store, before, after, signers, manner)
@@ -196,8 +197,8 @@ def pin(
     """
     if (node is None) != every:
         raise ChannelRefused("say either --node ID or --all")
-    store, root = open_store(place.store), signers.root
-    target = read_published(store, place.brand, snapshot_id, root).target
+    store, roots = open_store(place.store), signers.chain()
+    target = read_published(store, place.brand, snapshot_id, _newest(roots)).target
     wish = Pin(
         node=node or EVERY_NODE,
         target=target,
@@ -301,14 +302,24 @@ def renew(
     *,
     manner: Manner = _USUAL,
 ) -> None:
-    """Say the same again with a later end.
+    """Say the same again with a later end, and under the newest root.
+
+    After a release key was replaced the channel is still signed by the old one; then no other
+    change is made before this one. If that key was stolen, look at `almanac status` first: it may
+    have signed something that you would not.
 
     Args:
         place: see there.
         signers: see there.
         manner: see there.
     """
-    _change(place, signers, manner, lambda now, stamp: changes.renew(now, stamp=stamp))
+    _change(
+        place,
+        signers,
+        manner,
+        lambda now, stamp: changes.renew(now, stamp=stamp),
+        takes_replaced=True,
+    )
 
 
 def status(
@@ -326,9 +337,12 @@ def status(
         signers: see there.
         json: print one JSON object instead of lines.
     """
-    store, root = open_store(place.store), signers.root
-    found = require_channel(store, place.brand, place.channel, root)
-    _tell(found.channel, root, json=json)
+    store, roots = open_store(place.store), signers.chain()
+    found = require_channel(store, place.brand, place.channel, roots)
+    if json:
+        _print_json({**as_object(found.channel, _now()), "signed_under": found.signed_under})
+    else:
+        _tell(found, roots)
 
 
 def told_history(
@@ -344,8 +358,8 @@ def told_history(
         signers: see there.
         json: print one JSON list of all its documents instead of lines.
     """
-    store, root = open_store(place.store), signers.root
-    found = history(store, place.brand, place.channel, root)
+    store, roots = open_store(place.store), signers.chain()
+    found = history(store, place.brand, place.channel, roots)
     if json:
         now = _now()
         _print_json([as_object(channel, now) for channel in found])
@@ -355,18 +369,24 @@ def told_history(
 
 
 def _change(
-    place: Place, signers: Signers, manner: Manner, make: Callable[[Channel, Stamp], Channel]
+    place: Place,
+    signers: Signers,
+    manner: Manner,
+    make: Callable[[Channel, Stamp], Channel],
+    *,
+    takes_replaced: bool = False,
 ) -> None:
-    store, root = open_store(place.store), signers.root
-    before = require_channel(store, place.brand, place.channel, root)
-    after = make(before.channel, _stamp(root, manner))
-    _carry_out(store, before, after, signers, manner)
+    store, roots = open_store(place.store), signers.chain()
+    before = require_channel(store, place.brand, place.channel, roots)
+    if not takes_replaced:
+        _refuse_replaced(before, roots)
+    _carry_out(store, before, make(before.channel, _stamp(roots, manner)), signers, manner)
 
 
 def _carry_out(
     store: Store, before: InForce | None, after: Channel, signers: Signers, manner: Manner
 ) -> None:
-    keys = signers.of("release")
+    keys, roots = signers.of("release"), signers.chain()
     if not manner.dry_run:
         publish_roots(store, signers.roots())
         write_channel(store, before, after, keys)
@@ -377,23 +397,45 @@ def _carry_out(
         )
         return
     print(f"{'would be' if manner.dry_run else 'done'}: {what}")
-    _tell(after, signers.root, json=False)
-
-
-def _tell(channel: Channel, root: Root | None, *, json: bool) -> None:
-    if json:
-        _print_json(as_object(channel, _now()))
-        return
-    for line in as_lines(channel, _now(), is_signed=root is not None):
+    for line in as_lines(after, _now(), vouched=_vouched(after.root_version, roots)):
         print(line)
 
 
-def _stamp(root: Root | None, manner: Manner) -> Stamp:
-    now = _now()
+def _refuse_replaced(before: InForce, roots: Sequence[Root] | None) -> None:
+    newest = _newest(roots)
+    if newest is not None and before.signed_under != newest.version:
+        raise ChannelRefused(
+            f"the channel is signed under root {before.signed_under}, by a key that root"
+            f" {newest.version} no longer names",
+            hint="look at `almanac status`; if it says what it should, `almanac renew` signs it"
+            " anew",
+        )
+
+
+def _tell(found: InForce, roots: Sequence[Root] | None) -> None:
+    for line in as_lines(found.channel, _now(), vouched=_vouched(found.signed_under, roots)):
+        print(line)
+
+
+def _vouched(signed_under: int | None, roots: Sequence[Root] | None) -> str:
+    newest = _newest(roots)
+    if newest is None:
+        return "INSECURE: nobody was asked to vouch"
+    if signed_under == newest.version:
+        return f"signed under root {signed_under}"
+    return f"SIGNED UNDER ROOT {signed_under}, by a key that root {newest.version} replaced"
+
+
+def _newest(roots: Sequence[Root] | None) -> Root | None:
+    return None if roots is None else roots[-1]
+
+
+def _stamp(roots: Sequence[Root] | None, manner: Manner) -> Stamp:
+    now, newest = _now(), _newest(roots)
     return Stamp(
         now=now,
         expires_at=now + timedelta(days=manner.days),
-        root_version=1 if root is None else root.version,
+        root_version=1 if newest is None else newest.version,
     )
 
 

@@ -6,7 +6,8 @@ whole even if a publisher is killed between two steps, and two who change at onc
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from index.shipping.channel import Channel, decode_channel, seal_channel
@@ -17,7 +18,7 @@ from index.shipping.root import Root, require_role
 from index.shipping.signing import SigningKey
 from index.shipping.store import Store
 from index.shipping.store_errors import NotInStore
-from index.shipping.trust_errors import WrongChannel
+from index.shipping.trust_errors import TrustError, WrongChannel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,38 +29,44 @@ class InForce:
         channel: what it says.
         envelope: its bytes.
         token: to replace exactly these with.
+        signed_under: version of the newest root whose release keys vouch for it; None when anyone
+            is trusted.
     """
 
     channel: Channel
     envelope: bytes
     token: str
+    signed_under: int | None
 
 
-def read_channel(store: Store, brand: str, channel: str, root: Root | None) -> InForce | None:
+def read_channel(
+    store: Store, brand: str, channel: str, roots: Sequence[Root] | None
+) -> InForce | None:
     """The document in force; None when the channel was never announced to.
 
     Args:
         store: where it is.
         brand: whose channel.
         channel: its name.
-        root: whose release keys count; None trusts anyone.
+        roots: a chain, the newest last, whose release keys count: after a release key was replaced
+            the document in force is still signed by the old one. None trusts anyone.
 
     Raises:
-        TrustError: it is not what a release key of the root signed for this channel.
+        TrustError: it is not what a release key of any root signed for this channel.
         StoreError: whatever the store has against it.
     """
     try:
         blob = store.read(channel_key(brand, channel), limit=CHANNEL.max_bytes)
     except NotInStore:
         return None
-    return InForce(
-        channel=_opened(blob.data, brand, channel, root), envelope=blob.data, token=blob.token
-    )
+    signed_under = None if roots is None else _signed_under(blob.data, roots)
+    found = _opened(blob.data, brand, channel)
+    return InForce(channel=found, envelope=blob.data, token=blob.token, signed_under=signed_under)
 
 
 def write_channel(
     store: Store, before: InForce | None, after: Channel, keys: Iterable[SigningKey]
-) -> InForce:
+) -> None:
     """Put a changed document in place of the one it was made from.
 
     Raises:
@@ -72,19 +79,17 @@ def write_channel(
         past = before.channel
         store.create(past_channel_key(past.brand, past.channel, past.epoch), before.envelope)
     envelope = seal_channel(after, keys)
-    token = store.replace(
+    store.replace(
         channel_key(after.brand, after.channel),
         envelope,
         expected=None if before is None else before.token,
     )
-    return InForce(channel=after, envelope=envelope, token=token)
 
 
-def history(store: Store, brand: str, channel: str, root: Root | None) -> list[Channel]:
+def history(store: Store, brand: str, channel: str, roots: Sequence[Root] | None) -> list[Channel]:
     """Every document the channel ever had, the newest first.
 
-    Documents of before a release key was replaced are signed by keys the root no longer names;
-    they are told all the same, since nobody acts on them.
+    Nobody acts on documents of the past, so nobody is asked to vouch for them.
 
     Raises:
         NotInStore: the channel was never announced to.
@@ -92,24 +97,26 @@ def history(store: Store, brand: str, channel: str, root: Root | None) -> list[C
         TrustError: the document in force is not what a release key signed.
         StoreError: whatever the store has against it.
     """
-    now = require_channel(store, brand, channel, root)
+    now = require_channel(store, brand, channel, roots)
     folder = past_channel_key(brand, channel, 0).rpartition("/")[0]
     past = [
-        _opened(store.read(listed.key, limit=CHANNEL.max_bytes).data, brand, channel, None)
+        _opened(store.read(listed.key, limit=CHANNEL.max_bytes).data, brand, channel)
         for listed in store.list(folder)
     ]
     known = {document.epoch: document for document in (*past, now.channel)}
     return [known[epoch] for epoch in sorted(known, reverse=True)]
 
 
-def require_channel(store: Store, brand: str, channel: str, root: Root | None) -> InForce:
+def require_channel(
+    store: Store, brand: str, channel: str, roots: Sequence[Root] | None
+) -> InForce:
     """The document in force.
 
     Raises:
         NotInStore: the channel was never announced to.
         TrustError, StoreError: see `read_channel`.
     """
-    found = read_channel(store, brand, channel, root)
+    found = read_channel(store, brand, channel, roots)
     if found is None:
         raise NotInStore(
             f"{brand} has no channel {channel}",
@@ -119,11 +126,23 @@ def require_channel(store: Store, brand: str, channel: str, root: Root | None) -
     return found
 
 
-def _opened(data: bytes, brand: str, channel: str, root: Root | None) -> Channel:
+def _signed_under(data: bytes, roots: Sequence[Root]) -> int:
+    """The newest root whose release keys vouch for a document; if none does, the newest refuses."""
     sealed = unseal_document(CHANNEL, data)
-    if root is not None:
-        require_role(CHANNEL, sealed, root)
-    found = decode_channel(sealed)
+    *earlier, newest = roots
+    try:
+        require_role(CHANNEL, sealed, newest)
+    except TrustError:
+        for root in reversed(earlier):
+            with suppress(TrustError):
+                require_role(CHANNEL, sealed, root)
+                return root.version
+        raise
+    return newest.version
+
+
+def _opened(data: bytes, brand: str, channel: str) -> Channel:
+    found = decode_channel(unseal_document(CHANNEL, data))
     if (found.brand, found.channel) != (brand, channel):
         raise WrongChannel(
             f"the document is of {found.brand}/{found.channel}, wanted {brand}/{channel}",

@@ -17,11 +17,13 @@ def as_object(channel: Channel, now: datetime) -> dict[str, Any]:
     return {**told, "expired": channel.expires_at <= now}
 
 
-def as_lines(channel: Channel, now: datetime, *, is_signed: bool) -> Iterator[str]:
-    """A few lines: target, last good one, exceptions, and until when all of it holds."""
+def as_lines(channel: Channel, now: datetime, *, vouched: str) -> Iterator[str]:
+    """A few lines: target, last good one, exceptions, and until when all of it holds.
+
+    `vouched` says who vouches for it.
+    """
     ends = "EXPIRED" if channel.expires_at <= now else "ends"
-    signed = f"signed under root {channel.root_version}" if is_signed else "INSECURE: not checked"
-    yield f"{channel.brand}/{channel.channel}, epoch {channel.epoch}, {signed}"
+    yield f"{channel.brand}/{channel.channel}, epoch {channel.epoch}, {vouched}"
     yield f"  issued    {_moment(channel.issued_at)}, {ends} {_moment(channel.expires_at)}"
     yield f"  target    {_share(channel)}"
     yield f"  last good {_name(channel.last_good)}"

@@ -15,12 +15,14 @@ from index.layout import MANIFEST_NAME
 from index.manifest import FileEntry, Manifest, read_manifest
 from index.shipping.channel import Target
 from index.shipping.chunks import object_key
+from index.shipping.documents import MANIFEST, unseal_document
 from index.shipping.names import manifest_key, root_key
 from index.shipping.published import files_of, require_objects
 from index.shipping.put import Shipped, put_object
 from index.shipping.signed_manifest import seal_manifest, target_of
 from index.shipping.signing import SigningKey
 from index.shipping.store import Store
+from index.shipping.store_errors import AlreadyThere
 from index.verify import verify_snapshot
 
 
@@ -116,7 +118,7 @@ def publish(
         on_object(entry, shipped)
     require_objects(store, readied.manifest)
     brand = readied.manifest.brand
-    is_new = store.create(manifest_key(brand, readied.target.snapshot_id), readied.envelope)
+    is_new = _write_manifest(store, brand, readied)
     return Published(
         brand=brand,
         target=readied.target,
@@ -124,6 +126,24 @@ def publish(
         bytes_there=bytes_there,
         is_new=is_new,
     )
+
+
+def _write_manifest(store: Store, brand: str, readied: Readied) -> bool:
+    """Write the manifest; one that says the same, signed by a key replaced since, is signed anew.
+
+    Returns:
+        Whether anything was written.
+    """
+    key = manifest_key(brand, readied.target.snapshot_id)
+    try:
+        return store.create(key, readied.envelope)
+    except AlreadyThere:
+        blob = store.read(key, limit=MANIFEST.max_bytes)
+        ours = unseal_document(MANIFEST, readied.envelope).payload
+        if unseal_document(MANIFEST, blob.data).payload != ours:
+            raise
+    store.replace(key, readied.envelope, expected=blob.token)
+    return True
 
 
 def publish_roots(store: Store, envelopes: Sequence[bytes]) -> int:

@@ -31,16 +31,15 @@ class Signers:
     keys: Annotated[Path | None, Parameter(env_var="ALMANAC_KEYS")] = None
     insecure: Annotated[bool, Parameter(negative=())] = False
 
-    @property
-    def root(self) -> Root | None:
-        """The newest root here; None when anyone is trusted.
+    def chain(self) -> Sequence[Root] | None:
+        """All roots here, the newest last; None when anyone is trusted.
 
         Raises:
-            NoRoot: nobody said whom to trust, or said two things.
+            NoRoot: nobody said whom to trust.
             TrustError: the roots here are damaged.
         """
         folder = self._folder()
-        return None if folder is None else read_roots(folder)[-1]
+        return None if folder is None else read_roots(folder)
 
     def of(self, role: Role) -> Sequence[SigningKey]:
         """The keys that sign for a role; none when nothing is signed.

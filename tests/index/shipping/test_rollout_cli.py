@@ -196,17 +196,44 @@ def test_of_two_who_change_a_channel_at_once_one_finds_out(
 ) -> None:
     run("publish", str(snapshots[0]), brand=False)
     run("announce", ids(snapshots)[0])
-    store, root = open_store(address), read_roots(keys)[-1]
-    signers = role_keys(keys, root, "release")
-    before = require_channel(store, "toy", "stable", root)
+    store, roots = open_store(address), read_roots(keys)
+    signers = role_keys(keys, roots[-1], "release")
+    before = require_channel(store, "toy", "stable", roots)
     assert run("pause", "--reason", "first")[0] == 0
     after = replace(before.channel, epoch=before.channel.epoch + 1)
     with pytest.raises(Overtaken):
         write_channel(store, before, after, signers)
 
-    found = read_channel(store, "toy", "stable", root)
+    found = read_channel(store, "toy", "stable", roots)
     assert found is not None
     assert found.channel.rollout.reason == "first"
+
+
+def test_replaced_keys_are_followed_by_new_signatures(
+    tmp_path: Path, snapshots: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys, store = str(tmp_path / "keys"), str(tmp_path / "store")
+    where = ["--store", store, "--keys", keys]
+    channel = [*where, "--brand", "toy"]
+    assert main(["keys", "init", keys]) == 0
+    assert main(["publish", str(snapshots[0]), *where]) == 0
+    assert main(["announce", ids(snapshots)[0], *channel]) == 0
+    for role in ("release", "builder"):
+        assert main(["keys", "rotate", keys, "--role", role]) == 0
+    capsys.readouterr()
+    assert main(["status", *channel]) == 0
+    assert "SIGNED UNDER ROOT 1" in capsys.readouterr().out
+    assert main(["confirm", *channel]) == 2
+    assert "almanac renew" in capsys.readouterr().err
+    assert main(["renew", *channel]) == 0
+    assert main(["confirm", *channel]) == 0
+    pinned = ["pin", ids(snapshots)[0], "--all", "--until", "2099-01-01", "--reason", "trial"]
+    assert main([*pinned, *channel]) == 3
+    assert main(["publish", str(snapshots[0]), *where]) == 0
+    assert main([*pinned, *channel]) == 0
+    capsys.readouterr()
+    assert main(["status", *channel]) == 0
+    assert "epoch 4, signed under root 3" in capsys.readouterr().out
 
 
 def test_people_are_told_in_lines(
