@@ -151,6 +151,7 @@ def _learn_weights(night: Night) -> _Lessons:
         night.vocabulary,
         plan.weights,
         plan.weights_until_us,
+        since_us=night.imported.first_us,
         globals_dir=learned.globals_dir,
         holdout_share=plan.measured.holdout_share,
         settings=replace(night.spending.personal, target_kind=night.target_kind),

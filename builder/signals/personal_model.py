@@ -68,8 +68,7 @@ class PersonalModel:
     Attributes:
         settings: it was fitted with.
         weights: one for each of `FEATURES`.
-        thin_weights: the same for customers with very few orders: fitted on the last few orders of
-            customers who have more, as if the others were not known.
+        thin_weights: the same for customers with very few orders, fitted on such alone.
         n_cases: cases it was fitted on.
         loss: mean negative log-likelihood per taken candidate, nats.
         repeated: share of what was taken next that the customer had taken before, in [0, 1].
