@@ -47,6 +47,8 @@ class PersonalSettings:
             down has no say in the order of the first ten.
         ridge: how strongly weights are drawn to the defaults: per squared spread of a feature, on
             the scale of the summed log-likelihood.
+        thin_ridge: the same for customers with very few orders, of whom there are fewer lessons,
+            and whom the defaults fit less.
         ranker: how trees are grown on top.
         batch_customers: customers scored at a time.
     """
@@ -62,6 +64,7 @@ class PersonalSettings:
     fit_moments: int = 2
     contenders: int = 100
     ridge: float = 30.0
+    thin_ridge: float = 3.0
     ranker: RankerSettings = field(default_factory=RankerSettings)
     batch_customers: int = 512
 
