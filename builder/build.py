@@ -44,7 +44,7 @@ from builder.signals.orders import DAY_US, VIEW
 from builder.signals.pair_model import PairModel
 from builder.signals.personal_model import PersonalModel
 from builder.signals.prior import PriorSettings
-from builder.slices import MAX_CUSTOMERS
+from builder.slices import Slices, load_slices, read_slice
 from builder.split import Cut
 from builder.tables import LearnedArrays, binding_of, open_learned
 from builder.teaching import learn_personal
@@ -71,6 +71,7 @@ class Built:
 class _Lessons:
     """What was learned before and on the weight slice, and the cases weights come from."""
 
+    n_offers: int
     found: Found
     personal: PersonalModel
     pairs: PairModel | None
@@ -113,8 +114,11 @@ def build(night: Night, out_dir: Path, *, command: str, force: bool) -> Built:
     plan = night.plan
     # A rehearsal is assembled in the work folder and forgotten, what ships beside its place.
     path = night.engine.work_dir / "rehearsal" if plan.is_rehearsal else out_dir
-    with _assembled(night, lessons, "measured", plan.measured, path) as ready:
-        measured = _measure(night, ready)
+    slices = _load_slices(night, lessons)
+    # What only is measured needs those whom it is measured on; what ships needs all.
+    cases = read_slice(slices.measured_dir).cases if plan.is_rehearsal else None
+    with _assembled(night, lessons, "measured", plan.measured, path, cases) as ready:
+        measured = _measure(night, ready, slices)
         verdict = gate.judge(measured.slices)
         if not verdict.passed and not force:
             raise DataGate(
@@ -147,6 +151,7 @@ def _learn_weights(night: Night) -> _Lessons:
         night.vocabulary,
         plan.weights,
         plan.weights_until_us,
+        since_us=night.imported.first_us,
         globals_dir=learned.globals_dir,
         holdout_share=plan.measured.holdout_share,
         settings=replace(night.spending.personal, target_kind=night.target_kind),
@@ -195,6 +200,7 @@ def _learn_weights(night: Night) -> _Lessons:
         pairs=pairs,
         weights=untrained(night.signals, TIERS),
         cases=[],
+        n_offers=arrays.n_offers,
     )
     path = night.engine.work_dir / "weighing"
     with (
@@ -203,7 +209,7 @@ def _learn_weights(night: Night) -> _Lessons:
         open_snapshot(ready.writer.aside) as opened,
     ):
         weights = learn_weights(opened, cases, night.signals, redemptions)
-    return _Lessons(found=found, personal=personal, pairs=pairs, weights=weights, cases=cases)
+    return replace(ones, weights=weights, cases=cases)
 
 
 def _count(night: Night, label: str, cut: Cut) -> Counted:
@@ -236,7 +242,7 @@ def _learn(
         night.engine,
         counted,
         night.vocabulary,
-        n_items=int(night.imported.report["vocabulary"]["n_items"]),
+        n_items=night.n_items,
         signals=SignalSettings(
             prior=PriorSettings(half_lives_days=(None,)) if by_lot else PriorSettings(),
             context=ContextSettings(features=features),
@@ -280,18 +286,24 @@ def _score(  # noqa: PLR0917  # what a task holds, in its order
 
 
 @contextmanager
-def _assembled(
-    night: Night, lessons: _Lessons, label: str, cut: Cut, path: Path
+def _assembled(  # noqa: PLR0917  # what tells a snapshot of one build from another
+    night: Night,
+    lessons: _Lessons,
+    label: str,
+    cut: Cut,
+    path: Path,
+    cases: Sequence[Case] | None = None,
 ) -> Iterator[_Ready]:
-    """A snapshot of one cut; it is gone afterwards unless it was published."""
+    """A snapshot of one cut, with rows of those whom cases ask about, or of all.
+
+    It is gone afterwards unless it was published.
+    """
     learned, arrays = _learn(
         night,
         _count(night, label, cut),
         lessons.found.settings,
         features=lessons.weights.context_features,
     )
-    # What only is measured needs those whom it is measured on; what ships needs all.
-    cases = None if cut == night.plan.shipped else _measured_cases(night)
     runs = _score(night, label, cut, lessons.personal, learned.globals_dir, cases)
     arrays = with_pairs(
         night.engine,
@@ -368,33 +380,25 @@ def _told(config: Config) -> dict[str, Any]:
     }
 
 
-def _measured_cases(night: Night) -> list[Case]:
-    """The questions that `slices.LoadSlice` reads."""
-    plan = night.plan
-    return load_cases(
+def _load_slices(night: Night, lessons: _Lessons) -> Slices:
+    return load_slices(
+        night.engine,
         night.partitions,
         night.vocabulary,
-        plan.measured,
-        plan.measured_until_us,
-        without=None,
+        night.plan,
+        n_items=night.n_items,
+        n_offers=lessons.n_offers,
         target_kind=night.target_kind,
-        max_customers=MAX_CUSTOMERS,
-        k=K,
-        memory_bytes=night.memory_bytes,
-        temp_dir=night.engine.work_dir,
+        min_orders=night.config.evaluation.min_orders,
     )
 
 
-def _measure(night: Night, ready: _Ready) -> Measured:
+def _measure(night: Night, ready: _Ready, slices: Slices) -> Measured:
     return measure_snapshot(
         night.engine,
         ready.writer.aside,
         ready.manifest,
-        partitions=night.partitions,
-        vocabulary=night.vocabulary,
-        plan=night.plan,
-        target_kind=night.target_kind,
-        min_orders=night.config.evaluation.min_orders,
+        slices,
         knows_past=True,
         ablate=night.spending.ablate,
         seed=night.config.learn.seed,

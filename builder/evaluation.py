@@ -26,6 +26,7 @@ from builder.night import TARGET_KINDS
 from builder.profile import orders_between, shop_profile
 from builder.report import figures_of
 from builder.signals.orders import Vocabulary, partitions_of
+from builder.slices import load_slices
 from builder.split import Cut, plan_around
 from builder.telling import import_summary
 from index.generation import Generation
@@ -248,20 +249,26 @@ def _require_answers(later: _Later, seen: Seen) -> None:
 
 def _measure(later: _Later, *, knows_past: bool, ablate: bool) -> Measured:
     imported = later.imported
-    return measure_snapshot(
+    slices = load_slices(
         later.engine,
-        later.snapshot_dir,
-        later.manifest,
-        partitions=partitions_of(imported.events),
-        vocabulary=later.vocabulary,
-        plan=plan_around(
+        partitions_of(imported.events),
+        later.vocabulary,
+        plan_around(
             first_us=imported.first_us,
             last_us=imported.last_us,
             cut=later.cut,
             slice_days=later.config.evaluation.slice_days,
         ),
+        n_items=later.manifest.counts["items"],
+        n_offers=later.manifest.counts["offers"],
         target_kind=later.target_kind,
         min_orders=later.config.evaluation.min_orders,
+    )
+    return measure_snapshot(
+        later.engine,
+        later.snapshot_dir,
+        later.manifest,
+        slices,
         knows_past=knows_past,
         ablate=SPENDING["thorough"].ablate if ablate else 0,
         seed=later.config.learn.seed,

@@ -14,9 +14,7 @@ from builder.engine import Engine
 from builder.evaluate import Measured, measure, together
 from builder.history import Past
 from builder.known_rows import orders_of_offers
-from builder.signals.orders import Partition, Vocabulary
-from builder.slices import LoadSlice, read_slice
-from builder.split import Plan
+from builder.slices import Slices, read_slice
 from index.generation import Generation
 from index.manifest import Manifest
 from index.snapshot import open_snapshot
@@ -32,8 +30,8 @@ class MeasureQuestion:
         question: `next_order` or `post_purchase`.
         snapshot_dir: the assembled snapshot, which may have no name yet.
         model_id: of the snapshot, so that a later one at the same path is measured anew.
-        tuning_dir: result of the `LoadSlice` task of the slice that baselines are tuned by.
-        measured_dir: of the slice that is measured on.
+        tuning_dir: see `slices.Slices`.
+        measured_dir: see there.
         knows_past: whether the events hold what the tables learned from; otherwise only `default`
             is run beside ours, with the snapshot's own counts.
         ablate: examples of each slice that are also answered without each signal.
@@ -81,12 +79,8 @@ def measure_snapshot(
     engine: Engine,
     snapshot_dir: Path,
     manifest: Manifest,
+    slices: Slices,
     *,
-    partitions: tuple[Partition, ...],
-    vocabulary: Vocabulary,
-    plan: Plan,
-    target_kind: int,
-    min_orders: int,
     knows_past: bool,
     ablate: int,
     seed: int,
@@ -97,42 +91,18 @@ def measure_snapshot(
         engine: runs the tasks.
         snapshot_dir: the assembled snapshot, which may have no name yet.
         manifest: its manifest.
-        partitions: the canonical events.
-        vocabulary: rows of items and offers.
-        plan: the cuts.
-        target_kind: kind of event that makes an order.
-        min_orders: see `LoadSlice`.
+        slices: what is asked, and what baselines are tuned by.
         knows_past: see `MeasureQuestion`, as the rest.
         ablate: see there.
         seed: see there.
     """
-    slices = [
-        LoadSlice(
-            label=label,
-            partitions=partitions,
-            vocabulary=vocabulary,
-            cut=cut,
-            until_us=until_us,
-            without=without,
-            judged=plan.measured,
-            min_orders=min_orders,
-            n_items=manifest.counts["items"],
-            n_offers=manifest.counts["offers"],
-            target_kind=target_kind,
-        )
-        for label, cut, until_us, without in (
-            ("tuning", plan.weights, plan.weights_until_us, plan.measured),
-            ("measured", plan.measured, plan.measured_until_us, None),
-        )
-    ]
-    tuning_dir, measured_dir = engine.run("slices", slices)
     tasks = [
         MeasureQuestion(
             question=question,
             snapshot_dir=snapshot_dir.absolute(),
             model_id=manifest.model_id,
-            tuning_dir=tuning_dir,
-            measured_dir=measured_dir,
+            tuning_dir=slices.tuning_dir,
+            measured_dir=slices.measured_dir,
             knows_past=knows_past,
             ablate=ablate,
             seed=seed,

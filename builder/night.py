@@ -53,6 +53,11 @@ class Night:
         """Rows of items and offers."""
         return Vocabulary.in_dir(self.imported.vocabulary_dir)
 
+    @property
+    def n_items(self) -> int:
+        """Items of the vocabulary."""
+        return int(self.imported.report["vocabulary"]["n_items"])
+
     @cached_property
     def partitions(self) -> tuple[Partition, ...]:
         """The canonical events, in customer order."""

@@ -1,6 +1,7 @@
 """A slice that something is measured on or tuned by: its questions, and what was known before it.
 
-Several tasks ask about the same slice, so it is read from the events once, by a task of its own.
+Several tasks ask about the same slice, so it is read from the events once, by a task of its own;
+and a rehearsal scores those alone whom it is asked about.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from typing import Final
 
 from builder.answering import K
 from builder.cases import Case, load_cases
+from builder.engine import Engine
 from builder.history import Past, load_past
 from builder.line_counts import offers_with_lines
 from builder.metrics import Bools
 from builder.signals.orders import Partition, Vocabulary
-from builder.split import Cut
+from builder.split import Cut, Plan
 
 MAX_CUSTOMERS: Final = 6000
 _RESULT: Final = "slice.pickle"
@@ -113,6 +115,54 @@ class LoadSlice:
             memory_bytes=memory_bytes,
             temp_dir=temp_dir,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slices:
+    """Results of `LoadSlice` tasks.
+
+    Attributes:
+        tuning_dir: of the slice that baselines are tuned by.
+        measured_dir: of the slice that is measured on.
+    """
+
+    tuning_dir: Path
+    measured_dir: Path
+
+
+def load_slices(
+    engine: Engine,
+    partitions: tuple[Partition, ...],
+    vocabulary: Vocabulary,
+    plan: Plan,
+    *,
+    n_items: int,
+    n_offers: int,
+    target_kind: int,
+    min_orders: int,
+) -> Slices:
+    """Read both slices of a plan; see `LoadSlice`."""
+    tasks = [
+        LoadSlice(
+            label=label,
+            partitions=partitions,
+            vocabulary=vocabulary,
+            cut=cut,
+            until_us=until_us,
+            without=without,
+            judged=plan.measured,
+            min_orders=min_orders,
+            n_items=n_items,
+            n_offers=n_offers,
+            target_kind=target_kind,
+        )
+        for label, cut, until_us, without in (
+            ("tuning", plan.weights, plan.weights_until_us, plan.measured),
+            ("measured", plan.measured, plan.measured_until_us, None),
+        )
+    ]
+    tuning_dir, measured_dir = engine.run("slices", tasks)
+    return Slices(tuning_dir=tuning_dir, measured_dir=measured_dir)
 
 
 def read_slice(result_dir: Path) -> Slice:

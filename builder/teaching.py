@@ -19,6 +19,7 @@ def learn_personal(
     cut: Cut,
     slice_until_us: int,
     *,
+    since_us: int,
     globals_dir: Path,
     holdout_share: float,
     settings: PersonalSettings,
@@ -31,6 +32,7 @@ def learn_personal(
         vocabulary: rows of items and offers.
         cut: what features may see.
         slice_until_us: end of the slice, exclusive.
+        since_us: the first event of the shop.
         globals_dir: result of `learn.GatherGlobals` for the same cut.
         holdout_share: customers that nothing may be learned from: no more than the cut's.
         settings: see there; of its customers each partition gives the same number.
@@ -41,6 +43,7 @@ def learn_personal(
             TakeLessons(
                 partition=partition,
                 vocabulary=vocabulary,
+                since_us=since_us,
                 cut=cut,
                 slice_until_us=slice_until_us,
                 globals_dir=globals_dir,

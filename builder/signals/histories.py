@@ -14,7 +14,8 @@ from builder.signals.orders import DAY_US
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_KNOWN: Final = "(customer_hi != 0 OR customer_lo != 0)"
+KNOWN: Final = "(customer_hi != 0 OR customer_lo != 0)"
+"""SQL: whose key is not a guest's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +78,7 @@ class Histories:
 
 
 def load_histories(
-    connection: duckdb.DuckDBPyConnection,
-    until_us: int,
-    customers: str | None = None,
-    *,
-    last_orders: int | None = None,
+    connection: duckdb.DuckDBPyConnection, until_us: int, customers: str | None = None
 ) -> Histories:
     """Arrays from the tables of `orders.load_orders`.
 
@@ -89,16 +86,8 @@ def load_histories(
         connection: holds `orders` and `basket_offers`.
         until_us: the moment, from which ages are told; later orders are not seen.
         customers: name of a table (customer_hi, customer_lo); None for all.
-        last_orders: of each customer only from one up to so many of the latest orders, by their
-            key; None for all orders.
     """
     only = f"SEMI JOIN {customers} USING (customer_hi, customer_lo)" if customers else ""
-    fewest = (
-        ""
-        if last_orders is None
-        else f"""QUALIFY row_number() OVER (PARTITION BY customer_hi, customer_lo
-            ORDER BY ts_us DESC, order_key) <= 1 + (customer_lo >> 32) % {last_orders}"""
-    )
     connection.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE ranked AS
@@ -106,7 +95,7 @@ def load_histories(
                row_number() OVER (ORDER BY customer_hi, customer_lo, ts_us DESC, order_key) - 1
                    AS place,
                dense_rank() OVER (ORDER BY customer_hi, customer_lo) - 1 AS customer
-        FROM (FROM orders {only} WHERE {_KNOWN} AND ts_us < {until_us} {fewest})
+        FROM (FROM orders {only} WHERE {KNOWN} AND ts_us < {until_us})
         """
     )
     orders = connection.execute(

@@ -60,7 +60,8 @@ class FitPersonal:
 
     def run(self, out_dir: Path, memory_bytes: int) -> None:  # noqa: ARG002 - parts are small
         lessons = LessonFiles(folders=tuple(folder / self.kind for folder in self.lesson_dirs))
-        model = _fitted(lessons, self.settings, out_dir / "spill")
+        ridge = self.settings.ridge if self.kind == USUAL else self.settings.thin_ridge
+        model = _fitted(lessons, self.settings, ridge, out_dir / "spill")
         if self.kind == USUAL:
             model = replace(model, ranker=_grown(lessons, model))
         write_model(model, out_dir / _MODEL_NAME)
@@ -72,14 +73,16 @@ def read_fitted(usual_dir: Path, thin_dir: Path) -> PersonalModel:
     return replace(usual, thin_weights=thin.weights) if usual.n_cases else usual
 
 
-def _fitted(lessons: LessonFiles, settings: PersonalSettings, spill_dir: Path) -> PersonalModel:
+def _fitted(
+    lessons: LessonFiles, settings: PersonalSettings, ridge: float, spill_dir: Path
+) -> PersonalModel:
     """A model of the usual weights alone."""
     n_cases = sum(len(part) for part in lessons)
     if not n_cases:
         return PersonalModel(settings=settings)
     n_taken = sum(np.count_nonzero(part.taken) for part in lessons)
     repeated = sum(np.count_nonzero(part.is_own & part.taken) for part in lessons) / n_taken
-    weights, loss = _fit(lessons, settings, spill_dir)
+    weights, loss = _fit(lessons, settings.contenders, ridge, spill_dir)
     return PersonalModel(
         settings=_with_row_lengths(settings, repeated),
         weights=tuple(weights.tolist()),
@@ -89,7 +92,9 @@ def _fitted(lessons: LessonFiles, settings: PersonalSettings, spill_dir: Path) -
     )
 
 
-def _fit(lessons: LessonFiles, settings: PersonalSettings, spill_dir: Path) -> tuple[Floats, float]:
+def _fit(
+    lessons: LessonFiles, n_contenders: int, ridge: float, spill_dir: Path
+) -> tuple[Floats, float]:
     """Weights per feature as they come; the ridge is in units of each feature's spread.
 
     Fitted on each case's best candidates only, first by the default weights, then by those found:
@@ -98,14 +103,14 @@ def _fit(lessons: LessonFiles, settings: PersonalSettings, spill_dir: Path) -> t
     start = np.array(PersonalModel().weights)
     scale = np.maximum(_spread(lessons), _LEAST_SCALE)
     weights, loss = start, 0.0
-    for n in (_MORE_CONTENDERS * settings.contenders, settings.contenders):
+    for n in (_MORE_CONTENDERS * n_contenders, n_contenders):
         # The default weights know little: what was taken stays, however far down they put it.
         contenders = _contenders(lessons, weights, n, keeps_taken=weights is start)
         folder = spill_dir / f"best-{n}"
         folder.mkdir(parents=True)
         write_lessons(_scaled(contenders, scale), folder)
         scaled_weights, loss = fit_logit_parts(
-            LessonFiles(folders=(folder,)), start=start * scale, ridge=settings.ridge
+            LessonFiles(folders=(folder,)), start=start * scale, ridge=ridge
         )
         weights = scaled_weights / scale
     return weights, loss

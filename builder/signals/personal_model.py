@@ -19,8 +19,12 @@ DEFAULT_WEIGHTS: Final = {
     "decayed_21": 0.2,
     "ordered_95": 0.1,
     "neighbours_new": 0.1,
+    "walk_new": 0.2,
+    "regression_new": 0.2,
+    "factors_new": 0.2,
 }
-"""Where fitted weights are drawn to: own frequency, old and recent, with a little of neighbours."""
+"""Where fitted weights are drawn to: own frequency, old and recent, with a little of each of those
+who tell what is new."""
 
 _LEAST_REPEATS: Final = 0.02
 
@@ -41,7 +45,10 @@ class PersonalSettings:
         fit_moments: how many moments of the slice lessons are taken at.
         contenders: a case's best candidates, on which the model is fitted once more: what is far
             down has no say in the order of the first ten.
-        ridge: how strongly weights are drawn to the defaults.
+        ridge: how strongly weights are drawn to the defaults: per squared spread of a feature, on
+            the scale of the summed log-likelihood.
+        thin_ridge: the same for customers with very few orders, of whom there are fewer lessons,
+            and whom the defaults fit less.
         ranker: how trees are grown on top.
         batch_customers: customers scored at a time.
     """
@@ -56,7 +63,8 @@ class PersonalSettings:
     fit_customers: int = 4000
     fit_moments: int = 2
     contenders: int = 100
-    ridge: float = 3.0
+    ridge: float = 30.0
+    thin_ridge: float = 3.0
     ranker: RankerSettings = field(default_factory=RankerSettings)
     batch_customers: int = 512
 
@@ -68,8 +76,7 @@ class PersonalModel:
     Attributes:
         settings: it was fitted with.
         weights: one for each of `FEATURES`.
-        thin_weights: the same for customers with very few orders: fitted on the last few orders of
-            customers who have more, as if the others were not known.
+        thin_weights: the same for customers with very few orders, fitted on such alone.
         n_cases: cases it was fitted on.
         loss: mean negative log-likelihood per taken candidate, nats.
         repeated: share of what was taken next that the customer had taken before, in [0, 1].

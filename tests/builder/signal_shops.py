@@ -211,9 +211,13 @@ def fit(
     until_us: int,
     folder: Path,
     *,
+    holdout_share: float | None = None,
     settings: PersonalSettings | None = None,
 ) -> PersonalModel:
-    """The personal model from the slice after a cut, by an engine in this process."""
+    """The personal model from the slice after a cut, by an engine in this process.
+
+    Nothing is learned from a share of the customers, or else from those that the cut holds out.
+    """
     with Engine(
         folder / "fit",
         workers=1,
@@ -227,8 +231,9 @@ def fit(
             shop.vocabulary,
             cut,
             until_us,
+            since_us=0,
             globals_dir=learned.globals_dir,
-            holdout_share=cut.holdout_share,
+            holdout_share=cut.holdout_share if holdout_share is None else holdout_share,
             settings=settings or PersonalSettings(),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -87,12 +87,13 @@ def test_the_best_of_a_case_are_as_many_as_asked_for(cases: list[list[int]], n: 
 def test_partitions_make_no_difference_to_the_fit(tmp_path: Path) -> None:
     """The same lessons in one part, in two and in five: the same weights, but for rounding."""
     models = []
+    cut = replace(CUT, holdout_share=0.5)
     for n_partitions in (1, 2, 5):
         folder = tmp_path / str(n_partitions)
         partition_of = [line.customer * n_partitions // 61 for line in LINES]
         shop = write_shop(folder / "shop", LINES, n_items=8, partition_of=partition_of)
-        learned = learn(shop, folder / "work", CUT)
-        models.append(fit(shop, learned, CUT, UNTIL_US, folder))
+        learned = learn(shop, folder / "work", cut)
+        models.append(fit(shop, learned, cut, UNTIL_US, folder, holdout_share=0.0))
     whole, *others = models
 
     assert whole.n_cases == 120
@@ -126,6 +127,7 @@ def test_workers_find_the_same_and_finished_tasks_are_kept(tmp_path: Path) -> No
                     shop.vocabulary,
                     CUT,
                     UNTIL_US,
+                    since_us=0,
                     globals_dir=learned.globals_dir,
                     holdout_share=0.0,
                     settings=settings,

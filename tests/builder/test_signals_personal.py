@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import subprocess
 import sys
@@ -262,6 +263,35 @@ def test_customers_the_tables_do_not_know_may_teach(tmp_path: Path) -> None:
 
     assert 0 < n_known < 80
     assert taught == [2 * 80, 2 * n_known]
+
+
+def test_newcomers_are_told_what_those_took_who_were_new(tmp_path: Path) -> None:
+    """Everybody begins with three of the 20 best-known items, and goes on to what few ever take.
+
+    What regulars take next is never well known; whoever had one or two orders takes that first.
+    """
+    choose = random.Random(1)
+    lines = []
+    for customer in range(1, 101):
+        taken = [*choose.sample(range(20), 3), *choose.sample(range(20, 200), 27)]
+        lines += [
+            Line(
+                customer=customer, order=customer * 100 + visit, item=item, day=customer + 3 * visit
+            )
+            for visit, item in enumerate(taken)
+        ]
+    shop = write_shop(tmp_path / "shop", lines, n_items=200)
+    cut = Cut(until_us=80 * DAY_US, holdout_share=0.5)
+    learned = learn(shop, tmp_path / "work", cut)
+    model = fit(shop, learned, cut, 100 * DAY_US, tmp_path, holdout_share=0.0)
+    prior = open_array(learned.globals_dir / "prior.npy")
+    newcomers = [row for row in score(shop, learned, model, cut) if row.n_orders < 3]
+
+    assert len(newcomers) == 2
+    for row in newcomers:
+        new = row.counts == 0
+        best = row.rows[new][np.argsort(-(row.values + prior[row.rows])[new])[:5]]
+        assert (best < 20).all()
 
 
 def test_without_later_orders_the_model_is_the_default(tmp_path: Path) -> None:
