@@ -14,6 +14,7 @@ from index.shipping.root import Root
 from index.shipping.signed_manifest import open_manifest, target_of
 from index.shipping.store import Store
 from index.shipping.store_errors import Damaged, NotInStore
+from index.shipping.trust_errors import WrongManifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ def read_published(store: Store, brand: str, snapshot_id: str, root: Root | None
     Raises:
         NotInStore: it was not published, or an object is missing.
         Damaged: an object has another size than its manifest says.
-        TrustError: its manifest is not what a builder key of the root signed.
+        TrustError: its manifest is not what a builder key of the root signed, or another's.
         SnapshotError: the manifest is none this software can read.
         StoreError: whatever the store has against it.
     """
@@ -56,6 +57,11 @@ def read_published(store: Store, brand: str, snapshot_id: str, root: Root | None
         ) from problem
     target = target_of(unseal_document(MANIFEST, data).payload)
     payload = open_manifest(data, root, brand=brand, target=target)
+    if target.snapshot_id != snapshot_id:
+        raise WrongManifest(
+            f"under the name of {snapshot_id} the store has the manifest of {target.snapshot_id}",
+            hint="find out who put it there; delete it, and publish the snapshot again",
+        )
     manifest = decode_manifest(payload, Path(key))
     require_objects(store, manifest)
     return InStore(target=target, manifest=manifest)

@@ -181,6 +181,22 @@ def test_what_can_not_be_fetched_whole_is_not_announced(
     assert "publish the snapshot again" in told
 
 
+def test_a_snapshot_under_the_name_of_another_is_not_announced(
+    run: Run, snapshots: list[Path], address: str
+) -> None:
+    """Though a builder key signed it: that is no reason to serve it instead."""
+    first, second, _ = ids(snapshots)
+    run("publish", str(snapshots[0]), brand=False)
+    store = open_store(address)
+    data = store.read(manifest_key("toy", first), limit=1 << 20).data
+    store.create(manifest_key("toy", second), data)
+    code, told = run("announce", second)
+
+    assert code == 3
+    assert first in told
+    assert store.head(channel_key("toy", "stable")) is None
+
+
 def test_what_nobody_signed_is_announced_by_nobody_who_asks_for_trust(
     run: Run, snapshots: list[Path]
 ) -> None:
