@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 from cyclopts import Parameter
 
 from index.batch import BadLines, answer_lines, output_file, read_lines
 from index.errors import SecretUnavailable, SnapshotError
+from index.json_text import json_text
 from index.manifest import read_manifest
 from index.secret import brand_secret
 from index.snapshot import open_snapshot
@@ -40,10 +40,10 @@ def verify(snapshot: Path, *, deep: bool = False, json: bool = False) -> None:
                 print(sentence)
     except SnapshotError as error:
         if json:
-            _print_json({"ok": False, "checks": checks, "error": _told(error)})
+            print(json_text({"ok": False, "checks": checks, "error": _told(error)}))
         raise
     if json:
-        _print_json({"ok": True, "checks": checks, "error": None})
+        print(json_text({"ok": True, "checks": checks, "error": None}))
     else:
         print("sound")
 
@@ -94,7 +94,3 @@ def _told(error: SnapshotError) -> dict[str, Any]:
         "what": error.what,
         "hint": error.hint,
     }
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    print(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())

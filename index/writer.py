@@ -17,6 +17,7 @@ import msgspec
 from index.arrays import Vectors
 from index.decide import decide_for_key
 from index.errors import WriteFailed
+from index.folders import sync_folder
 from index.layout import (
     CONTEXTS,
     CONTEXTS_NAME,
@@ -187,14 +188,14 @@ class SnapshotWriter:
         self._write_manifest(msgspec.structs.replace(manifest, reports=entries))
         for path in self.aside.iterdir():
             path.chmod(0o444)
-        _sync_directory(self.aside)
+        sync_folder(self.aside)
         try:
             self.aside.rename(self.out_dir)
         except OSError as problem:
             raise WriteFailed(
                 f"could not be named ({problem.strerror})", path=self.out_dir
             ) from problem
-        _sync_directory(self.out_dir.parent)
+        sync_folder(self.out_dir.parent)
 
     def _table(
         self, name: str, kind: int, records: Records, expected: int, capacity_bytes: int
@@ -288,14 +289,6 @@ def _write_synced(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
     except OSError as problem:
         raise WriteFailed(f"could not be written ({problem.strerror})", path=path) from problem
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _minute(as_of_us: int) -> str:

@@ -18,7 +18,7 @@ from index.shipping.documents import (
     seal_document,
 )
 from index.shipping.signing import Sealed, SigningKey
-from index.shipping.trust_errors import NotADocument
+from index.shipping.trust_errors import NotADocument, WrongChannel
 
 CHANNEL_FORMAT: Final = "almanac-channel/1"
 EVERY_NODE: Final = "*"
@@ -152,6 +152,19 @@ def seal_channel(channel: Channel, keys: Iterable[SigningKey]) -> bytes:
         TooLarge: more pins and revocations than one document holds (some hundreds).
     """
     return seal_document(CHANNEL, encode_channel(channel), keys)
+
+
+def require_name(channel: Channel, brand: str, name: str) -> None:
+    """Check that a document is of the channel that was asked for.
+
+    Raises:
+        WrongChannel: it is another's.
+    """
+    if (channel.brand, channel.channel) != (brand, name):
+        raise WrongChannel(
+            f"the document is of {channel.brand}/{channel.channel}, wanted {brand}/{name}",
+            hint="the mirror serves one channel under the name of another",
+        )
 
 
 def claimed_root_version(sealed: Sealed) -> int:

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from getpass import getuser
 from typing import Annotated, Any, Final
 
-import orjson
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
+from index.json_text import json_text
 from index.shipping import channel_changes as changes
 from index.shipping.channel import EVERY_NODE, Channel, Pin
 from index.shipping.channel_changes import Stamp
@@ -23,6 +23,7 @@ from index.shipping.channel_store import (
     write_channel,
 )
 from index.shipping.channel_told import as_lines, as_object, change, history_lines
+from index.shipping.documents import moment_now
 from index.shipping.publish import publish_roots
 from index.shipping.published import read_published
 from index.shipping.root import Root
@@ -113,7 +114,7 @@ def announce(
         _refuse_replaced(before, roots)
         percent = _FIRST_RING if ring is None else ring
         after = changes.announce(before.channel, target, percent=percent, stamp=stamp)
-    _carry_out(store, before, after, signers, manner)
+    _carry_out(store, before, after, signers, roots, manner)
 
 
 def promote(
@@ -195,12 +196,11 @@ def pin(
         owner: who answers for it; who runs this command by default.
         manner: see there.
     """
-    if (node is None) != every:
-        raise ChannelRefused("say either --node ID or --all")
+    who = _who(node, every=every)
     store, roots = open_store(place.store), signers.chain()
     target = read_published(store, place.brand, snapshot_id, _newest(roots)).target
     wish = Pin(
-        node=node or EVERY_NODE,
+        node=who,
         target=target,
         owner=owner or getuser(),
         reason=reason,
@@ -226,9 +226,7 @@ def unpin(
         every: the pin of all nodes.
         manner: see there.
     """
-    if (node is None) != every:
-        raise ChannelRefused("say either --node ID or --all")
-    who = node or EVERY_NODE
+    who = _who(node, every=every)
     _change(place, signers, manner, lambda now, stamp: changes.unpin(now, who, stamp=stamp))
 
 
@@ -340,9 +338,13 @@ def status(
     store, roots = open_store(place.store), signers.chain()
     found = require_channel(store, place.brand, place.channel, roots)
     if json:
-        _print_json({**as_object(found.channel, _now()), "signed_under": found.signed_under})
+        print(
+            json_text(
+                {**as_object(found.channel, moment_now()), "signed_under": found.signed_under}
+            )
+        )
     else:
-        _tell(found, roots)
+        _tell(found.channel, found.signed_under, roots)
 
 
 def told_history(
@@ -361,11 +363,17 @@ def told_history(
     store, roots = open_store(place.store), signers.chain()
     found = history(store, place.brand, place.channel, roots)
     if json:
-        now = _now()
-        _print_json([as_object(channel, now) for channel in found])
+        now = moment_now()
+        print(json_text([as_object(channel, now) for channel in found]))
         return
     for line in history_lines(found):
         print(line)
+
+
+def _who(node: str | None, *, every: bool) -> str:
+    if (node is None) != every:
+        raise ChannelRefused("say either --node ID or --all")
+    return node or EVERY_NODE
 
 
 def _change(
@@ -380,25 +388,29 @@ def _change(
     before = require_channel(store, place.brand, place.channel, roots)
     if not takes_replaced:
         _refuse_replaced(before, roots)
-    _carry_out(store, before, make(before.channel, _stamp(roots, manner)), signers, manner)
+    after = make(before.channel, _stamp(roots, manner))
+    _carry_out(store, before, after, signers, roots, manner)
 
 
-def _carry_out(
-    store: Store, before: InForce | None, after: Channel, signers: Signers, manner: Manner
+def _carry_out(  # noqa: PLR0917  # a change, and who makes it how
+    store: Store,
+    before: InForce | None,
+    after: Channel,
+    signers: Signers,
+    roots: Sequence[Root] | None,
+    manner: Manner,
 ) -> None:
-    keys, roots = signers.of("release"), signers.chain()
+    keys = signers.of("release")
     if not manner.dry_run:
-        publish_roots(store, signers.roots())
+        publish_roots(store, signers.envelopes())
         write_channel(store, before, after, keys)
     what = change(before.channel if before else None, after)
     if manner.json:
-        _print_json(
-            {"changed": not manner.dry_run, "change": what, "channel": as_object(after, _now())}
-        )
+        told = as_object(after, moment_now())
+        print(json_text({"changed": not manner.dry_run, "change": what, "channel": told}))
         return
     print(f"{'would be' if manner.dry_run else 'done'}: {what}")
-    for line in as_lines(after, _now(), vouched=_vouched(after.root_version, roots)):
-        print(line)
+    _tell(after, after.root_version, roots)
 
 
 def _refuse_replaced(before: InForce, roots: Sequence[Root] | None) -> None:
@@ -412,8 +424,8 @@ def _refuse_replaced(before: InForce, roots: Sequence[Root] | None) -> None:
         )
 
 
-def _tell(found: InForce, roots: Sequence[Root] | None) -> None:
-    for line in as_lines(found.channel, _now(), vouched=_vouched(found.signed_under, roots)):
+def _tell(channel: Channel, signed_under: int | None, roots: Sequence[Root] | None) -> None:
+    for line in as_lines(channel, moment_now(), vouched=_vouched(signed_under, roots)):
         print(line)
 
 
@@ -431,17 +443,9 @@ def _newest(roots: Sequence[Root] | None) -> Root | None:
 
 
 def _stamp(roots: Sequence[Root] | None, manner: Manner) -> Stamp:
-    now, newest = _now(), _newest(roots)
+    now, newest = moment_now(), _newest(roots)
     return Stamp(
         now=now,
         expires_at=now + timedelta(days=manner.days),
         root_version=1 if newest is None else newest.version,
     )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)
-
-
-def _print_json(value: object) -> None:
-    print(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())

@@ -10,15 +10,15 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from index.shipping.channel import Channel, decode_channel, seal_channel
+from index.shipping.channel import Channel, decode_channel, require_name, seal_channel
 from index.shipping.documents import CHANNEL, unseal_document
 from index.shipping.names import channel_key, past_channel_key
 from index.shipping.probe import probe_conditional
 from index.shipping.root import Root, require_role
-from index.shipping.signing import SigningKey
+from index.shipping.signing import Sealed, SigningKey
 from index.shipping.store import Store
 from index.shipping.store_errors import NotInStore
-from index.shipping.trust_errors import TrustError, WrongChannel
+from index.shipping.trust_errors import TrustError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +59,9 @@ def read_channel(
         blob = store.read(channel_key(brand, channel), limit=CHANNEL.max_bytes)
     except NotInStore:
         return None
-    signed_under = None if roots is None else _signed_under(blob.data, roots)
-    found = _opened(blob.data, brand, channel)
+    sealed = unseal_document(CHANNEL, blob.data)
+    signed_under = None if roots is None else _signed_under(sealed, roots)
+    found = _opened(sealed, brand, channel)
     return InForce(channel=found, envelope=blob.data, token=blob.token, signed_under=signed_under)
 
 
@@ -99,10 +100,10 @@ def history(store: Store, brand: str, channel: str, roots: Sequence[Root] | None
     """
     now = require_channel(store, brand, channel, roots)
     folder = past_channel_key(brand, channel, 0).rpartition("/")[0]
-    past = [
-        _opened(store.read(listed.key, limit=CHANNEL.max_bytes).data, brand, channel)
-        for listed in store.list(folder)
-    ]
+    envelopes = (
+        store.read(listed.key, limit=CHANNEL.max_bytes).data for listed in store.list(folder)
+    )
+    past = [_opened(unseal_document(CHANNEL, data), brand, channel) for data in envelopes]
     known = {document.epoch: document for document in (*past, now.channel)}
     return [known[epoch] for epoch in sorted(known, reverse=True)]
 
@@ -126,9 +127,8 @@ def require_channel(
     return found
 
 
-def _signed_under(data: bytes, roots: Sequence[Root]) -> int:
+def _signed_under(sealed: Sealed, roots: Sequence[Root]) -> int:
     """The newest root whose release keys vouch for a document; if none does, the newest refuses."""
-    sealed = unseal_document(CHANNEL, data)
     *earlier, newest = roots
     try:
         require_role(CHANNEL, sealed, newest)
@@ -141,11 +141,7 @@ def _signed_under(data: bytes, roots: Sequence[Root]) -> int:
     return newest.version
 
 
-def _opened(data: bytes, brand: str, channel: str) -> Channel:
-    found = decode_channel(unseal_document(CHANNEL, data))
-    if (found.brand, found.channel) != (brand, channel):
-        raise WrongChannel(
-            f"the document is of {found.brand}/{found.channel}, wanted {brand}/{channel}",
-            hint="somebody put one channel under the name of another",
-        )
+def _opened(sealed: Sealed, brand: str, channel: str) -> Channel:
+    found = decode_channel(sealed)
+    require_name(found, brand, channel)
     return found

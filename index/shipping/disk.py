@@ -1,13 +1,13 @@
-"""What the system says of a disk in our own errors, and names that survive a power cut."""
+"""What the system says of a disk in our own errors, and folders that survive a power cut."""
 
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from index.folders import sync_folder
 from index.shipping.store_errors import DiskFull, StoreFailed
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -32,15 +32,6 @@ def disk_failures(path: Path) -> Iterator[None]:
             ) from problem
         reason = problem.strerror or str(problem)
         raise StoreFailed(f"the system refused ({reason})", where=str(path)) from problem
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def make_folder(folder: Path) -> None:

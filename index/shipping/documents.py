@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
@@ -74,6 +74,11 @@ CHANNEL: Final = Kind(
     role="release",
     max_bytes=64 << 10,
 )
+
+
+def moment_now() -> datetime:
+    """The moment, UTC, in whole seconds, as documents tell it."""
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 def seal_document(kind: Kind, payload: bytes, keys: Iterable[SigningKey]) -> bytes:

@@ -6,7 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
-from index.shipping.disk import sync_folder
+from index.folders import sync_folder
 
 
 def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from index.folders import sync_folder
 from index.shipping.chunks import (
     CHUNK_BYTES,
     MAX_LIST_BYTES,
@@ -16,7 +17,7 @@ from index.shipping.chunks import (
     decode_chunk_list,
     object_key,
 )
-from index.shipping.disk import disk_failures, sync_folder
+from index.shipping.disk import disk_failures
 from index.shipping.pace import Pace
 from index.shipping.part_file import PartFile
 from index.shipping.store import Store

@@ -68,6 +68,19 @@ def read_roots(folder: Path) -> list[Root]:
         BrokenRootChain: one is missing, or does not follow.
         TrustError: one is damaged.
     """
+    return [root for root, _ in _chain(folder)]
+
+
+def root_envelopes(folder: Path) -> list[bytes]:
+    """The same roots as they are signed.
+
+    Raises:
+        KeyNotFound, BrokenRootChain, TrustError: see `read_roots`.
+    """
+    return [envelope for _, envelope in _chain(folder)]
+
+
+def _chain(folder: Path) -> list[tuple[Root, bytes]]:
     found = (_ROOT_NAME.fullmatch(path.name) for path in (folder / "trust").glob("*.root.json"))
     versions = sorted(int(match[1]) for match in found if match)
     if not versions:
@@ -80,28 +93,19 @@ def read_roots(folder: Path) -> list[Root]:
             path=folder,
             hint="copy the missing roots back, out of the store",
         )
-    roots: list[Root] = []
+    chain: list[tuple[Root, bytes]] = []
     for version in versions:
         path = root_path(folder, version)
         data = _read_root(path)
         try:
-            root = next_root(roots[-1], data) if roots else first_root(data)
+            root = next_root(chain[-1][0], data) if chain else first_root(data)
             if root.version != version:
                 raise BrokenRootChain(f"is root {root.version}, its name says {version}")
         except TrustError as problem:
             problem.path = path
             raise
-        roots.append(root)
-    return roots
-
-
-def root_envelopes(folder: Path) -> list[bytes]:
-    """The signed roots as they are, from the first version on; each was checked.
-
-    Raises:
-        KeyNotFound, BrokenRootChain, TrustError: see `read_roots`.
-    """
-    return [_read_root(root_path(folder, root.version)) for root in read_roots(folder)]
+        chain.append((root, data))
+    return chain
 
 
 def role_keys(folder: Path, root: Root, role: Role) -> list[SigningKey]:

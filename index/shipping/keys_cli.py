@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from index.shipping.documents import ROLES, Role
+from index.json_text import json_text
+from index.shipping.documents import ROLES, Role, moment_now
 from index.shipping.keyring import (
     Plan,
     key_path,
@@ -54,7 +54,7 @@ def init(
         dry_run: check everything and tell what would be written, without writing.
         json: print one JSON object instead of lines.
     """
-    now = _now()
+    now = moment_now()
     plan = plan_init(
         folder,
         root_keys=root_keys,
@@ -93,7 +93,7 @@ def rotate(
         dry_run: check everything and tell what would be written, without writing.
         json: print one JSON object instead of lines.
     """
-    now = _now()
+    now = moment_now()
     plan = plan_rotation(
         folder,
         role=role,
@@ -119,7 +119,7 @@ def show(folder: Path, *, json: bool = False) -> None:
     """
     root = read_roots(folder)[-1]
     if json:
-        _print_json(_told(root, folder))
+        print(json_text(_told(root, folder)))
         return
     print(f"root {root.version}, issued {_day(root.issued_at)}, {_end(root)}")
     for role in ROLES:
@@ -138,13 +138,15 @@ def _carry_out(folder: Path, plan: Plan, *, dry_run: bool, json: bool) -> None:
     else:
         paths = write_plan(folder, plan)
     if json:
-        _print_json(
-            {
-                "written": not dry_run,
-                "files": [str(path) for path in paths],
-                "root_version": plan.root.version,
-                "expires_at": plan.root.expires_at.isoformat(),
-            }
+        print(
+            json_text(
+                {
+                    "written": not dry_run,
+                    "files": [str(path) for path in paths],
+                    "root_version": plan.root.version,
+                    "expires_at": plan.root.expires_at.isoformat(),
+                }
+            )
         )
         return
     for path in paths:
@@ -157,7 +159,7 @@ def _told(root: Root, folder: Path) -> dict[str, Any]:
         "root_version": root.version,
         "issued_at": root.issued_at.isoformat(),
         "expires_at": root.expires_at.isoformat(),
-        "expired": root.expires_at <= _now(),
+        "expired": root.expires_at <= moment_now(),
         "roles": {
             role: {
                 "threshold": root.roles[role].threshold,
@@ -173,18 +175,10 @@ def _told(root: Root, folder: Path) -> dict[str, Any]:
     }
 
 
-def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)
-
-
 def _day(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d}"
 
 
 def _end(root: Root) -> str:
-    word = "EXPIRED" if root.expires_at <= _now() else "ends"
+    word = "EXPIRED" if root.expires_at <= moment_now() else "ends"
     return f"{word} {_day(root.expires_at)}"
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    print(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())

@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from index.folders import sync_folder
 from index.shipping.bounds import exactly, require_same, require_same_size, within
-from index.shipping.disk import disk_failures, make_folder, sync_folder
+from index.shipping.disk import disk_failures, make_folder
 from index.shipping.store import Blob, Listed, checked_key, checked_prefix, is_key
 from index.shipping.store_errors import NotInStore, Overtaken
 

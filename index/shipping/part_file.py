@@ -9,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from index.shipping.disk import disk_failures, make_folder, sync_folder
+from index.folders import sync_folder
+from index.shipping.disk import disk_failures, make_folder
 from index.shipping.store_errors import DiskFull
 
 PART_SUFFIX: Final = ".part"

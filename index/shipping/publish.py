@@ -47,35 +47,31 @@ class Published:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readied:
-    """A snapshot that was looked at, and what publishing it would send.
+    """A snapshot that was looked at, and what is written of it besides its files.
 
     Attributes:
         directory: where it is.
         manifest: what it is made of.
         envelope: its signed manifest.
         target: what a channel says to point at it.
-        missing: files whose objects are not in the store.
     """
 
     directory: Path
     manifest: Manifest
     envelope: bytes
     target: Target
-    missing: Sequence[FileEntry]
 
 
-def ready_snapshot(store: Store, directory: Path, keys: Iterable[SigningKey]) -> Readied:
-    """Check a snapshot as an edge would open it, and see what the store lacks of it.
+def ready_snapshot(directory: Path, keys: Iterable[SigningKey]) -> Readied:
+    """Check a snapshot as an edge would open it; nothing is sent.
 
     Args:
-        store: where it shall be published.
         directory: the snapshot.
         keys: of the role `builder`; none for a store that asks for no trust.
 
     Raises:
-        SnapshotError: the snapshot is not sound: nothing was sent.
+        SnapshotError: the snapshot is not sound.
         TrustError: it can't be shipped under its name.
-        StoreError: whatever the store has against it.
     """
     for _ in verify_snapshot(directory, deep=True):
         pass
@@ -86,10 +82,16 @@ def ready_snapshot(store: Store, directory: Path, keys: Iterable[SigningKey]) ->
         manifest=manifest,
         envelope=seal_manifest(data, keys),
         target=target_of(data),
-        missing=[
-            entry for entry in files_of(manifest) if store.head(object_key(entry.sha256)) is None
-        ],
     )
+
+
+def missing_files(store: Store, manifest: Manifest) -> list[FileEntry]:
+    """What publishing would send: the files whose objects are not in the store.
+
+    Raises:
+        StoreError: whatever the store has against it.
+    """
+    return [entry for entry in files_of(manifest) if store.head(object_key(entry.sha256)) is None]
 
 
 def publish(
@@ -101,7 +103,7 @@ def publish(
     """Send what the store lacks, and the manifest last.
 
     Args:
-        store: the one it was readied for.
+        store: where to.
         readied: see `ready_snapshot`.
         on_object: told of each file that is in the store now.
 

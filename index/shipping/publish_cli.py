@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 from cyclopts import Parameter
 
+from index.json_text import json_text
 from index.manifest import FileEntry
-from index.shipping.publish import Readied, publish, publish_roots, ready_snapshot
+from index.shipping.publish import (
+    Readied,
+    missing_files,
+    publish,
+    publish_roots,
+    ready_snapshot,
+)
 from index.shipping.put import Shipped
 from index.shipping.signers import NOBODY, Signers
 from index.shipping.store import open_store
@@ -41,11 +48,12 @@ def publish_snapshot(
         json: print one JSON object instead of lines.
     """
     target = open_store(store)
-    readied = ready_snapshot(target, snapshot, signers.of("builder"))
+    readied = ready_snapshot(snapshot, signers.of("builder"))
     if dry_run:
-        _tell(readied, {"published": False, **_missing(readied)}, json=json)
+        missing = missing_files(target, readied.manifest)
+        _tell(readied, {"published": False, **_told(missing)}, json=json)
         return
-    n_roots = publish_roots(target, signers.roots())
+    n_roots = publish_roots(target, signers.envelopes())
     done = publish(target, readied, on_object=_said)
     told = {
         "published": True,
@@ -62,10 +70,10 @@ def _said(entry: FileEntry, shipped: Shipped) -> None:
     print(f"{entry.name}: {what}", file=sys.stderr)
 
 
-def _missing(readied: Readied) -> dict[str, Any]:
+def _told(missing: Sequence[FileEntry]) -> dict[str, Any]:
     return {
-        "would_send": [entry.name for entry in readied.missing],
-        "bytes_missing": sum(entry.size for entry in readied.missing),
+        "would_send": [entry.name for entry in missing],
+        "bytes_missing": sum(entry.size for entry in missing),
     }
 
 
@@ -73,7 +81,7 @@ def _tell(readied: Readied, told: dict[str, Any], *, json: bool) -> None:
     brand, snapshot_id = readied.manifest.brand, readied.target.snapshot_id
     if json:
         whole = {"brand": brand, "snapshot_id": snapshot_id, **told}
-        print(orjson.dumps(whole, option=orjson.OPT_INDENT_2).decode())
+        print(json_text(whole))
     elif not told["published"]:
         print(
             f"would publish {snapshot_id} of {brand}: {len(told['would_send'])} files,"

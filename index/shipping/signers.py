@@ -50,7 +50,7 @@ class Signers:
         folder = self._folder()
         return [] if folder is None else role_keys(folder, read_roots(folder)[-1], role)
 
-    def roots(self) -> Sequence[bytes]:
+    def envelopes(self) -> Sequence[bytes]:
         """All signed roots here; none when anyone is trusted."""
         folder = self._folder()
         return [] if folder is None else root_envelopes(folder)

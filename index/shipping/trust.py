@@ -18,6 +18,7 @@ from index.shipping.channel import (
     Target,
     claimed_root_version,
     decode_channel,
+    require_name,
 )
 from index.shipping.documents import CHANNEL, unseal_document
 from index.shipping.root import Root, first_root, next_root, require_role
@@ -31,7 +32,6 @@ from index.shipping.trust_errors import (
     NoRoot,
     StaleChannel,
     TrustError,
-    WrongChannel,
 )
 from index.shipping.trust_state import Floor, State, StateFile
 
@@ -159,7 +159,7 @@ class TrustStore:
             if root is not None:
                 _require_release(sealed, root)
             found = decode_channel(sealed)
-            _require_name(found, brand, channel)
+            require_name(found, brand, channel)
             if root is not None and found.root_version > root.version:
                 _raise_newer(found.root_version, root)
             name = f"{brand}/{channel}"
@@ -241,14 +241,6 @@ def _raise_newer(wanted: int, root: Root, problem: TrustError | None = None) -> 
         f"the channel was made under root {wanted}, this node knows root {root.version}",
         hint=f"fetch trust/{root.version + 1}.root.json and those that follow",
     ) from problem
-
-
-def _require_name(found: Channel, brand: str, channel: str) -> None:
-    if (found.brand, found.channel) != (brand, channel):
-        raise WrongChannel(
-            f"the document is of {found.brand}/{found.channel}, wanted {brand}/{channel}",
-            hint="the mirror serves one channel under the name of another",
-        )
 
 
 def _is_above(floor: Floor | None, found: Channel, sealed: Sealed) -> bool:

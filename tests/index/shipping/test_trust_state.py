@@ -90,15 +90,20 @@ def test_a_full_disk_accepts_nothing_and_leaves_the_old_floor(
     assert {path.name: path.read_bytes() for path in node.folder.iterdir()} == before
 
 
+def written(repository: Repository, folder: Path, epochs: range) -> Path:
+    """A folder with a file for each of the next epochs."""
+    folder.mkdir()
+    for epoch in epochs:
+        repository.publish(repository.change(renew))
+        (folder / f"{epoch}.json").write_bytes(repository.served)
+    return folder
+
+
 def test_killed_while_the_floor_is_written_a_node_wakes_with_the_old_or_the_new(
     repository: Repository, node: TrustStore, tmp_path: Path
 ) -> None:
     """Twelve times a process that accepts one epoch after the other is killed at some moment."""
-    documents = tmp_path / "documents"
-    documents.mkdir()
-    for epoch in range(2, 602):
-        repository.publish(repository.change(renew))
-        (documents / f"{epoch}.json").write_bytes(repository.served)
+    documents = written(repository, tmp_path / "documents", range(2, 602))
     code = f"""
         from datetime import datetime
         from pathlib import Path
@@ -139,11 +144,7 @@ def test_killed_while_the_floor_is_written_a_node_wakes_with_the_old_or_the_new(
 def test_two_processes_never_lower_each_other_s_floor(
     repository: Repository, node: TrustStore, tmp_path: Path
 ) -> None:
-    documents = tmp_path / "documents"
-    documents.mkdir()
-    for epoch in range(2, 202):
-        repository.publish(repository.change(renew))
-        (documents / f"{epoch}.json").write_bytes(repository.served)
+    documents = written(repository, tmp_path / "documents", range(2, 202))
     code = f"""
         import sys
         from datetime import datetime
