@@ -20,7 +20,7 @@ from index.shipping.chunks import (
     encode_chunk_list,
     object_key,
 )
-from index.shipping.fetch import Progress, fetch_object
+from index.shipping.fetch import Fetched, Progress, fetch_object
 from index.shipping.local_store import LocalStore
 from index.shipping.pace import Pace
 from index.shipping.put import Shipped, put_object
@@ -265,9 +265,12 @@ def test_of_two_that_fetch_the_same_one_waits_for_the_other(
             thread.join(0.2)  # long enough for one that does not wait to ask
         return data
 
-    fetched(Watched(origin.folder, begin_second), tmp_path)
+    path = brought(Watched(origin.folder, begin_second), tmp_path).path
     thread.join()
 
+    # Looked at when both are done: the second takes the part's name for a moment, to see that
+    # nothing is left to do.
+    assert not path.with_name(f"{SHA}.part").exists()
     assert second.asked == []
     assert found == [Progress(size=len(DATA), bytes_done=len(DATA), bytes_kept=len(DATA))]
 
@@ -478,7 +481,14 @@ def test_the_pace_is_kept_while_fetching(origin: Watched, tmp_path: Path) -> Non
 
 
 def fetched(store: Store, folder: Path, **options: object) -> Progress:
-    """Fetch the object, look at every byte, and say what it took."""
+    """Fetch the object, look at every byte and at what is left, and say what it took."""
+    found = brought(store, folder, **options)
+    assert not found.path.with_name(f"{SHA}.part").exists()
+    return found.progress
+
+
+def brought(store: Store, folder: Path, **options: object) -> Fetched:
+    """Fetch the object and look at every byte."""
     found = fetch_object(
         store,
         SHA,
@@ -488,8 +498,7 @@ def fetched(store: Store, folder: Path, **options: object) -> Progress:
         **options,  # type: ignore[arg-type]
     )
     assert found.path.read_bytes() == DATA
-    assert not found.path.with_name(f"{SHA}.part").exists()
-    return found.progress
+    return found
 
 
 def _stop_at(place: int) -> Callable[[int, bytes], bytes]:
