@@ -9,7 +9,7 @@ this project stand beside ours.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,12 +43,12 @@ class BarRun:
     Attributes:
         n_households: known to the tables, and asked about.
         methods: by method, recall@10 and NDCG@10 over all of them.
-        report: the build's report.
+        reports: those of the builds.
     """
 
     n_households: int
     methods: Mapping[str, tuple[float, float]]
-    report: Mapping[str, Any]
+    reports: Sequence[Mapping[str, Any]]
 
 
 def measure_bars(work_dir: Path, *, effort: Effort) -> BarRun:
@@ -62,11 +62,11 @@ def measure_bars(work_dir: Path, *, effort: Effort) -> BarRun:
         InputNotFound: the package with the data set is not installed.
     """
     inputs = write_inputs(work_dir, holdout=0.0, min_orders=MIN_ORDERS, all_lines=True)
-    return bars_of(report_of(inputs, work_dir, effort=effort))
+    return bars_of([report_of(inputs, work_dir, effort=effort)])
 
 
 def report_of(
-    inputs: tuple[Path, Path, Path], work_dir: Path, *, effort: Effort
+    inputs: tuple[Path, Path, Path], work_dir: Path, *, effort: Effort, as_of: str = AS_OF
 ) -> Mapping[str, Any]:
     """The report of a build from what `write_inputs` wrote, as report.json has it."""
     events, items, config = inputs
@@ -78,7 +78,7 @@ def report_of(
             items=[str(items)],
             config=config,
             out=snapshot_dir,
-            as_of=AS_OF,
+            as_of=as_of,
             effort=effort,
             secret_file=secret_path,
             force=True,
@@ -87,10 +87,11 @@ def report_of(
     return report
 
 
-def bars_of(report: Mapping[str, Any]) -> BarRun:
-    """Figures over warm and thin households together, each asked about once."""
+def bars_of(reports: Sequence[Mapping[str, Any]]) -> BarRun:
+    """Figures over warm and thin households together, each asked about once in each report."""
     known = [
         result
+        for report in reports
         for result in report["evaluation"]
         if result["question"] == "next_order" and result["slice_name"] in ("warm", "thin")
     ]
@@ -104,7 +105,7 @@ def bars_of(report: Mapping[str, Any]) -> BarRun:
                 ndcg + method["ndcg"]["mean"]["value"] * result["n_examples"],
             )
     means = {method: (recall / n, ndcg / n) for method, (recall, ndcg) in sums.items()}
-    return BarRun(n_households=n, methods=means, report=report)
+    return BarRun(n_households=n, methods=means, reports=reports)
 
 
 def bar_table(run: BarRun) -> str:

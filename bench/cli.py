@@ -210,9 +210,9 @@ def discovery(
 ) -> None:
     """Measure a shop where nobody buys anything twice, beside methods made for that.
 
-    Builds a snapshot of the first purchases of the demo's shop as of 2017-12-01, and asks what
-    each household buys next. Takes as long as a build. The summary with the build's whole report is
-    kept under `--out-dir`, the snapshot is not.
+    Builds snapshots of the first purchases of the demo's shop as of 2017-06-01, 2017-09-01 and
+    2017-12-01, and asks what each household buys next. Takes as long as three builds. The summary
+    with the builds' whole reports is kept under `--out-dir`, the snapshots are not.
 
     Parameters
     ----------
@@ -245,7 +245,7 @@ def _build_and_keep(
         "machine": facts,
         "households": run.n_households,
         "methods": run.methods,
-        "report": run.report,
+        "reports": run.reports,
     }
     run_dir = write_run(name, summary, {}, out_dir)
     print(orjson.dumps(summary).decode() if json else table(run))

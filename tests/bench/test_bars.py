@@ -42,16 +42,23 @@ def report(ndcg: float = 0.3) -> dict[str, Any]:
 
 
 def test_known_households_count_alike_whatever_their_slice() -> None:
-    run = bars_of(report())
+    run = bars_of([report()])
 
     assert run.n_households == 40
     assert run.methods["almanac"] == pytest.approx((0.3, 0.3))
     assert run.methods["frequency"] == pytest.approx((0.175, 0.2))
 
 
+def test_households_of_several_cuts_count_alike() -> None:
+    run = bars_of([report(), {"evaluation": [result("warm", 60, almanac=(0.1, 0.0))]}])
+
+    assert run.n_households == 100
+    assert run.methods["almanac"] == pytest.approx((0.18, 0.12))
+
+
 @pytest.mark.parametrize(("ndcg", "word"), [(WANTED[1], "reached"), (0.2399, "missed")])
 def test_the_table_says_whether_the_bar_is_reached(ndcg: float, word: str) -> None:
-    lines = bar_table(bars_of(report(ndcg))).splitlines()
+    lines = bar_table(bars_of([report(ndcg)])).splitlines()
 
     assert lines[-1] == word
     assert lines[0].startswith("40 households")
@@ -66,7 +73,7 @@ def test_discovery_says_whether_ours_is_at_or_above_those_made_for_it(
     rival: tuple[float, float], word: str
 ) -> None:
     methods = {"almanac": (0.4, 0.3), "rp3beta": rival, "ease": (0.1, 0.1)}
-    lines = discovery_table(bars_of({"evaluation": [result("warm", 9, **methods)]})).splitlines()
+    lines = discovery_table(bars_of([{"evaluation": [result("warm", 9, **methods)]}])).splitlines()
 
     assert lines[0].split() == ["9", "households", "R@10", "NDCG@10"]
     assert lines[2].split() == ["rp3beta", *(f"{one:.4f}" for one in rival)]
