@@ -70,7 +70,7 @@ def report_of(
 ) -> Mapping[str, Any]:
     """The report of a build from what `write_inputs` wrote, as report.json has it."""
     events, items, config = inputs
-    snapshot_dir, secret_path = work_dir / "snapshot", work_dir / "brand.key"
+    snapshot_dir, secret_path = work_dir / f"snapshot-{as_of}", work_dir / "brand.key"
     secret_path.write_text("complete-journey-bars-secret\n")
     with redirect_stdout(sys.stderr):
         build(
