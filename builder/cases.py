@@ -86,6 +86,11 @@ class Order:
         held = Counter(offer for own in self.own_offers[:n_cart] for offer in own)
         return sorted(offer for offer, n in held.items() if n >= self.sizes.get(offer, 1))
 
+    def wanted(self, n_cart: int) -> list[int]:
+        """Offers, rising, of the items after the first, that these don't hold already."""
+        later = {offer for own in self.own_offers[n_cart:] for offer in own}
+        return sorted(later.difference(self.given(n_cart)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
@@ -128,9 +133,7 @@ def make_case(order: Order, question: str, *, k: int, as_viewed: bool = False) -
     if question == POST_PURCHASE and n_cart < 1:
         return None
     given_ids = order.item_ids[:n_cart]
-    given = order.given(n_cart)
-    wanted = {offer for own in order.own_offers[n_cart:] for offer in own}.difference(given)
-    if not wanted:
+    if not (wanted := order.wanted(n_cart)):
         return None
     return Case(
         question=question,
@@ -143,9 +146,9 @@ def make_case(order: Order, question: str, *, k: int, as_viewed: bool = False) -
             context=dict(order.context),
             cart=[CartLine(item_id=item_id) for item_id in given_ids],
         ),
-        truth=np.array(sorted(wanted), dtype=np.int64),
+        truth=np.array(wanted, dtype=np.int64),
         cart_rows=np.array(order.item_rows[:n_cart], dtype=np.int64),
-        banned=np.array(given, dtype=np.int64),
+        banned=np.array(order.given(n_cart), dtype=np.int64),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -10,21 +10,15 @@ from typing import Final
 import duckdb
 import numpy as np
 
-from builder.cases import POST_PURCHASE, Case
+from builder.cases import MAX_CART, POST_PURCHASE, Case, Order
 from builder.duck import connect
 from builder.engine import Engine
 from builder.learning import Learned, ranges_of
 from builder.signals.affinity import AffinitySettings
 from builder.signals.histories import Ints
 from builder.signals.orders import Vocabulary
-from builder.signals.pair_model import (
-    MIN_CARTS,
-    Cart,
-    PairModel,
-    PairTables,
-    fit_pairs,
-    pair_rows,
-)
+from builder.signals.pair_model import MIN_CARTS, Cart, PairModel, fit_pairs, pair_rows
+from builder.signals.pair_tables import PairTables
 from builder.signals.rows import SparseRows, open_rows, replace_rows, stack_rows, write_rows
 from builder.split import Cut
 from builder.tables import LearnedArrays
@@ -81,22 +75,30 @@ def learn_pair_model(
         that the cases give, which are all that is asked of them.
     """
     carts = [case for case in cases if case.question == POST_PURCHASE and case.request.cart]
-    alone = [
-        Cart(item_row=item_row, banned=case.banned, truth=case.truth)
-        for case in carts
-        if case.order.is_held_out(cut)
-        for item_row in case.cart_rows.tolist()
+    lessons = [
+        cart for case in carts if case.order.is_held_out(cut) for cart in _first_items(case.order)
     ]
-    if len(alone) < MIN_CARTS:
+    if len(lessons) < MIN_CARTS:
         return None, arrays
     with connect(memory_bytes, temp_dir) as connection:
         tables = _tables(connection, learned, vocabulary)
-    model = fit_pairs(tables, alone)
+    model = fit_pairs(tables, lessons)
     if model is None:
         return None, arrays
     items = np.unique(np.concatenate([case.cart_rows for case in carts]))
     rows = _rows_of(tables, model, items)
     return model, replace(arrays, affinity=replace_rows(arrays.affinity, items, rows))
+
+
+def _first_items(order: Order) -> Iterator[Cart]:
+    """An order as all the carts it grew from, of as many items as questions give."""
+    for n_cart in range(1, min(MAX_CART, len(order.item_ids) - 1) + 1):
+        if wanted := order.wanted(n_cart):
+            yield Cart(
+                item_rows=np.array(order.item_rows[:n_cart], dtype=np.int64),
+                banned=np.array(order.given(n_cart), dtype=np.int64),
+                truth=np.array(wanted, dtype=np.int64),
+            )
 
 
 def with_pairs(

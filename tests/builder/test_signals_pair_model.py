@@ -7,17 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from builder.duck import connect
-from builder.signals.pair_model import (
-    FEATURES,
-    MIN_CARTS,
-    Cart,
-    PairModel,
-    PairTables,
-    fit_pairs,
-    pair_rows,
-)
+from builder.signals.histories import Floats
+from builder.signals.pair_model import MIN_CARTS, Cart, Heard, PairModel, fit_pairs, pair_rows
+from builder.signals.pair_tables import FEATURES, PairTables
 from builder.signals.rows import SparseRows, pack_rows, replace_rows, stack_rows
 from tests.builder.signal_shops import MEMORY_BYTES, Line, learn, write_shop
 
@@ -77,7 +74,8 @@ def test_a_category_brings_candidates_that_were_never_taken_together(tables: Pai
 
 def carts(item: int, *truths: int) -> list[Cart]:
     return [
-        Cart(item_row=item, banned=np.array([item]), truth=np.array([truth])) for truth in truths
+        Cart(item_rows=np.array([item]), banned=np.array([item]), truth=np.array([truth]))
+        for truth in truths
     ]
 
 
@@ -91,6 +89,50 @@ def test_what_carts_say_decides_what_counts(tables: PairTables) -> None:
     assert model.weights[FEATURES.index("same_0")] > 0.5
     offers, values, _ = pair_rows(tables, model, np.array([4]), 10).row(0)
     assert int(offers[np.argmax(values)]) == 3
+
+
+def test_of_a_cart_the_loudest_item_speaks(tables: PairTables) -> None:
+    """3 of 4's kind is taken with 4, whether 0 lies there too or not, and whichever comes first."""
+    taken = [
+        Cart(item_rows=np.array(items), banned=np.array([0, 4]), truth=np.array([3]))
+        for items in ([0, 4], [4, 0])
+        for _ in range(MIN_CARTS)
+    ]
+    model = fit_pairs(tables, taken)
+    alone = fit_pairs(tables, [replace(cart, item_rows=np.array([4])) for cart in taken])
+
+    assert model is not None
+    assert alone is not None
+    # What 0 says of 1, the best of its own, is judged beside what 4 says of 3.
+    rows = pair_rows(tables, model, np.array([4, 0]), 10)
+    (offers, values, _), (other_offers, other_values, _) = rows.row(0), rows.row(1)
+    liked = tables.prior[3] + values[offers == 3]
+    assert liked > (tables.prior[other_offers] + other_values)[other_offers != 3].max()
+    # With 4 alone nobody had to tell 1 from 3.
+    assert model.weights != alone.weights
+
+
+@given(weights=arrays(np.float64, len(FEATURES), elements=st.integers(-3, 3)))
+def test_the_loudest_pair_of_each_choice_is_found(tables: PairTables, weights: Floats) -> None:
+    taken = [
+        Cart(item_rows=np.array(items), banned=np.array(banned, np.int64), truth=np.array([1]))
+        for items, banned in (([0, 2, 4], [0, 2, 4]), ([3], []), ([2, 5, 3], [1]))
+    ]
+    heard = Heard.of(tables, taken)
+    loudest = heard.loudest(weights)
+    bounds = [*heard.starts.tolist(), len(heard.offers)]
+
+    for cart, start, stop in zip(taken, bounds[:-1], bounds[1:], strict=True):
+        loud: dict[int, float] = {}
+        for item in cart.item_rows:
+            _, offers, told, _ = tables.features(np.array([item]))
+            for offer, value in zip(offers.tolist(), (told @ weights).tolist(), strict=True):
+                if offer not in cart.banned:
+                    loud[offer] = max(loud.get(offer, -np.inf), value)
+        assert heard.offers[start:stop].tolist() == sorted(loud)
+        found = heard.told[loudest[start:stop]] @ weights
+        assert found.tolist() == pytest.approx([loud[offer] for offer in sorted(loud)])
+        assert heard.taken[start:stop].tolist() == [offer == 1 for offer in sorted(loud)]
 
 
 def test_few_carts_or_carts_that_nothing_answers_make_no_model(tables: PairTables) -> None:
