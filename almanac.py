@@ -79,6 +79,16 @@ VERBS = {
         help="Answer requests over HTTP from a snapshot.",
         extra="edge",
     ),
+    "node show": Verb(
+        target="edge.node.cli:show",
+        help="Tell what a node serves, would go back to, and refuses.",
+        extra="edge,ship",
+    ),
+    "node forget": Verb(
+        target="edge.node.cli:forget",
+        help="Let a node serve a snapshot again that it refuses.",
+        extra="edge,ship",
+    ),
     "publish": Verb(
         target="index.shipping.publish_cli:publish_snapshot",
         help="Put a snapshot into a store.",
@@ -187,6 +197,7 @@ VERBS = {
 }
 GROUPS = {
     "keys": "Say who may ship what to the nodes.",
+    "node": "Look after one node that follows a channel.",
     "bench": "Measure on this machine.",
 }
 

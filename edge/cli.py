@@ -5,13 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from edge.errors import SettingsRefused
 from edge.serve import serve as serve_settings
-from edge.settings import settings_from
+from edge.settings import Settings, settings_from
 
 
 def serve(
     snapshot: Path | None = None,
     *,
+    store: str | None = None,
+    channel: str | None = None,
+    brand: str | None = None,
+    mirrors: str | None = None,
+    state_dir: Path | None = None,
+    node_id: str | None = None,
+    root: Path | None = None,
+    insecure: bool | None = None,
+    poll_s: float | None = None,
+    spread_s: float | None = None,
+    max_bytes_per_s: int | None = None,
+    max_private_bytes: int | None = None,
+    watch_s: float | None = None,
+    tries: int | None = None,
     host: str | None = None,
     port: int | None = None,
     workers: int | None = None,
@@ -27,7 +42,11 @@ def serve(
     personas: Path | None = None,
     log_format: Literal["auto", "json", "console"] | None = None,
 ) -> int:
-    """Answer requests over HTTP from a snapshot, until SIGTERM or an interrupt.
+    """Answer requests over HTTP, until SIGTERM or an interrupt.
+
+    From one snapshot of this disk (`--snapshot`), or as a node that follows a store's channel
+    (`--store`): then a process of its own fetches and proves what the channel wants, and whatever
+    goes wrong there, what is served goes on being served.
 
     Every flag can be given as `ALMANAC_EDGE_NAME` too; flags win. Metrics and a console are on a
     listener of their own. A worker that dies is replaced; when it can't start at all, nothing is
@@ -35,8 +54,24 @@ def serve(
 
     Example: almanac serve --snapshot build/out --port 8080
 
+    Example: almanac serve --store s3://almanac-store --brand shop --root 1.root.json
+
     Args:
         snapshot: directory that `almanac build --out` wrote.
+        store: store whose channel to follow: a folder, file://, s3://bucket/prefix, https://.
+        channel: name of the channel (stable).
+        brand: whose channel; needed unless the node's folder knows one.
+        mirrors: further stores with the same contents, separated by commas.
+        state_dir: the node's folder (/var/lib/almanac); no two nodes share one.
+        node_id: the node's name, by which rings and pins know it (the host's).
+        root: file with the first root, needed at the first start alone.
+        insecure: ask nobody to vouch for what is served; shown wherever the node shows itself.
+        poll_s: seconds between two looks at the channel (5).
+        spread_s: seconds over which a fleet's nodes spread the start of a fetch (10).
+        max_bytes_per_s: how fast a snapshot is fetched at most (no limit).
+        max_private_bytes: memory of its own that a snapshot may cost each worker (1 GiB).
+        watch_s: seconds a new snapshot is watched before it counts as good here (300).
+        tries: starts a snapshot gets to be confirmed before the node goes back (3).
         host: address to answer on (127.0.0.1).
         port: port to answer on (8080); 0 takes a free one.
         workers: processes that answer (one per CPU).
@@ -52,4 +87,16 @@ def serve(
         personas: JSON file of customers that the demonstration page offers to be.
         log_format: shape of log lines; auto is console on a terminal, json elsewhere.
     """
-    return serve_settings(settings_from(dict(locals())))
+    settings = settings_from(dict(locals()))
+    return serve_settings(settings if settings.store is None else _checked_node(settings))
+
+
+def _checked_node(settings: Settings) -> Settings:
+    try:
+        from edge.node.checked import checked_node  # noqa: PLC0415 - needs the extra `ship`
+    except ImportError as error:
+        raise SettingsRefused(
+            f"--store needs {error.name}, which is not installed",
+            hint="pip install 'offer-almanac[edge,ship]'",
+        ) from error
+    return checked_node(settings)

@@ -4,7 +4,15 @@ EdgeError
 ├── SettingsRefused   settings that are wrong or contradict each other → correct them    (exit 2)
 ├── AddressTaken      somebody else listens there                      → another port    (exit 2)
 ├── WorkerRefused     a worker could not begin, with the snapshot say  → see the cause   (exit 2-4)
-└── WorkersDied       workers die again and again                      → see their logs  (exit 1)
+├── WorkersDied       workers die again and again                      → see their logs  (exit 1)
+└── of a node that follows a channel
+    ├── NoNode          no node keeps its folder there                 → another folder  (exit 4)
+    ├── FolderUnusable  its folder can't be read or written            → rights, disk    (exit 75)
+    ├── FolderDamaged   its record is not what was written             → see the hint    (exit 3)
+    ├── FolderBusy      another process looks after the folder         → one per folder  (exit 6)
+    ├── Unfit           a snapshot this machine or software can't use  → upgrade, memory (exit 3)
+    ├── NotProved       a snapshot that failed in its trial            → publish another (exit 3)
+    └── Contradiction   an installed snapshot, told otherwise          → see the hint    (exit 3)
 
 What can be wrong with a request is no error of the edge; see `edge.problems`.
 """
@@ -49,3 +57,45 @@ class WorkerRefused(EdgeError):
 
 class WorkersDied(EdgeError):
     """Workers died so often in a row that starting more of them helps nobody."""
+
+
+class NoNode(EdgeError):
+    """A folder that no node ever kept, or a snapshot it does not know."""
+
+    exit_code = 4
+
+
+class FolderUnusable(EdgeError):
+    """A node's folder can't be read or written: rights, a full disk, no folder at all."""
+
+    exit_code = 75
+
+
+class FolderDamaged(EdgeError):
+    """What a node remembers of itself is not what was written."""
+
+    exit_code = 3
+
+
+class FolderBusy(EdgeError):
+    """Another process looks after the same folder."""
+
+    exit_code = 6
+
+
+class Unfit(EdgeError):
+    """A snapshot that may be good elsewhere: too large here, or without what its trial needs."""
+
+    exit_code = 3
+
+
+class NotProved(EdgeError):
+    """A snapshot that failed when a process of its own opened it and asked its golden decisions."""
+
+    exit_code = 3
+
+
+class Contradiction(EdgeError):
+    """A snapshot that is installed, and that the channel now describes otherwise."""
+
+    exit_code = 3

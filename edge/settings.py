@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -15,9 +16,29 @@ from msgspec import Meta
 from edge.errors import SettingsRefused
 
 PREFIX = "ALMANAC_EDGE_"
+STATE_DIR = Path("/var/lib/almanac")
 _ORIGIN = re.compile(r"https?://[^/\s]+")
 
+_NODE_ALONE = (
+    "channel",
+    "brand",
+    "mirrors",
+    "state_dir",
+    "node_id",
+    "root",
+    "insecure",
+    "poll_s",
+    "spread_s",
+    "max_bytes_per_s",
+    "max_private_bytes",
+    "watch_s",
+    "tries",
+)
+"""Settings that mean something to a node that follows a channel alone."""
+
 Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]
+# As `index.shipping.documents.Name`, which an edge without the extra `ship` can't import.
+Name: TypeAlias = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")]
 
 
 def _cpus() -> int:
@@ -28,8 +49,24 @@ def _cpus() -> int:
 class Settings:
     """What one edge does. Every field can be given as a flag or as `ALMANAC_EDGE_NAME`.
 
+    Either `snapshot` or `store` is given: one snapshot from this disk, or a channel to follow.
+
     Attributes:
         snapshot: directory that `almanac build --out` wrote.
+        store: address of the store whose channel the node follows; see `index.shipping.store`.
+        channel: name of the channel.
+        brand: whose channel; needed unless the node's folder knows one.
+        mirrors: addresses of further stores with the same contents, asked when the store fails.
+        state_dir: the node's folder; what it serves, trusts and remembers is below it.
+        node_id: the node's name, by which it is in a ring or pinned; the host's by default.
+        root: file with the first root, needed at the first start.
+        insecure: ask nobody to vouch for anything.
+        poll_s: seconds between two looks at the channel.
+        spread_s: time over which the nodes of a fleet spread the start of a fetch.
+        max_bytes_per_s: how fast a snapshot is fetched at most.
+        max_private_bytes: memory of its own that a snapshot may cost each worker.
+        watch_s: how long a new snapshot is watched before it counts as good here.
+        tries: starts that a snapshot gets to be confirmed before the node goes back.
         secret_file: file with the brand's secret; else it is looked for as `index.secret` says.
         host: address to answer on.
         port: port to answer on; 0 takes a free one.
@@ -47,7 +84,21 @@ class Settings:
         log_format: shape of log lines; `auto` is `console` on a terminal, `json` elsewhere.
     """
 
-    snapshot: Path
+    snapshot: Path | None = None
+    store: str | None = None
+    channel: Name = "stable"
+    brand: Name | None = None
+    mirrors: tuple[str, ...] = ()
+    state_dir: Path = STATE_DIR
+    node_id: Name = field(default_factory=socket.gethostname)
+    root: Path | None = None
+    insecure: bool = False
+    poll_s: Annotated[float, Meta(ge=0.05, le=3600)] = 5.0
+    spread_s: Annotated[float, Meta(ge=0, le=3600)] = 10.0
+    max_bytes_per_s: Annotated[int, Meta(ge=1024)] | None = None
+    max_private_bytes: Annotated[int, Meta(ge=1 << 20)] = 1 << 30
+    watch_s: Annotated[float, Meta(ge=0, le=86400)] = 300.0
+    tries: Annotated[int, Meta(ge=1, le=100)] = 3
     secret_file: Path | None = None
     host: str = "127.0.0.1"
     port: Port = 8080
@@ -87,19 +138,21 @@ def settings_from(
     values: dict[str, Any] = {}
     problems = _strangers(environ)
     hints = get_type_hints(Settings, include_extras=True)
+    named = set()
     for one in fields(Settings):
         name, variable = one.name, PREFIX + one.name.upper()
         given, where = flags.get(name), "--" + name.replace("_", "-")
         if given is None and variable in environ:
             given, where = environ[variable], variable
         if given is None:
-            if _is_required(one):
-                problems.append(f"{where} is missing")
             continue
+        named.add(name)
         try:
             values[name] = _converted(given, hints[name])
         except msgspec.ValidationError as problem:
             problems.append(f"{where}={given}: {problem}".replace("Expected", "expected", 1))
+    if not named & {"snapshot", "store"}:
+        problems.append("--snapshot is missing, or --store to follow a channel")
     if not problems:
         settings = Settings(**values)
         problems = _contradictions(settings)
@@ -119,8 +172,8 @@ def _strangers(environ: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _is_required(one: Field[Any]) -> bool:
-    return one.default is MISSING and one.default_factory is MISSING
+def _default(one: Field[Any]) -> object:
+    return one.default if one.default_factory is MISSING else one.default_factory()
 
 
 def _converted(given: object, wanted: Any) -> Any:
@@ -138,7 +191,7 @@ def _path(wanted: type, given: object) -> Path:
 
 
 def _contradictions(settings: Settings) -> list[str]:
-    found = []
+    found = _sources(settings)
     same_host = settings.host == settings.admin_host
     if settings.port and same_host and settings.port == settings.admin_port_wanted:
         found.append(f"--admin-port={settings.port} is the port that answers requests")
@@ -153,4 +206,25 @@ def _contradictions(settings: Settings) -> list[str]:
         for origin in settings.allow_origins
         if origin != "*" and not _ORIGIN.fullmatch(origin)
     ]
+    return found
+
+
+def _sources(settings: Settings) -> list[str]:
+    """What is wrong with where snapshots are to come from."""
+    if settings.snapshot is not None and settings.store is not None:
+        return [
+            "--snapshot and --store exclude each other: serve one snapshot, or follow a channel"
+        ]
+    if settings.store is None:
+        told = {one.name: _default(one) for one in fields(Settings) if one.name in _NODE_ALONE}
+        return [
+            f"--{name.replace('_', '-')} without --store would be ignored"
+            for name, default in told.items()
+            if getattr(settings, name) != default
+        ]
+    found = []
+    if settings.root is not None and settings.insecure:
+        found.append("--root and --insecure contradict each other")
+    if len({settings.store, *settings.mirrors}) <= len(settings.mirrors):
+        found.append("--mirrors names a store twice")
     return found

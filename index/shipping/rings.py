@@ -41,7 +41,7 @@ def wanted(channel: Channel, node_id: str, now: datetime) -> Target | None:
     Returns:
         None when nothing is wanted: keep what is served, unless that is revoked.
     """  # noqa: D205 - the order is the sentence
-    pin = _pin_of(channel, node_id, now) or _pin_of(channel, EVERY_NODE, now)
+    pin = pin_of(channel, node_id, now)
     reached = in_ring(node_id, channel.rollout.salt, channel.rollout.percent)
     choices = (
         pin.target if pin else None,
@@ -54,5 +54,9 @@ def wanted(channel: Channel, node_id: str, now: datetime) -> Target | None:
     )
 
 
-def _pin_of(channel: Channel, node: str, now: datetime) -> Pin | None:
-    return next((pin for pin in channel.pins if pin.node == node and now < pin.until), None)
+def pin_of(channel: Channel, node_id: str, now: datetime) -> Pin | None:
+    """The pin that holds for a node at this moment: its own, else one for every node."""
+    holding = [pin for pin in channel.pins if now < pin.until]
+    return next(
+        (pin for node in (node_id, EVERY_NODE) for pin in holding if pin.node == node), None
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import socket
 from dataclasses import fields
 from pathlib import Path
 
@@ -71,6 +72,41 @@ def test_settings_that_contradict_each_other_are_refused(
 ) -> None:
     with pytest.raises(SettingsRefused, match=part):
         settings_from({"snapshot": Path("built"), **flags}, {})
+
+
+@pytest.mark.parametrize(
+    ("flags", "part"),
+    [
+        ({}, "--snapshot is missing, or --store"),
+        ({"snapshot": Path("built"), "store": "s3://b"}, "--snapshot and --store exclude each"),
+        ({"snapshot": Path("built"), "brand": "shop"}, "--brand without --store"),
+        ({"snapshot": Path("built"), "insecure": True}, "--insecure without --store"),
+        ({"snapshot": Path("built"), "watch_s": 1}, "--watch-s without --store"),
+        ({"store": "s3://b", "root": Path("r"), "insecure": True}, "--root and --insecure"),
+        ({"store": "s3://b", "mirrors": "s3://c,s3://b"}, "--mirrors names a store twice"),
+        ({"store": "s3://b", "brand": "a/b"}, "--brand=a/b: expected"),
+        ({"store": "s3://b", "channel": ".hidden"}, "--channel=.hidden"),
+        ({"store": "s3://b", "poll_s": 0}, "--poll-s=0"),
+    ],
+)
+def test_a_snapshot_or_a_channel_but_not_both_nor_half_of_each(
+    flags: dict[str, object], part: str
+) -> None:
+    with pytest.raises(SettingsRefused, match=part):
+        settings_from(flags, {})
+
+
+def test_a_node_follows_by_default_what_its_host_is_called() -> None:
+    settings = settings_from({"store": "s3://b", "mirrors": "s3://c, https://d"}, {})
+
+    assert settings.node_id == socket.gethostname()
+    assert settings.mirrors == ("s3://c", "https://d")
+    assert (settings.channel, settings.poll_s, settings.watch_s, settings.tries) == (
+        "stable",
+        5,
+        300,
+        3,
+    )
 
 
 def test_every_setting_has_a_flag_and_a_line_of_documentation() -> None:

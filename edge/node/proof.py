@@ -1,0 +1,72 @@
+"""The trial of a snapshot, in a process that nobody misses: a damaged file kills only this one.
+
+    python -m edge.node.proof SNAPSHOT [SECRET_FILE]
+
+It opens the snapshot as a worker does, brings in every page, repeats every golden decision, and
+prints one JSON object. It ends with whoever holds its standard input.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from pathlib import Path
+from threading import Thread
+
+import msgspec
+
+from edge.memory import memory_of
+from edge.node.verdict import Verdict
+from index.errors import Corrupt, SecretUnavailable, SnapshotError, WrongSecret, WrongVersion
+from index.manifest import read_manifest
+from index.secret import brand_secret
+from index.snapshot import open_snapshot
+from index.verify import check_golden
+
+_NO_FAULT_OF_ITS_OWN = (SecretUnavailable, WrongSecret, WrongVersion)
+
+
+def tried(path: Path, secret_file: Path | None) -> Verdict:
+    """Try a snapshot in this process, which may not survive it."""
+    before = _private_bytes()
+    try:
+        secret = brand_secret(read_manifest(path).brand, secret_file=secret_file, create=False)
+        with open_snapshot(path, secret) as generation:
+            if problems := check_golden(generation):
+                raise Corrupt(f"{len(problems)} golden decisions differ; {problems[0]}", path=path)
+            return Verdict(
+                outcome="proved",
+                n_golden=len(generation.manifest.golden),
+                private_bytes=max(0, _private_bytes() - before),
+            )
+    except SnapshotError as problem:
+        unfit = isinstance(problem, _NO_FAULT_OF_ITS_OWN)
+        # The folder of a trial has a passing name: the file inside it is what matters.
+        what = problem.what if problem.path is None else f"{problem.path.name}: {problem.what}"
+        return Verdict(outcome="unfit" if unfit else "bad", what=what, hint=problem.hint)
+
+
+def _private_bytes() -> int:
+    memory = memory_of(os.getpid())
+    return 0 if memory is None else memory.private
+
+
+def _end_with_caller() -> None:
+    os.read(0, 1)  # returns when the caller is gone
+    os._exit(1)
+
+
+def main(arguments: list[str]) -> None:
+    """Try the snapshot that is named and print the verdict."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # dying of the snapshot is expected here
+    Thread(target=_end_with_caller, daemon=True).start()
+    path, *rest = map(Path, arguments)
+    verdict = tried(path, rest[0] if rest else None)
+    sys.stdout.buffer.write(msgspec.json.encode(verdict))
+    sys.stdout.flush()
+    os._exit(0)  # what was opened needs no tidying up
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
