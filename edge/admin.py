@@ -37,10 +37,28 @@ def admin_app(fleet: Fleet) -> ASGIApp:
 def _checks(fleet: Fleet) -> list[Check]:
     ready = sum(worker.ready for worker in fleet.workers())
     return [
+        *_of_node(fleet),
         Check(name="workers", ok=ready > 0, detail=f"{ready} of {fleet.n_workers} workers answer"),
         Check(
             name="staying",
             ok=not fleet.draining,
             detail="draining" if fleet.draining else "not draining",
         ),
+    ]
+
+
+def _of_node(fleet: Fleet) -> list[Check]:
+    """How updating stands; whatever hinders it, a node that answers is ready."""
+    sync = fleet.sync
+    if sync is None:
+        return []
+    epoch = "no epoch yet" if sync.epoch is None else f"epoch {sync.epoch}"
+    told = f"{sync.phase}, channel {sync.channel} of {sync.brand} at {epoch}"
+    why = f"; {sync.failure}: {sync.detail}" if sync.failure else ""
+    serves = "no snapshot yet" if fleet.facts is None else f"{fleet.facts.snapshot_id} answers"
+    vouched = "signed" if sync.trust == "signed" else "insecure: nobody vouches for what is served"
+    return [
+        Check(name="snapshot", ok=fleet.facts is not None, detail=serves),
+        Check(name="updates", ok=True, detail=told + why),
+        Check(name="trust", ok=True, detail=vouched),
     ]

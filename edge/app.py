@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edge.context_offers import GetOffers
 from edge.counters import Counters, blank_rows
+from edge.errors import SettingsRefused
 from edge.health import Readyz, livez, send_json
 from edge.middleware import route, wrapped
 from edge.offers import PostOffers
@@ -88,7 +89,12 @@ def _checks(state: State, *, draining: bool) -> list[Check]:
 
 @asynccontextmanager
 async def _life(state: State, settings: Settings, _: object) -> AsyncIterator[None]:
-    state.adopt(opened(settings))
+    if settings.snapshot is None:
+        raise SettingsRefused(
+            "ALMANAC_EDGE_STORE needs `almanac serve`: a server of one's own serves one snapshot",
+            hint="give ALMANAC_EDGE_SNAPSHOT",
+        )
+    state.adopt(opened(settings, settings.snapshot))
     # What was loaded lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()

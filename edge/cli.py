@@ -88,15 +88,17 @@ def serve(
         log_format: shape of log lines; auto is console on a terminal, json elsewhere.
     """
     settings = settings_from(dict(locals()))
-    return serve_settings(settings if settings.store is None else _checked_node(settings))
+    return serve_settings(settings) if settings.store is None else _serve_node(settings)
 
 
-def _checked_node(settings: Settings) -> Settings:
+def _serve_node(settings: Settings) -> int:
     try:
         from edge.node.checked import checked_node  # noqa: PLC0415 - needs the extra `ship`
+        from edge.node.memory import NodeMemory  # noqa: PLC0415
     except ImportError as error:
         raise SettingsRefused(
             f"--store needs {error.name}, which is not installed",
             hint="pip install 'offer-almanac[edge,ship]'",
         ) from error
-    return checked_node(settings)
+    checked = checked_node(settings)
+    return serve_settings(checked, NodeMemory(checked))

@@ -53,6 +53,15 @@ def bounded_placements(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({*names, "default"} - {"*", OTHER}))[:MAX_PLACEMENTS]
 
 
+def extended(known: tuple[str, ...], more: Iterable[str]) -> tuple[str, ...]:
+    """Placements with cells of their own, when some have cells already: those keep their places.
+
+    >>> extended(("home", "cart"), ("cart", "default"))
+    ('home', 'cart', 'default')
+    """
+    return tuple(dict.fromkeys((*known, *more)))[:MAX_PLACEMENTS]
+
+
 class Counters:
     """One worker's row, and what it adds up per request. Used by one thread.
 

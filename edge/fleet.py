@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from dataclasses import dataclass
+from collections import Counter, deque
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Final
 
@@ -16,11 +16,14 @@ from edge.counters import (
     TIERS,
     Cells,
     Totals,
+    extended,
     percentile_us,
     row_of,
 )
 from edge.memory import memory_of
-from edge.worker import DRAINING, SnapshotFacts
+from edge.messages import SnapshotFacts
+from edge.node.messages import SyncState
+from edge.worker import DRAINING
 
 _SECONDS: Final = 60
 
@@ -44,7 +47,11 @@ class Fleet:
 
     Attributes:
         facts: about the snapshot; None until a worker has opened it.
+        placements: those with cells of their own, in the order of the cells.
         restarts: how often the worker of each slot was replaced.
+        swaps: how many changes of snapshot ended which way.
+        leaked: retired snapshots that stay mapped.
+        sync: how updating stands; None where no channel is followed, or nothing was heard yet.
         url: where requests are answered.
     """
 
@@ -52,6 +59,10 @@ class Fleet:
         self._cells = cells
         self.n_workers = n_workers
         self.facts: SnapshotFacts | None = None
+        self.placements: tuple[str, ...] = ()
+        self.swaps: Counter[str] = Counter()
+        self.leaked = 0
+        self.sync: SyncState | None = None
         self.restarts = [0] * n_workers
         self.url = ""
         self.started_s = time.time()
@@ -64,6 +75,11 @@ class Fleet:
 
     def start_draining(self) -> None:
         self._cells[DRAINING] = 1
+
+    def answers_from(self, facts: SnapshotFacts) -> None:
+        """Workers answer from this snapshot, or are about to."""
+        self.facts = facts
+        self.placements = extended(self.placements, facts.placements)
 
     def forget(self, slot: int) -> None:
         """A worker is gone: what it counted stays, what it was doesn't."""
@@ -80,7 +96,7 @@ class Fleet:
     def totals(self, slot: int | None = None) -> Totals:
         """Counts of one worker, or of all."""
         rows = self._rows()
-        return Totals(rows if slot is None else [rows[slot]], self._placements)
+        return Totals(rows if slot is None else [rows[slot]], self.placements)
 
     def remember(self) -> None:
         """Keep the cells as they are now; called once a second."""
@@ -98,22 +114,21 @@ class Fleet:
             "requests": {"total": sum(totals.codes.values()), "codes": totals.codes},
             "in_flight": totals.in_flight,
             "damaged": totals.damaged,
+            "swaps": dict(self.swaps),
+            "leaked": self.leaked,
+            "sync": None if self.sync is None else asdict(self.sync),
             "decisions": _sums(totals),
             "minute": self._last_minute(oldest),
             "workers": [self._worker(worker, oldest) for worker in self.workers()],
         }
 
-    @property
-    def _placements(self) -> tuple[str, ...]:
-        return self.facts.placements if self.facts else ()
-
     def _rows(self) -> list[list[int]]:
         return [row_of(self._cells, slot).tolist() for slot in range(self.n_workers)]
 
     def _last_minute(self, oldest: list[list[int]]) -> dict[str, Any]:
-        samples = [Totals(rows, self._placements) for rows in self._minute]
+        samples = [Totals(rows, self.placements) for rows in self._minute]
         counts = [sum(sample.codes.values()) for sample in samples]
-        fine = _difference(self.totals().fine, Totals(oldest, self._placements).fine)
+        fine = _difference(self.totals().fine, Totals(oldest, self.placements).fine)
         return {
             "requests_per_s": [later - now for now, later in pairwise(counts)],
             "decisions": sum(fine),
@@ -124,7 +139,7 @@ class Fleet:
 
     def _worker(self, worker: WorkerState, oldest: list[list[int]]) -> dict[str, Any]:
         totals = self.totals(worker.slot)
-        fine = _difference(totals.fine, Totals([oldest[worker.slot]], self._placements).fine)
+        fine = _difference(totals.fine, Totals([oldest[worker.slot]], self.placements).fine)
         memory = memory_of(worker.pid) if worker.pid else None
         return {
             "slot": worker.slot,

@@ -31,6 +31,8 @@ class FleetCollector(Collector):
         yield from self._requests()
         yield from self._snapshot()
         yield from self._workers()
+        yield from self._swaps()
+        yield from self._updates()
 
     def _decisions(self) -> Iterator[Metric]:
         totals = self._fleet.totals()
@@ -95,6 +97,51 @@ class FleetCollector(Collector):
                 memory.add_metric((name, "private"), found.private)
                 memory.add_metric((name, "shared"), found.shared)
         yield from (ready, restarts, memory)
+
+    def _swaps(self) -> Iterator[Metric]:
+        swaps = CounterMetricFamily(
+            "almanac_swaps", "Changes of the snapshot that answers.", labels=("outcome",)
+        )
+        for outcome, count in self._fleet.swaps.items():
+            swaps.add_metric((outcome,), count)
+        yield swaps
+        yield GaugeMetricFamily(
+            "almanac_generations_leaked",
+            "Retired snapshots that stay mapped, because somebody still reads them.",
+            value=self._fleet.leaked,
+        )
+
+    def _updates(self) -> Iterator[Metric]:
+        sync = self._fleet.sync
+        if sync is None:
+            return
+        info = GaugeMetricFamily(
+            "almanac_channel_info",
+            "The channel that is followed, and whether anybody vouches for it.",
+            labels=("brand", "channel", "trust", "phase", "failure"),
+        )
+        failure = sync.failure or ""
+        info.add_metric((sync.brand, sync.channel, sync.trust, sync.phase, failure), 1)
+        yield info
+        gauges = {
+            "almanac_channel_epoch": ("Epoch of the channel accepted last.", sync.epoch),
+            "almanac_channel_read_timestamp_seconds": (
+                "When the channel was read and accepted last.",
+                sync.last_success_s,
+            ),
+            "almanac_channel_expires_timestamp_seconds": (
+                "When updating stops unless the channel is renewed.",
+                None if sync.channel_expires_at is None else sync.channel_expires_at.timestamp(),
+            ),
+            "almanac_node_pinned": ("Whether a pin says what is served.", int(sync.pinned)),
+            "almanac_snapshots_quarantined": ("Snapshots refused here.", sync.n_quarantined),
+        }
+        for name, (told, value) in gauges.items():
+            if value is not None:
+                yield GaugeMetricFamily(name, told, value=value)
+        yield CounterMetricFamily(
+            "almanac_fetched_bytes", "Bytes fetched from stores.", value=sync.bytes_fetched
+        )
 
 
 class Metrics:

@@ -9,37 +9,47 @@ import asyncio
 import os
 import signal
 import socket
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
 from edge.admin import admin_app
-from edge.counters import ROW_CELLS
+from edge.counters import extended
 from edge.errors import EdgeError, WorkerRefused, WorkersDied
 from edge.fleet import Fleet
-from edge.listeners import bound, listener_at, url_of
+from edge.listeners import bound, url_of
 from edge.logs import configure_logs
+from edge.messages import FromWorker, SnapshotFacts
+from edge.node.messages import NotSwapped, Offered, Reverted, Swapped, SyncState, ToSync
 from edge.settings import Settings
-from edge.worker import Refused, Server, SnapshotFacts, server_config, shared_cells, work
+from edge.swap import OnDisk, Swap
+from edge.sync_link import SyncLink
+from edge.worker import Server, server_config, shared_cells
+from edge.workers import Death, Slot, Workers
 from index.adder import IS_COMPILED
 
-_QUICK_S: Final = 5.0
 _QUICK_DEATHS: Final = 5
-_FIRST_PAUSE_S: Final = 0.1
-_LONGEST_PAUSE_S: Final = 10.0
 _KILL_AFTER_S: Final = 5.0
 
 _log = structlog.get_logger()
 
 
-def serve(settings: Settings) -> int:
+class Memory(Protocol):
+    """What a node remembers of its snapshots; see `edge.node.memory`."""
+
+    def begin(self) -> OnDisk | None: ...
+    def fallback(self, bad: str, reason: str) -> OnDisk | None: ...
+
+
+def serve(settings: Settings, memory: Memory | None = None) -> int:
     """Answer requests until told to stop.
+
+    Args:
+        settings: what to run.
+        memory: a node's that follows a channel.
 
     Returns:
         0, after a SIGTERM or an interrupt and when what was in flight is finished.
@@ -57,19 +67,7 @@ def serve(settings: Settings) -> int:
         bound(settings.host, settings.port, flag="--port") as address,
         bound(settings.admin_host, settings.admin_port_wanted, flag="--admin-port") as admin,
     ):
-        return asyncio.run(Supervisor(settings, address, admin).run())
-
-
-@dataclass(slots=True)
-class _Slot:
-    """One place for a worker, and what has become of those that held it."""
-
-    number: int
-    process: SpawnProcess | None = None
-    report: Connection | None = None
-    started_at: float = 0.0
-    quick_deaths: int = 0
-    refused: Refused | None = None
+        return asyncio.run(Supervisor(settings, address, admin, memory).run())
 
 
 @dataclass(slots=True)
@@ -83,22 +81,44 @@ class _Ending:
 
 
 class Supervisor:
-    """Runs workers, each with a listening socket of its own at one address.
+    """Keeps workers, and in a node the sync process, alive; swaps snapshots; drains.
 
     Args:
         settings: what to run.
         address: holds the address where requests are answered.
         admin: holds the address of metrics and console.
+        memory: what the node remembers of its snapshots; None where one is served from the disk.
+
+    Attributes:
+        swap: what workers answer from.
+        fleet: what is known of them.
     """
 
-    def __init__(self, settings: Settings, address: socket.socket, admin: socket.socket) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        address: socket.socket,
+        admin: socket.socket,
+        memory: Memory | None = None,
+    ) -> None:
         self._settings = settings
         self._address = address
         self._admin = admin
-        self._context = get_context("spawn")
-        self._cells = self._context.RawArray("Q", ROW_CELLS * settings.workers + 1)
-        self._slots = [_Slot(number) for number in range(settings.workers)]
-        self._fleet = Fleet(shared_cells(self._cells), settings.workers)
+        self._memory = memory
+        self._workers = Workers(settings, address)
+        self.fleet = Fleet(shared_cells(self._workers.cells), settings.workers)
+        begin = OnDisk(snapshot_id=None, path=settings.snapshot) if settings.snapshot else None
+        self.swap = Swap(
+            self._workers,
+            self,
+            begin if memory is None else memory.begin(),
+            watch_s=settings.watch_s,
+        )
+        self._sync: SyncLink | None = None
+        if settings.store is not None:
+            self._sync = SyncLink(
+                settings, self._workers.cells, heard=self._on_sync, begun=self._greet
+            )
         self._ending = _Ending()
         self._announced = False
 
@@ -108,18 +128,23 @@ class Supervisor:
         Raises:
             WorkerRefused, WorkersDied: see `serve`.
         """
-        self._fleet.url = url_of(self._address)
+        self.fleet.url = url_of(self._address)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
-        console = Server(server_config(admin_app(self._fleet), self._settings))
+        console = Server(
+            server_config(admin_app(self.fleet), self._settings), on_ready=self._follow
+        )
         tasks = [
             asyncio.create_task(console.serve(sockets=[self._admin])),
             asyncio.create_task(self._remember()),
         ]
-        for slot in self._slots:
-            self._start(slot)
+        self._workers.begin(self)
+        for slot in self._workers.slots:
+            self.start(slot)
         await self._ending.asked.wait()
+        if self._sync is not None:
+            self._sync.end()
         await self._drain()
         console.stop()
         tasks[1].cancel()
@@ -129,55 +154,110 @@ class Supervisor:
         _log.info("stopped")
         return 0
 
+    def stop(self) -> None:
+        """Drain and end, as after SIGTERM."""
+        self._on_signal()
+
+    def start(self, slot: Slot) -> None:
+        """Let a worker take a free place, if there is anything to answer from."""
+        current = self.swap.current
+        if current is not None and not self._ending.asked.is_set():
+            self._workers.start(slot, current.path, self.fleet.placements)
+
+    def heard(self, slot: Slot, message: FromWorker) -> None:
+        """A worker says something."""
+        self.swap.heard(slot, message)
+
+    def died(self, slot: Slot, death: Death) -> None:
+        """A worker ended unasked: replace it, or give up when there is no hope."""
+        self.fleet.forget(slot.number)
+        if self._ending.asked.is_set():
+            if not any(self._workers.living()):
+                self._ending.empty.set()
+            return
+        self.swap.died(slot, death)
+        if error := self._hopeless(slot, death):
+            self._ending.error = error
+            self._ending.asked.set()
+            return
+        pause_s = self._workers.pause_s(slot)
+        _log.error(
+            "worker died",
+            worker=slot.number,
+            pid=death.pid,
+            cause=slot.refused.what if slot.refused else death.cause,
+            lived_s=round(death.lived_s, 1),
+            restart_in_s=pause_s,
+        )
+        self.fleet.restarts[slot.number] += 1
+        asyncio.get_running_loop().call_later(pause_s, self.start, slot)
+
+    def facts(self, facts: SnapshotFacts) -> None:
+        """Workers answer from this, or are about to."""
+        self.fleet.answers_from(facts)
+        if not self._announced and all(worker.ready for worker in self.fleet.workers()):
+            self._announce(facts)
+
+    def placements(self, facts: SnapshotFacts) -> tuple[str, ...]:
+        """Placements with cells of their own, those of a snapshot to come included."""
+        return extended(self.fleet.placements, facts.placements)
+
+    def outcome(self, message: ToSync) -> None:
+        """Count what became of a swap, and tell the sync process."""
+        match message:
+            case Swapped(snapshot_id=name, took_s=took_s):
+                self.fleet.swaps["swapped"] += 1
+                _log.info("swapped", snapshot_id=name, took_s=round(took_s, 3))
+            case NotSwapped(snapshot_id=name, reason=reason):
+                self.fleet.swaps["not swapped"] += 1
+                _log.error("not swapped", snapshot_id=name, reason=reason)
+            case Reverted():
+                self.fleet.swaps["reverted"] += 1
+        if self._sync is not None:
+            self._sync.tell(message)
+
+    def fallback(self, bad: str, reason: str) -> OnDisk | None:
+        """What to go back to from a snapshot that turned out bad, which is remembered."""
+        return None if self._memory is None else self._memory.fallback(bad, reason)
+
+    def leaked(self) -> None:
+        """A retired snapshot stays mapped."""
+        self.fleet.leaked += 1
+
+    def _follow(self) -> None:
+        """Begin to follow the channel, once the console can show how it goes."""
+        if self._sync is not None:
+            _log.info("following", url=self.fleet.url, console=url_of(self._admin))
+            self._sync.start()
+
+    def _greet(self) -> None:
+        assert self._sync is not None
+        self._sync.tell(self.swap.serving())
+
+    def _on_sync(self, message: Offered | SyncState) -> None:
+        if isinstance(message, SyncState):
+            self.fleet.sync = message
+        else:
+            self.swap.offered(OnDisk(snapshot_id=message.snapshot_id, path=message.path))
+
     async def _remember(self) -> None:
         while True:
             await asyncio.sleep(1)
-            self._fleet.remember()
+            self.fleet.remember()
+            self.swap.expire()
 
     def _on_signal(self) -> None:
         (self._ending.hurried if self._ending.asked.is_set() else self._ending.asked).set()
-
-    def _start(self, slot: _Slot) -> None:
-        if self._ending.asked.is_set():
-            return
-        report, theirs = self._context.Pipe(duplex=False)
-        with listener_at(self._address) as listener, theirs:
-            process = self._context.Process(
-                target=work,
-                args=(self._settings, slot.number, self._cells, listener, theirs),
-                name=f"almanac-worker-{slot.number}",
-                daemon=True,
-            )
-            process.start()
-        slot.process, slot.report, slot.refused = process, report, None
-        slot.started_at = time.monotonic()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(report.fileno(), self._on_report, slot)
-        loop.add_reader(process.sentinel, self._on_death, slot)
-
-    def _on_report(self, slot: _Slot) -> None:
-        assert slot.report is not None
-        try:
-            told = slot.report.recv()
-        except (EOFError, OSError):
-            self._close_report(slot)
-            return
-        if isinstance(told, Refused):
-            slot.refused = told
-        elif isinstance(told, SnapshotFacts):
-            self._fleet.facts = told
-            if not self._announced and all(worker.ready for worker in self._fleet.workers()):
-                self._announce(told)
 
     def _announce(self, facts: SnapshotFacts) -> None:
         self._announced = True
         _log.info(
             "serving",
-            url=self._fleet.url,
+            url=self.fleet.url,
             console=url_of(self._admin),
             snapshot_id=facts.snapshot_id,
             brand=facts.brand,
-            workers=len(self._slots),
+            workers=len(self._workers.slots),
         )
         if not IS_COMPILED:
             _log.warning(
@@ -185,82 +265,38 @@ class Supervisor:
                 hint="install a wheel for this machine, or gcc and Python's headers, and reinstall",
             )
 
-    def _on_death(self, slot: _Slot) -> None:
-        process = slot.process
-        assert process is not None
-        asyncio.get_running_loop().remove_reader(process.sentinel)
-        if slot.report is not None:
-            self._on_report(slot)
-        self._close_report(slot)
-        process.join()
-        slot.process = None
-        self._fleet.forget(slot.number)
-        if self._ending.asked.is_set():
-            if not self._living():
-                self._ending.empty.set()
-            return
-        lived_s = time.monotonic() - slot.started_at
-        slot.quick_deaths = slot.quick_deaths + 1 if lived_s < _QUICK_S else 0
-        died_of = _cause(process.exitcode)
-        if error := self._hopeless(slot, died_of):
-            self._ending.error = error
-            self._ending.asked.set()
-            return
-        pause_s = min(_FIRST_PAUSE_S * 2**slot.quick_deaths, _LONGEST_PAUSE_S)
-        _log.error(
-            "worker died",
-            worker=slot.number,
-            pid=process.pid,
-            cause=slot.refused.what if slot.refused else died_of,
-            lived_s=round(lived_s, 1),
-            restart_in_s=pause_s,
-        )
-        self._fleet.restarts[slot.number] += 1
-        asyncio.get_running_loop().call_later(pause_s, self._start, slot)
-
-    def _hopeless(self, slot: _Slot, died_of: str) -> EdgeError | None:
-        """Why to give up; never while another worker still answers."""
-        if any(worker.ready for worker in self._fleet.workers()):
+    def _hopeless(self, slot: Slot, death: Death) -> EdgeError | None:
+        """Why to give up; never while a worker answers, or another snapshot may come."""
+        if self._sync is not None or any(worker.ready for worker in self.fleet.workers()):
             return None
         if slot.refused is not None:
             told = slot.refused
             return WorkerRefused(told.what, hint=told.hint, exit_code=told.exit_code)
         if slot.quick_deaths >= _QUICK_DEATHS:
             return WorkersDied(
-                f"no worker stays alive; the last one died of {died_of}",
+                f"no worker stays alive; the last one died of {death.cause}",
                 hint="the lines above say why; `almanac verify` checks the snapshot",
             )
         return None
 
-    def _close_report(self, slot: _Slot) -> None:
-        if slot.report is not None:
-            asyncio.get_running_loop().remove_reader(slot.report.fileno())
-            slot.report.close()
-            slot.report = None
-
     async def _drain(self) -> None:
-        self._fleet.start_draining()
+        self.fleet.start_draining()
+        living = list(self._workers.living())
         if self._ending.error is None:
-            _log.info("draining", workers=len(self._living()), delay_s=self._settings.drain_delay_s)
+            _log.info("draining", workers=len(living), delay_s=self._settings.drain_delay_s)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.hurried.wait(), self._settings.drain_delay_s)
-        for process in self._living():
+        for process in self._processes():
             process.terminate()
-        if not self._living():
+        if not self._processes():
             return
         try:
             limit_s = self._settings.drain_limit_s + _KILL_AFTER_S
             await asyncio.wait_for(self._ending.empty.wait(), limit_s)
         except TimeoutError:
-            for process in self._living():
+            for process in self._processes():
                 _log.error("worker did not stop and is killed", pid=process.pid)
                 process.kill()
 
-    def _living(self) -> list[SpawnProcess]:
-        return [slot.process for slot in self._slots if slot.process is not None]
-
-
-def _cause(exit_code: int | None) -> str:
-    if exit_code is not None and exit_code < 0:
-        return signal.Signals(-exit_code).name
-    return f"exit code {exit_code}"
+    def _processes(self) -> list[SpawnProcess]:
+        return [slot.process for slot in self._workers.living() if slot.process is not None]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from edge.counters import Counters, bounded_placements
+from pathlib import Path
+
+from edge.counters import Counters, bounded_placements, extended
 from edge.settings import Settings
 from index.generation import Generation
 from index.manifest import read_manifest
@@ -24,9 +26,14 @@ class State:
         self.counters = counters
         self.generation: Generation | None = None
 
-    def adopt(self, generation: Generation) -> None:
-        """Answer from this snapshot from now on."""
-        self.counters.name_placements(placements_of(generation))
+    def adopt(self, generation: Generation, placements: tuple[str, ...] = ()) -> None:
+        """Answer from this snapshot from now on.
+
+        Args:
+            generation: open, and ready to answer.
+            placements: those that have cells of their own already; they keep them.
+        """
+        self.counters.name_placements(extended(placements, placements_of(generation)))
         self.generation = generation
 
     def close(self) -> None:
@@ -42,12 +49,12 @@ def placements_of(generation: Generation) -> tuple[str, ...]:
     return bounded_placements((*model.placements, *model.prior_top, *model.repeat, *model.reserve))
 
 
-def opened(settings: Settings) -> Generation:
-    """The snapshot the settings name, with the secret they name.
+def opened(settings: Settings, path: Path) -> Generation:
+    """A snapshot, with the secret that the settings name.
 
     Raises:
         SnapshotError: one class per thing that can be wrong.
     """
-    brand = read_manifest(settings.snapshot).brand
+    brand = read_manifest(path).brand
     secret = brand_secret(brand, secret_file=settings.secret_file, create=False)
-    return open_snapshot(settings.snapshot, secret)
+    return open_snapshot(path, secret)

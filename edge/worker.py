@@ -14,10 +14,10 @@ import socket
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -25,6 +25,7 @@ import uvicorn
 from edge.counters import IN_FLIGHT, PID, READY, STARTED_S, Cells, Counters, row_of
 from edge.errors import EdgeError
 from edge.logs import configure_logs
+from edge.messages import Refused, SnapshotFacts
 from edge.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,30 +35,6 @@ DRAINING = -1
 """The last of all shared cells says whether the edge is on its way out."""
 
 _WARM_UP = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotFacts:
-    """What a worker tells the supervisor about the snapshot it opened."""
-
-    snapshot_id: str
-    model_id: str
-    brand: str
-    timezone: str
-    as_of_us: int
-    counts: dict[str, int]
-    files: tuple[tuple[str, int, int | None], ...]
-    features: tuple[str, ...]
-    placements: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """Why a worker could not begin, as the error it met says it."""
-
-    what: str
-    hint: str | None
-    exit_code: int
 
 
 class Server(uvicorn.Server):
@@ -97,8 +74,14 @@ def server_config(app: Any, settings: Settings, **changes: Any) -> uvicorn.Confi
     )
 
 
-def work(
-    settings: Settings, slot: int, cells: Any, listener: socket.socket, report: Connection
+def work(  # noqa: PLR0917  # what a process is given, in its order
+    settings: Settings,
+    slot: int,
+    cells: Any,
+    listener: socket.socket,
+    line: Connection,
+    path: Path,
+    placements: tuple[str, ...],
 ) -> None:
     """Answer requests from `listener`; the target of a spawned process.
 
@@ -107,9 +90,12 @@ def work(
         slot: which row of cells to fill.
         cells: cells shared with the supervisor.
         listener: a socket of this worker's own; the kernel spreads callers over them.
-        report: where `SnapshotFacts`, or `Refused`, go.
+        line: the pipe to the supervisor; see `edge.messages`.
+        path: directory of the snapshot to begin with.
+        placements: those that have cells of their own so far.
     """
     from edge.app import create_app  # noqa: PLC0415 - see the module's first lines
+    from edge.generations import Generations  # noqa: PLC0415
     from edge.state import State, opened  # noqa: PLC0415
     from index.errors import SnapshotError  # noqa: PLC0415
 
@@ -118,18 +104,23 @@ def work(
     shared = shared_cells(cells)
     row = row_of(shared, slot)
     state = State(Counters(row))
+
+    def ready_to_answer(directory: Path) -> Generation:
+        generation = opened(settings, directory)
+        _warm_up(generation)
+        return generation
+
     try:
-        generation = opened(settings)
-        state.adopt(generation)
+        generation = ready_to_answer(path)
+        state.adopt(generation, placements)
         app = create_app(state, settings, draining=lambda: bool(shared[DRAINING]))
     except (EdgeError, SnapshotError) as error:
-        report.send(Refused(what=str(error), hint=error.hint, exit_code=error.exit_code))
+        line.send(Refused(what=str(error), hint=error.hint, exit_code=error.exit_code))
         raise SystemExit(error.exit_code) from error
-    _warm_up(generation)
 
     def ready() -> None:
         row[PID], row[STARTED_S], row[IN_FLIGHT], row[READY] = os.getpid(), int(time.time()), 0, 1
-        report.send(facts_of(generation))
+        line.send(facts_of(generation))
 
     config = server_config(app, settings, loop="uvloop")
     server = Server(config, on_ready=ready)
@@ -137,10 +128,12 @@ def work(
     gc.collect()
     gc.freeze()
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        loop = runner.get_loop()
         parent = parent_process()
         if parent is not None:
             # An orphan would hold the port for ever.
-            runner.get_loop().add_reader(parent.sentinel, server.stop)
+            loop.add_reader(parent.sentinel, server.stop)
+        Generations(state, line, loop, opened=ready_to_answer, facts_of=facts_of).begin()
         runner.run(server.serve(sockets=[listener]))
     state.close()
 

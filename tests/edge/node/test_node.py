@@ -1,0 +1,256 @@
+"""A whole node: real processes that follow a signed channel and change over under load."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import httpx2
+import msgspec
+import orjson
+import pytest
+
+from index.decide import decide
+from index.encode import decision_json
+from index.request import Request
+from index.shipping import channel_changes as changes
+from index.snapshot import open_snapshot
+from tests.edge.node.world import World
+from tests.edge.running import Edge, eventually
+from tests.toys import SECRET
+
+ASKED = {"customer_id": "ann", "k": 8, "at": "2026-01-02T10:00:00Z", "request_id": "1"}
+StartNode = Callable[..., Edge]
+
+
+@pytest.fixture
+def start_node(world: World) -> Iterator[StartNode]:
+    """Starts the world's node; it does not outlive the test."""
+    secret_file = world.top / "secret"
+    secret_file.write_bytes(SECRET)
+    started: list[Edge] = []
+
+    def start(**flags: object) -> Edge:
+        usual: dict[str, object] = {
+            "store": world.address,
+            "brand": "toy",
+            "state_dir": world.folder.top,
+            "node_id": "node-7",
+            "poll_s": 0.05,
+            "spread_s": 0,
+            "watch_s": 0,
+            "secret_file": secret_file,
+        }
+        started.append(Edge(**usual | flags))
+        return started[-1]
+
+    yield start
+    for edge in started:
+        edge.kill()
+
+
+def served(edge: Edge) -> str | None:
+    snapshot = edge.status()["snapshot"]
+    return None if snapshot is None else str(snapshot["snapshot_id"])
+
+
+def serves(edge: Edge, snapshot_id: str) -> bool:
+    return served(edge) == snapshot_id
+
+
+def expected(path: Path) -> list[dict[str, Any]]:
+    """What a snapshot answers, decided in this process."""
+    with open_snapshot(path, SECRET) as opened:
+        decision = decide(opened, msgspec.convert(ASKED, Request))
+        offers: list[dict[str, Any]] = orjson.loads(decision_json(decision))["offers"]
+    return offers
+
+
+class Load:
+    """Callers that never stop asking, and what they were answered."""
+
+    def __init__(self, url: str, n_callers: int = 3) -> None:
+        self.url = url
+        self.answers: list[dict[str, Any]] = []
+        self.failed: list[str] = []
+        self._stop = threading.Event()
+        self._callers = [threading.Thread(target=self._ask) for _ in range(n_callers)]
+
+    def _ask(self) -> None:
+        body = orjson.dumps(ASKED)
+        with httpx2.Client(base_url=self.url, timeout=30) as client:
+            while not self._stop.is_set():
+                try:
+                    found = client.post(
+                        "/v1/offers", content=body, headers={"content-type": "application/json"}
+                    )
+                except httpx2.HTTPError as error:
+                    self.failed.append(repr(error))
+                    return
+                if found.status_code != 200:
+                    self.failed.append(found.text)
+                else:
+                    self.answers.append(found.json())
+
+    def __enter__(self) -> Self:
+        for caller in self._callers:
+            caller.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for caller in self._callers:
+            caller.join()
+
+    def asked_again(self, n: int = 20) -> None:
+        """Wait until so many more are answered."""
+        wanted = len(self.answers) + n
+        eventually(lambda: len(self.answers) >= wanted)
+
+
+@contextmanager
+def no_torn_answers(world: World, load: Load) -> Iterator[None]:
+    with load:
+        yield
+    assert load.failed == []
+    letters = {name: letter for letter, name in world.ids.items()}
+    answers = {
+        name: expected(world.built(letters[name]))
+        for name in {answer["snapshot_id"] for answer in load.answers}
+    }
+    assert all(answer["offers"] == answers[answer["snapshot_id"]] for answer in load.answers)
+
+
+def test_snapshots_change_under_load_and_no_request_is_lost(
+    world: World, start_node: StartNode
+) -> None:
+    edge = start_node()
+    eventually(lambda: served(edge) == world.ids["a"])
+    load = Load(edge.url)
+    with no_torn_answers(world, load):
+        for letter in "bcd":
+            world.announce(letter)
+            eventually(partial(serves, edge, world.ids[letter]))
+            load.asked_again()
+        world.change(changes.rollback, "a drill")
+        eventually(lambda: served(edge) == world.ids["a"])
+        load.asked_again()
+
+    assert set(Counter(answer["snapshot_id"] for answer in load.answers)) == {*world.ids.values()}
+    assert edge.status()["swaps"]["swapped"] >= 4
+    assert edge.status()["leaked"] == 0
+    assert [worker["restarts"] for worker in edge.status()["workers"]] == [0, 0]
+
+
+def test_a_retired_snapshot_is_unmapped(world: World, start_node: StartNode) -> None:
+    edge = start_node(workers=1)
+    eventually(lambda: served(edge) == world.ids["a"])
+    (pid,) = [worker["pid"] for worker in edge.status()["workers"]]
+
+    def mapped() -> int:
+        lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+        return sum(str(world.folder.top) in line for line in lines)
+
+    before = mapped()
+    for _ in range(3):
+        for letter in "ba":
+            world.announce(letter)
+            eventually(partial(serves, edge, world.ids[letter]))
+    assert before > 0
+    eventually(lambda: mapped() == before)
+
+
+def test_three_deaths_of_a_new_snapshot_bring_back_the_last_good_one(
+    world: World, start_node: StartNode
+) -> None:
+    edge = start_node(watch_s=120)
+    eventually(lambda: served(edge) == world.ids["a"])
+    world.announce("b")
+    eventually(lambda: served(edge) == world.ids["b"])
+    n_killed = 0
+    while served(edge) == world.ids["b"]:
+        ready = [worker["pid"] for worker in edge.status()["workers"] if worker["ready"]]
+        if ready and n_killed < 3:
+            os.kill(ready[0], signal.SIGKILL)
+            n_killed += 1
+        time.sleep(0.2)
+
+    assert served(edge) == world.ids["a"]
+    assert world.ids["b"] in world.standing.quarantined
+    assert edge.event("going back")["reason"].startswith("3 workers died of it")
+    assert edge.status()["swaps"]["reverted"] == 1
+    eventually(lambda: all(worker["ready"] for worker in edge.status()["workers"]))
+    found = httpx2.post(f"{edge.url}/v1/offers", json=ASKED)
+    assert found.json()["snapshot_id"] == world.ids["a"]
+
+
+def test_a_first_boot_waits_for_the_channel(new_world: World) -> None:
+    secret_file = new_world.top / "secret"
+    secret_file.write_bytes(SECRET)
+    edge = Edge(
+        store=new_world.address,
+        brand="toy",
+        state_dir=new_world.folder.top,
+        poll_s=0.05,
+        spread_s=0,
+        watch_s=0,
+        secret_file=secret_file,
+    )
+    try:
+        console = str(edge.event("following")["console"])
+        eventually(lambda: "no snapshot yet" in httpx2.get(f"{console}/readyz?verbose").text)
+        assert httpx2.get(f"{console}/readyz").status_code == 503
+        new_world.start("a")
+        assert edge.event("serving")["snapshot_id"] == new_world.ids["a"]
+        assert httpx2.get(f"{console}/readyz").status_code == 200
+        assert "almanac_channel_epoch 2.0" in httpx2.get(f"{console}/metrics").text
+    finally:
+        edge.kill()
+
+
+def test_a_node_begins_and_goes_on_without_its_store(world: World, start_node: StartNode) -> None:
+    (world.top / "store").rename(world.top / "gone")
+    edge = start_node()
+    assert edge.event("serving")["snapshot_id"] == world.ids["a"]
+    eventually(lambda: (edge.status()["sync"] or {}).get("failure") is not None)
+    told = httpx2.get(f"{edge.console}/readyz?verbose").json()
+
+    assert told["status"] == "ready"
+    assert httpx2.post(f"{edge.url}/v1/offers", json=ASKED).status_code == 200
+    (world.top / "gone").rename(world.top / "store")
+    world.announce("b")
+    eventually(lambda: served(edge) == world.ids["b"])
+
+
+def test_a_killed_sync_process_is_replaced_and_nobody_notices(
+    world: World, start_node: StartNode
+) -> None:
+    edge = start_node()
+    eventually(lambda: served(edge) == world.ids["a"] and edge.status()["sync"] is not None)
+    with no_torn_answers(world, Load(edge.url)):
+        for pid in sync_processes(edge.process.pid):
+            os.kill(pid, signal.SIGKILL)
+        edge.event("sync process died")
+        world.announce("b")
+        eventually(lambda: served(edge) == world.ids["b"])
+
+
+def sync_processes(pid: int) -> list[int]:
+    """Child processes that have made themselves nice."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                stat = (entry / "stat").read_text().rpartition(")")[2].split()
+                if (int(stat[1]), int(stat[16])) == (pid, 10):
+                    found.append(int(entry.name))
+    assert found
+    return found

@@ -1,0 +1,153 @@
+"""Swaps between real workers, with the test in the place of what follows a channel."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from edge.listeners import bound
+from edge.serve import Supervisor
+from edge.settings import settings_from
+from edge.swap import OnDisk
+from index.manifest import read_manifest
+from tests.edge.running import PATIENCE_S
+from tests.toys import SECRET, toy_model, write_toy
+
+ASKED = {"customer_id": "ann", "k": 3}
+
+
+@dataclass
+class Held:
+    """Remembers nothing on disk: what a node begins with is what it goes back to."""
+
+    good: OnDisk
+    bad: list[str]
+
+    def begin(self) -> OnDisk:
+        return self.good
+
+    def fallback(self, bad: str, reason: str) -> OnDisk | None:
+        self.bad.append(f"{bad}: {reason}")
+        return None if bad == self.good.snapshot_id else self.good
+
+
+@pytest.fixture
+def snapshots(tmp_path: Path) -> list[OnDisk]:
+    (tmp_path / "secret").write_bytes(SECRET)
+    found = []
+    for number in range(3):
+        path = tmp_path / str(number)
+        write_toy(path, model=toy_model(repeat={"*": 0.1 + number / 10}))
+        found.append(OnDisk(snapshot_id=read_manifest(path).snapshot_id, path=path))
+    return found
+
+
+@asynccontextmanager
+async def running(held: Held, tmp_path: Path) -> AsyncIterator[Supervisor]:
+    """A supervisor with two workers, in this process's loop."""
+    flags = {
+        "snapshot": held.good.path,
+        "secret_file": tmp_path / "secret",
+        "port": 0,
+        "admin_port": 0,
+        "workers": 2,
+        "log_format": "json",
+    }
+    settings = settings_from(flags, {})
+    with (
+        bound("127.0.0.1", 0, flag="--port") as address,
+        bound("127.0.0.1", 0, flag="--admin-port") as admin,
+    ):
+        supervisor = Supervisor(settings, address, admin, held)
+        running = asyncio.create_task(supervisor.run())
+        try:
+            await until(lambda: all(worker.ready for worker in supervisor.fleet.workers()))
+            yield supervisor
+        finally:
+            supervisor.stop()
+            await running
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not holds():  # noqa: ASYNC110 - processes are waited for
+            await asyncio.sleep(0.02)
+
+
+async def answered(supervisor: Supervisor, n: int = 6) -> set[str]:
+    """Ids of the snapshots that answer, over connections of their own."""
+    found = set()
+    for _ in range(n):
+        async with httpx2.AsyncClient(base_url=supervisor.fleet.url) as client:
+            found.add((await client.post("/v1/offers", json=ASKED)).json()["snapshot_id"])
+    return found
+
+
+def test_case_35_what_a_worker_cannot_open_none_serves(
+    snapshots: list[OnDisk], tmp_path: Path
+) -> None:
+    async def story() -> None:
+        first, second, third = snapshots
+        (third.path / "items.lmdb").unlink()
+        async with running(Held(first, []), tmp_path) as supervisor:
+            supervisor.swap.offered(second)
+            await until(lambda: supervisor.fleet.swaps["swapped"] == 1)
+            assert await answered(supervisor) == {second.snapshot_id}
+            supervisor.swap.offered(third)
+            await until(lambda: supervisor.fleet.swaps["not swapped"] == 1)
+            assert await answered(supervisor) == {second.snapshot_id}
+            assert supervisor.fleet.restarts == [0, 0]
+
+    asyncio.run(story())
+
+
+def test_case_37_a_worker_started_amid_a_swap_answers_like_the_others(
+    snapshots: list[OnDisk], tmp_path: Path
+) -> None:
+    async def story() -> None:
+        first, second, _ = snapshots
+        async with running(Held(first, []), tmp_path) as supervisor:
+            for wanted in (second, first, second):
+                (one, _) = supervisor.fleet.workers()
+                os.kill(one.pid, signal.SIGKILL)
+                supervisor.swap.offered(wanted)
+                await until(lambda: supervisor.swap.phase == "steady")
+                await until(lambda: all(worker.ready for worker in supervisor.fleet.workers()))
+                assert await answered(supervisor) == {wanted.snapshot_id}
+
+    asyncio.run(story())
+
+
+def test_case_26_tables_that_cannot_be_read_bring_back_the_last_good_one(
+    snapshots: list[OnDisk], tmp_path: Path
+) -> None:
+    """All pages but the first two are made zeros, under workers that have them mapped."""
+
+    async def story() -> None:
+        first, second, _ = snapshots
+        held = Held(first, [])
+        async with running(held, tmp_path) as supervisor:
+            supervisor.swap.offered(second)
+            await until(lambda: supervisor.fleet.swaps["swapped"] == 1)
+            table = second.path / "customers.lmdb"
+            with table.open("r+b") as file:
+                file.seek(2 * 4096)
+                file.write(bytes(table.stat().st_size - 2 * 4096))
+            async with asyncio.timeout(PATIENCE_S):
+                while not held.bad:
+                    await answered(supervisor, 1)
+            await until(lambda: supervisor.fleet.swaps["reverted"] == 1)
+            async with asyncio.timeout(PATIENCE_S):
+                while await answered(supervisor) != {first.snapshot_id}:
+                    pass
+        assert held.bad[0].startswith(f"{second.snapshot_id}: its tables could not be read")
+
+    asyncio.run(story())
