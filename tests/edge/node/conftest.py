@@ -29,7 +29,7 @@ def later(first_night: World, tmp_path_factory: pytest.TempPathFactory) -> World
 
 @pytest.fixture
 def new_world(first_night: World, tmp_path: Path) -> World:
-    return first_night.copied(tmp_path / "world")
+    return first_night.copied(tmp_path / "new-world")
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,8 +16,8 @@ from edge.settings import Settings
 
 PATIENCE_S = 20
 # Forked from a process that has imported everything once: many short lives are cheap this way.
-_context = get_context("forkserver")
-_context.set_forkserver_preload(["tests.edge.node.supervisor"])
+forkserver = get_context("forkserver")
+forkserver.set_forkserver_preload(["tests.edge.node.supervisor"])
 
 
 @dataclass
@@ -54,7 +52,7 @@ class Supervisor:
         self.kill()
 
     def start(self) -> None:
-        context: Any = _context if self.method == "forkserver" else get_context(self.method)
+        context: Any = forkserver if self.method == "forkserver" else get_context(self.method)
         self.cells = context.RawArray("Q", ROW_CELLS * self.settings.workers + 1)
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(
@@ -68,8 +66,7 @@ class Supervisor:
 
     def kill(self) -> None:
         """As nobody expects it."""
-        if self.process.is_alive():
-            os.kill(self.process.pid, signal.SIGKILL)
+        self.process.kill()
         self.process.join()
         self.pipe.close()
 

@@ -27,6 +27,7 @@ from index.shipping.channel_store import read_channel, write_channel
 from index.shipping.documents import ROLES, Role
 from index.shipping.names import channel_key, manifest_key, root_key
 from index.shipping.publish import publish, ready_snapshot
+from index.shipping.published import files_of
 from index.shipping.put import put_object
 from index.shipping.root import make_root, seal_root
 from index.shipping.signed_manifest import seal_manifest, target_of
@@ -34,7 +35,7 @@ from index.shipping.signing import SigningKey
 from index.shipping.store import Store, open_store
 from index.shipping.trust import TrustStore
 from tests.edge.node.supervisor import Supervisor
-from tests.toys import SECRET, toy_customer_key, toy_model, write_toy
+from tests.toys import SECRET, toy_contexts, toy_customer_key, toy_model, write_toy
 
 BRAND, CHANNEL = "toy", "stable"
 DAY = timedelta(days=1)
@@ -47,8 +48,19 @@ GOLDEN = [
 
 
 def write_snapshot(path: Path, number: int) -> Manifest:
-    """A snapshot of the toy brand; each number is another one."""
-    return write_toy(path, model=toy_model(repeat={"*": 0.1 + number / 10}), golden=GOLDEN)
+    """A snapshot of the toy brand; each number has other contexts and another model."""
+    contexts = {
+        row: {offer: value + number for offer, value in lifts.items()}
+        for row, lifts in toy_contexts().items()
+    }
+    model = toy_model(repeat={"*": 0.1 + number / 10})
+    return write_toy(
+        path,
+        model=model,
+        contexts=contexts,
+        golden=GOLDEN,
+        reports={"report.json": b'{"number": %d}' % number},
+    )
 
 
 @dataclass
@@ -135,7 +147,7 @@ class World:
         """Publish what no honest builder would: a manifest of our making, rightly signed."""
         data = encode_manifest(manifest)
         self.targets[letter] = target_of(data)
-        for entry in manifest.files:
+        for entry in files_of(manifest):
             put_object(self.store, self.built(letter) / entry.name, entry.sha256)
         key = manifest_key(BRAND, manifest.snapshot_id)
         self.store.create(key, seal_manifest(data, self.keys["builder"]))
@@ -144,7 +156,7 @@ class World:
         """A new snapshot whose manifest says something else than was written."""
         write_snapshot(self.built(letter), number)
         manifest = read_manifest(self.built(letter))
-        return msgspec.structs.replace(manifest, reports=[], **altered)
+        return msgspec.structs.replace(manifest, **altered)
 
     def change(
         self,
