@@ -72,7 +72,7 @@ def require_room(
     with disk_failures(folder.objects):
         disk = os.statvfs(folder.objects)
     free = disk.f_bavail * disk.f_frsize
-    if missing and free < missing + reserve_bytes:
+    if free < missing + reserve_bytes:
         raise DiskFull(
             f"the snapshot needs {missing} bytes more and {reserve_bytes} in reserve,"
             f" {free} are free",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 
@@ -43,7 +44,8 @@ def tried(path: Path, secret_file: Path | None) -> Verdict:
     except SnapshotError as problem:
         unfit = isinstance(problem, _NO_FAULT_OF_ITS_OWN)
         # The folder of a trial has a passing name: the file inside it is what matters.
-        what = problem.what if problem.path is None else f"{problem.path.name}: {problem.what}"
+        named = problem.path is not None and problem.path != path
+        what = f"{problem.path.name}: {problem.what}" if problem.path and named else problem.what
         return Verdict(outcome="unfit" if unfit else "bad", what=what, hint=problem.hint)
 
 
@@ -63,8 +65,9 @@ def main(arguments: list[str]) -> None:
     Thread(target=_end_with_caller, daemon=True).start()
     path, *rest = map(Path, arguments)
     verdict = tried(path, rest[0] if rest else None)
-    sys.stdout.buffer.write(msgspec.json.encode(verdict))
-    sys.stdout.flush()
+    with suppress(BrokenPipeError):  # who asked is gone
+        sys.stdout.buffer.write(msgspec.json.encode(verdict))
+        sys.stdout.flush()
     os._exit(0)  # what was opened needs no tidying up
 
 

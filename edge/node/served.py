@@ -98,11 +98,10 @@ class Served:
             _log.error("quarantined", snapshot_id=snapshot_id, reason=reason)
             self._state.quarantine(snapshot_id, reason)
             del self._refused[snapshot_id]
-        standing = self._state.read()
-        refused = self.serving in standing.quarantined  # and served until something else is
-        if self.serving is not None and not refused:
+        if self.serving is not None:
             self._state.activated(self.serving)
-        if self.serving is None or refused or self.serving == standing.last_good:
+        standing = self._state.read()
+        if self.serving != standing.active or standing.is_confirmed:
             self._watched = None
         elif self._watched != self.serving:
             self._watched, self._watch_until = self.serving, self._clock() + self._watch_s

@@ -116,9 +116,14 @@ class NodeState:
             change.standing = _altered(change.standing, activating=snapshot_id)
 
     def activated(self, snapshot_id: str) -> None:
-        """All workers answer from it; saying so again changes nothing."""
+        """All workers answer from it; saying so again changes nothing.
+
+        Nor does it when that is quarantined: then the next start is with another one.
+        """
         with self._changing() as change:
             standing = change.standing
+            if snapshot_id in standing.quarantined:
+                return
             if snapshot_id == standing.activating or snapshot_id != standing.active:
                 tries = _without(standing.tries, snapshot_id)
                 standing = _altered(standing, activating=None, tries=tries)

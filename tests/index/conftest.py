@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -56,23 +55,3 @@ def shop(tmp_path: Path) -> Iterator[Callable[..., Generation]]:
     yield make
     for generation in opened:
         generation.close()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Mounts a file system of that many KiB."""
-    mounted: list[Path] = []
-
-    def mount(size_kib: int) -> Path:
-        disk = tmp_path / f"disk-{size_kib}"
-        disk.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", f"size={size_kib}k", "tmpfs", str(disk)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"a small file system needs root: {done.stderr.strip()}")
-        mounted.append(disk)
-        return disk
-
-    yield mount
-    for disk in mounted:
-        subprocess.run(["umount", str(disk)], check=True)

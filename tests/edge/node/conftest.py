@@ -1,0 +1,37 @@
+"""Worlds to begin with: one where nothing is announced, one whose node serves `a` for good."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.edge.node.world import World
+
+
+@pytest.fixture(scope="session")
+def first_night(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Snapshots `a` to `d` are published, none is announced; the node knows the first root."""
+    world = World.begun(tmp_path_factory.mktemp("begun") / "world", "abcd")
+    world.trusting()
+    return world
+
+
+@pytest.fixture(scope="session")
+def later(first_night: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The node has followed the channel to `a` and confirmed it."""
+    world = first_night.copied(tmp_path_factory.mktemp("served") / "world")
+    world.start("a")
+    with world.node() as node:
+        node.until(lambda: world.standing.last_good == world.ids["a"])
+    return world
+
+
+@pytest.fixture
+def new_world(first_night: World, tmp_path: Path) -> World:
+    return first_night.copied(tmp_path / "new-world")
+
+
+@pytest.fixture
+def world(later: World, tmp_path: Path) -> World:
+    return later.copied(tmp_path / "world")
