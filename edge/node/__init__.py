@@ -1,0 +1,1 @@
+"""The node: what follows a channel and tells how it goes."""
