@@ -40,7 +40,9 @@ EMPTY, SCORED, SCORE_SUM, SCORE_SQUARES = range(6, 10)
 Scores are below zero as a rule, so their sum is a signed number in an unsigned cell."""
 OVERLAY_SEQUENCE, OVERLAY_ISSUED_S, OVERLAY_EXPIRES_S = range(10, 13)
 OVERLAY_REMOVED, OVERLAY_REPRICED, OVERLAY_UNKNOWN = range(13, 16)
-_CODES_AT: Final = 16
+DEATHS: Final = 16
+"""Workers of this row that died unasked; added up by the supervisor, when nobody else writes."""
+_CODES_AT: Final = 17
 _WRAP: Final = 1 << 64
 _LARGEST_SCORE: Final = 1e4
 _FINE_AT: Final = _CODES_AT + len(CODES) + 1
@@ -184,6 +186,17 @@ class Totals:
     @property
     def damaged(self) -> int:
         return self._cells[DAMAGED]
+
+    @property
+    def deaths(self) -> int:
+        """Workers that died unasked."""
+        return self._cells[DEATHS]
+
+    @property
+    def tiers(self) -> dict[Tier, int]:
+        """Decisions by tier, whatever the placements are called."""
+        pairs = self._cells[_PAIRS_AT:]
+        return {tier: sum(pairs[at :: len(TIERS)]) for at, tier in enumerate(TIERS)}
 
     @property
     def empty(self) -> int:

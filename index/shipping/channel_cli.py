@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from getpass import getuser
 from typing import Annotated, Any, Final
 
@@ -33,14 +35,19 @@ from index.shipping.channel_store import (
 )
 from index.shipping.channel_told import as_lines, as_object, change, history_lines
 from index.shipping.documents import moment_now
+from index.shipping.fleet_told import fleet_lines, fleet_object
+from index.shipping.heartbeat_store import hear_fleet
 from index.shipping.publish import publish_roots
 from index.shipping.published import read_published
 from index.shipping.root import Root
 from index.shipping.signers import NOBODY, Signers
 from index.shipping.store import Store, open_store
+from index.shipping.store_errors import StoreError
 from index.shipping.trust_errors import ChannelRefused
 
 _FIRST_RING: Final = 10
+_WATCH_S: Final = 2.0
+_CLEAR: Final = "\x1b[H\x1b[2J"
 
 
 def _percent(_: Any, tokens: Sequence[Token]) -> int:
@@ -298,8 +305,9 @@ def status(
     signers: Signers = NOBODY,
     *,
     json: Annotated[bool, Parameter(negative=())] = False,
+    watch: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
-    """Tell what a channel says.
+    """Tell what a channel says, and what its nodes say of themselves.
 
     Ends with exit code 4 when it was never announced to, and 3 when nobody trusted signed it.
 
@@ -307,17 +315,35 @@ def status(
         place: see there.
         signers: see there.
         json: print one JSON object instead of lines.
+        watch: tell it anew every few seconds until interrupted.
     """
     store, roots = open_store(place.store), signers.chain()
+    while True:
+        text = _status(store, place, roots, as_json=json)
+        # Whole screens for people, one object after another for programs.
+        print(f"{_CLEAR}{text}" if watch and sys.stdout.isatty() else text, flush=True)
+        if not watch:
+            return
+        time.sleep(_WATCH_S)
+
+
+def _status(store: Store, place: Place, roots: Sequence[Root] | None, *, as_json: bool) -> str:
     found = require_channel(store, place.brand, place.channel, roots)
-    if json:
-        print(
-            json_text(
-                {**as_object(found.channel, moment_now()), "signed_under": found.signed_under}
-            )
-        )
-    else:
-        _tell(found.channel, found.signed_under, roots)
+    fleet, unheard, now = None, None, datetime.now(UTC)
+    try:
+        nodes = hear_fleet(store, place.brand, place.channel, roots, now)
+        fleet = fleet_object(nodes, found.channel, now)
+    except StoreError as problem:
+        # Also where a store can be read but not listed: what the channel says is still told.
+        unheard = str(problem)
+    if as_json:
+        told = as_object(found.channel, moment_now())
+        more = {"signed_under": found.signed_under, "fleet": fleet, "fleet_problem": unheard}
+        return json_text({**told, **more})
+    by = vouched(found.signed_under, roots)
+    lines = [*as_lines(found.channel, moment_now(), vouched=by)]
+    lines += [f"  nodes     not known: {unheard}"] if fleet is None else fleet_lines(fleet)
+    return "\n".join(lines)
 
 
 def told_history(
