@@ -64,7 +64,8 @@ def apply_overlay(state: State, payload: bytes) -> None:
     The same payload may come again: then entries whose time is over are left out.
 
     Args:
-        state: changed by the thread that answers, and no other.
+        state: changed by one thread at a time, `adopt` included. Decisions meanwhile see the
+            overlay before or after, never a mixture, so it need not be the thread that answers.
         payload: of an overlay whose signatures were checked (`OverlayWatch` gives it).
 
     Raises:

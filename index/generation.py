@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import threading
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Self
@@ -26,6 +27,7 @@ from index.records import (
     CustomerView,
     ItemView,
     OfferRecord,
+    packed_offer_id,
     packed_pairs,
     unpack_offer,
 )
@@ -192,6 +194,7 @@ class Reader:
         "_contexts",
         "_customers",
         "_items",
+        "_n_offers",
         "_n_shards",
         "_offers",
         "_prior",
@@ -204,6 +207,7 @@ class Reader:
     )
 
     def __init__(self, generation: Generation) -> None:
+        self._n_offers = generation.model.n_offers
         self._n_shards = generation.model.n_shards
         self._customers = tuple(table.reader() for table in generation.customers)
         self._contexts = generation.contexts.reader()
@@ -245,6 +249,18 @@ class Reader:
         """An offer record as the table has it."""
         data = self._offers.get(row_key(offer_row))
         return None if data is None else unpack_offer(data)
+
+    def find_offers(self, wanted: Iterable[str]) -> dict[str, int]:
+        """Rows of offers by id, of those that exist; reads every offer until all are found."""
+        left = {offer_id.encode("utf-8", "surrogatepass"): offer_id for offer_id in wanted}
+        found: dict[str, int] = {}
+        for row in range(self._n_offers):
+            if not left:
+                break
+            data = self._offers.get(row_key(row))
+            if data is not None and (offer_id := left.pop(packed_offer_id(data), None)) is not None:
+                found[offer_id] = row
+        return found
 
     def adopt(self, patches: Patches) -> None:
         """Answer by another overlay from now on."""

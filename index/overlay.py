@@ -108,7 +108,9 @@ def read_overlay(payload: bytes) -> Overlay:
 def lay_over(generation: Generation, overlay: Overlay | None, now: datetime) -> Patches:
     """Compile an overlay for an open snapshot and let the decisions that begin from now on use it.
 
-    An offer the snapshot does not know is counted, and no error: it may come with the next one.
+    An offer the snapshot does not know is counted, and no error: it may come with the next one. An
+    id that is no item's is looked for among all offers, once for each snapshot, which takes a
+    fraction of a second where there are many; so a thread of its own may do this, one at a time.
 
     Args:
         generation: the open snapshot.
@@ -175,8 +177,11 @@ def _rows_of(generation: Generation, reader: Reader, named: set[str]) -> dict[st
         if (row := _row_by_item(reader, offer_id)) is not None:
             known[offer_id] = row
     if left := unseen - known.keys():
-        known |= dict.fromkeys(left) | _rows_by_search(generation, reader, left)
-    return {offer_id: row for offer_id in named if (row := known[offer_id]) is not None}
+        try:
+            known |= dict.fromkeys(left) | reader.find_offers(left)
+        except DAMAGE:
+            reader.renew()
+    return {offer_id: row for offer_id in named if (row := known.get(offer_id)) is not None}
 
 
 def _row_by_item(reader: Reader, offer_id: str) -> int | None:
@@ -190,18 +195,6 @@ def _row_by_item(reader: Reader, offer_id: str) -> int | None:
     except DAMAGE:
         reader.renew()
     return None
-
-
-def _rows_by_search(generation: Generation, reader: Reader, wanted: set[str]) -> dict[str, int]:
-    """The offers among all others; asked for once for each id of a generation."""
-    found: dict[str, int] = {}
-    for row in range(generation.model.n_offers):
-        record = _stored(reader, row)
-        if record is not None and record.offer_id in wanted:
-            found[record.offer_id] = row
-            if len(found) == len(wanted):
-                break
-    return found
 
 
 def _stored(reader: Reader, row: int) -> OfferRecord | None:
