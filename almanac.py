@@ -154,6 +154,36 @@ VERBS = {
         help="Tell every change a channel went through.",
         extra="ship",
     ),
+    "overlay show": Verb(
+        target="index.shipping.overlay_cli:show",
+        help="Tell what the overlay of a channel's nodes says.",
+        extra="ship",
+    ),
+    "overlay kill": Verb(
+        target="index.shipping.overlay_cli:kill",
+        help="Let nobody be shown some offers.",
+        extra="ship",
+    ),
+    "overlay stock-out": Verb(
+        target="index.shipping.overlay_cli:stock_out",
+        help="Say that some offers cannot be had now.",
+        extra="ship",
+    ),
+    "overlay price": Verb(
+        target="index.shipping.overlay_cli:price",
+        help="Give offers another price.",
+        extra="ship",
+    ),
+    "overlay clear": Verb(
+        target="index.shipping.overlay_cli:clear",
+        help="Take back what the overlay says.",
+        extra="ship",
+    ),
+    "overlay renew": Verb(
+        target="index.shipping.overlay_cli:renew",
+        help="Say the same again with a later end.",
+        extra="ship",
+    ),
     "keys init": Verb(
         target="index.shipping.keys_cli:init",
         help="Make the keys of a fleet, and the first root.",
@@ -196,6 +226,7 @@ VERBS = {
     ),
 }
 GROUPS = {
+    "overlay": "Take offers away or price them, without a new snapshot.",
     "keys": "Say who may ship what to the nodes.",
     "node": "Look after one node that follows a channel.",
     "bench": "Measure on this machine.",

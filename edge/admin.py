@@ -1,9 +1,9 @@
-"""The admin listener: metrics, readiness of the whole host, and the console."""
+"""The admin listener: metrics, readiness of the whole host, console and fleet page."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -14,11 +14,19 @@ from edge.middleware import route, wrapped
 from edge.pages import Page
 from edge.problems import Check
 
+if TYPE_CHECKING:
+    from edge.fleet_board import FleetBoard  # it loads what a host without a channel does not need
+
 _CONSOLE: Final = Path(__file__).with_name("console.html")
 
 
-def admin_app(fleet: Fleet) -> ASGIApp:
-    """The app of the admin listener. Everything on the console is in `/status.json` too."""
+def admin_app(fleet: Fleet, board: FleetBoard | None = None) -> ASGIApp:
+    """The app of the admin listener. Everything on the console is in `/status.json` too.
+
+    Args:
+        fleet: the workers of this host.
+        board: all nodes of the channel this host follows; None when it follows none.
+    """
 
     async def status(scope: Scope, _receive: Receive, send: Send) -> None:
         await send_json(scope, send, fleet.status())
@@ -30,6 +38,8 @@ def admin_app(fleet: Fleet) -> ASGIApp:
         "/livez": livez,
         "/readyz": Readyz(lambda: _checks(fleet)),
     }
+    if board is not None:
+        pages |= board.pages()
     routes = [route(path, {"GET": page}) for path, page in pages.items()]
     return wrapped(routes, origins=(), counters=None)
 

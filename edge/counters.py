@@ -7,8 +7,10 @@ that fills it, so counts go on rising when a worker is replaced.
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final, TypeAlias, get_args
 
 from index.request import Tier
@@ -32,7 +34,17 @@ FINE_NS: Final = tuple(
 """Each bucket in eight parts: fine enough for the percentiles of the console."""
 
 PID, STARTED_S, READY, IN_FLIGHT, DAMAGED, DECIDE_NS = range(6)
-_CODES_AT: Final = 6
+EMPTY, SCORED, SCORE_SUM, SCORE_SQUARES = range(6, 10)
+"""Answers without an offer; those with one, and sums over their first offers' scores, millionths.
+
+Scores are below zero as a rule, so their sum is a signed number in an unsigned cell."""
+OVERLAY_SEQUENCE, OVERLAY_ISSUED_S, OVERLAY_EXPIRES_S = range(10, 13)
+OVERLAY_REMOVED, OVERLAY_REPRICED, OVERLAY_UNKNOWN = range(13, 16)
+DEATHS: Final = 16
+"""Workers of this row that died unasked; added up by the supervisor, when nobody else writes."""
+_CODES_AT: Final = 17
+_WRAP: Final = 1 << 64
+_LARGEST_SCORE: Final = 1e4
 _FINE_AT: Final = _CODES_AT + len(CODES) + 1
 _PAIRS_AT: Final = _FINE_AT + len(FINE_NS) + 1
 ROW_CELLS: Final = _PAIRS_AT + (MAX_PLACEMENTS + 1) * len(TIERS)
@@ -107,6 +119,56 @@ class Counters:
         if tier == "safe":
             row[DAMAGED] += 1
 
+    def shown(self, n_offers: int, first_score: float) -> None:
+        """A decision showed this many offers; the first of them had this score."""
+        row = self.row
+        if not n_offers:
+            row[EMPTY] += 1
+        elif -_LARGEST_SCORE < first_score < _LARGEST_SCORE:  # not so of what damage made NaN
+            row[SCORED] += 1
+            row[SCORE_SUM] = (row[SCORE_SUM] + int(first_score * 1e6)) % _WRAP
+            row[SCORE_SQUARES] += int(first_score * first_score * 1e6)
+
+    def overlaid(  # noqa: PLR0917 - six cells, in their order
+        self,
+        sequence: int,
+        issued_s: int,
+        expires_s: int,
+        n_removed: int,
+        n_repriced: int,
+        n_unknown: int,
+    ) -> None:
+        """An overlay was laid over the snapshot; its times in Unix seconds."""
+        cells = (sequence, issued_s, expires_s, n_removed, n_repriced, n_unknown)
+        for at, value in enumerate(cells, OVERLAY_SEQUENCE):
+            self.row[at] = value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverlayCells:
+    """What workers say of the overlay they apply.
+
+    Attributes:
+        sequence: its number; 0 for none. The lowest of all workers: as far as all have come.
+        issued_s: when it was made, Unix seconds.
+        expires_s: when it is stale.
+        n_removed: offers of the snapshot it takes away.
+        n_repriced: offers of the snapshot it prices.
+        n_unknown: offers it names that the snapshot does not know.
+    """
+
+    sequence: int
+    issued_s: int
+    expires_s: int
+    n_removed: int
+    n_repriced: int
+    n_unknown: int
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it is past its end."""
+        return bool(self.sequence) and time.time() >= self.expires_s
+
 
 class Totals:
     """Rows added up, for whoever reports them.
@@ -117,9 +179,13 @@ class Totals:
     """
 
     def __init__(self, rows: Iterable[Sequence[int]], placements: Sequence[str]) -> None:
+        rows = list(rows)
         self._cells: list[int] = [sum(column) for column in zip(*rows, strict=True)] or [
             0
         ] * ROW_CELLS
+        # The row that lags behind speaks for all; a row whose worker is gone lags behind nobody.
+        ready = [row for row in rows if row[READY]] or [[0] * ROW_CELLS]
+        self._overlay = min(ready, key=lambda row: row[OVERLAY_SEQUENCE])
         self._placements = (*placements, OTHER)
 
     @property
@@ -129,6 +195,42 @@ class Totals:
     @property
     def damaged(self) -> int:
         return self._cells[DAMAGED]
+
+    @property
+    def deaths(self) -> int:
+        """Workers that died unasked."""
+        return self._cells[DEATHS]
+
+    @property
+    def tiers(self) -> dict[Tier, int]:
+        """Decisions by tier, whatever the placements are called."""
+        pairs = self._cells[_PAIRS_AT:]
+        return {tier: sum(pairs[at :: len(TIERS)]) for at, tier in enumerate(TIERS)}
+
+    @property
+    def empty(self) -> int:
+        """Decisions that showed nothing."""
+        return self._cells[EMPTY]
+
+    @property
+    def scored(self) -> tuple[int, float, float]:
+        """Decisions with a first offer; the sum of its scores, and of their squares."""
+        cells = self._cells
+        total = (cells[SCORE_SUM] + _WRAP // 2) % _WRAP - _WRAP // 2
+        return cells[SCORED], total / 1e6, cells[SCORE_SQUARES] / 1e6
+
+    @property
+    def overlay(self) -> OverlayCells:
+        """The overlay that all ready workers apply at least."""
+        row = self._overlay
+        return OverlayCells(
+            sequence=row[OVERLAY_SEQUENCE],
+            issued_s=row[OVERLAY_ISSUED_S],
+            expires_s=row[OVERLAY_EXPIRES_S],
+            n_removed=row[OVERLAY_REMOVED],
+            n_repriced=row[OVERLAY_REPRICED],
+            n_unknown=row[OVERLAY_UNKNOWN],
+        )
 
     @property
     def decide_s(self) -> float:

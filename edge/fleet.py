@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from edge.counters import (
+    DEATHS,
     IN_FLIGHT,
     PID,
     READY,
@@ -85,6 +86,8 @@ class Fleet:
         """A worker is gone: what it counted stays, what it was doesn't."""
         row = row_of(self._cells, slot)
         row[PID] = row[STARTED_S] = row[READY] = row[IN_FLIGHT] = 0
+        if not self.draining:
+            row[DEATHS] += 1
 
     def workers(self) -> list[WorkerState]:
         rows = (row_of(self._cells, slot) for slot in range(self.n_workers))

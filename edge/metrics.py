@@ -30,6 +30,7 @@ class FleetCollector(Collector):
         yield from self._decisions()
         yield from self._requests()
         yield from self._snapshot()
+        yield from self._overlay()
         yield from self._workers()
         yield from self._swaps()
         yield from self._updates()
@@ -52,6 +53,9 @@ class FleetCollector(Collector):
             "almanac_damaged_reads",
             "Decisions that met a damaged table and fell back to the safe tier.",
             value=totals.damaged,
+        )
+        yield CounterMetricFamily(
+            "almanac_empty_decisions", "Decisions that showed nothing.", value=totals.empty
         )
 
     def _requests(self) -> Iterator[Metric]:
@@ -80,6 +84,31 @@ class FleetCollector(Collector):
             "Time since the moment the tables stand for.",
             value=time.time() - facts.as_of_us / 1e6,
         )
+
+    def _overlay(self) -> Iterator[Metric]:
+        overlay = self._fleet.totals().overlay
+        yield GaugeMetricFamily(
+            "almanac_overlay_sequence",
+            "The overlay that every worker applies; 0 for none.",
+            value=overlay.sequence,
+        )
+        if not overlay.sequence:
+            return
+        yield GaugeMetricFamily(
+            "almanac_overlay_age_seconds",
+            "Time since the overlay was made.",
+            value=time.time() - overlay.issued_s,
+        )
+        yield GaugeMetricFamily(
+            "almanac_overlay_stale", "Whether it is past its end.", value=overlay.is_stale
+        )
+        offers = GaugeMetricFamily(
+            "almanac_overlay_offers", "Offers the overlay names.", labels=("effect",)
+        )
+        offers.add_metric(("removed",), overlay.n_removed)
+        offers.add_metric(("repriced",), overlay.n_repriced)
+        offers.add_metric(("unknown",), overlay.n_unknown)
+        yield offers
 
     def _workers(self) -> Iterator[Metric]:
         ready = GaugeMetricFamily("almanac_worker_ready", "Whether it answers.", labels=("worker",))

@@ -114,6 +114,8 @@ def timed_decision(state: State, generation: Generation, request: Request) -> tu
     decision = decide(generation, request)
     took_ns = perf_counter_ns() - started
     state.counters.decided(request.placement, decision.tier, took_ns)
+    offers = decision.offers
+    state.counters.shown(len(offers), offers[0].score if offers else 0.0)
     return decision, took_ns
 
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from edge.health import Health
 from edge.problems import Problem
-from index.request import MAX_K, Reason, Request, Tier
+from index.request import MAX_K, OverlayNote, Reason, Request, Tier
 
 
 class OfferAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -51,7 +51,7 @@ class OfferAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reasons: list[Reason] | None = None
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A decision.
 
     Attributes:
@@ -60,6 +60,7 @@ class Answer(Struct, frozen=True, kw_only=True):
         snapshot_id: which snapshot answered.
         tier: how much was known.
         offers: at most `k`, best first.
+        overlay: what an overlay did to this answer, when the request asked to explain.
     """
 
     decision_id: str
@@ -67,6 +68,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     snapshot_id: str
     tier: Tier
     offers: list[OfferAnswer]
+    overlay: OverlayNote | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

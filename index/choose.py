@@ -44,9 +44,22 @@ class Chooser:
         reader: the caller's way into it.
         request: the question.
         tier: weights and calibration that the scores were made with.
+
+    Attributes:
+        passed_over: rows that were next but may not be shown; kept when the request asks to
+            explain.
     """
 
-    __slots__ = ("_at_us", "_facts", "_generation", "_names", "_reader", "_request", "_tier")
+    __slots__ = (
+        "_at_us",
+        "_facts",
+        "_generation",
+        "_names",
+        "_reader",
+        "_request",
+        "_tier",
+        "passed_over",
+    )
 
     def __init__(
         self, generation: Generation, reader: Reader, request: Request, tier: TierModel
@@ -58,6 +71,7 @@ class Chooser:
         self._names = {*request.exclude, *request.declined}
         self._at_us: int | None = None
         self._facts: Mapping[str, str] | None = None
+        self.passed_over: list[int] = []
 
     def choose(
         self, terms: Terms, banned: set[int], in_cart: Mapping[int, int], decision_id: bytes
@@ -93,6 +107,8 @@ class Chooser:
             if offer is None or in_cart.get(row, -1) >= offer.n_items:
                 continue
             if (names or offer.flags != OFFER_AVAILABLE) and not self.may_show(offer):
+                if self._request.explain:
+                    self.passed_over.append(row)
                 continue
             probability = 1.0 / (1.0 + exp(min(slope * score + intercept, _MAX_LOGIT)))
             if reserve is not None and not self._worth_of(offer, probability) >= reserve:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from hashlib import blake2b
 
 from index.choose import Chooser
-from index.explain import with_reasons
+from index.explain import overlay_note, with_reasons
 from index.gather import gather
 from index.generation import DAMAGE, Generation, Reader
 from index.request import MAX_K, ChosenOffer, Decision, Request
@@ -63,10 +63,17 @@ def _decide(
     decision_id = _decision_id(generation, request, key)
     chooser = Chooser(generation, reader, request, model.tiers[found.tier_name])
     chosen = chooser.choose(terms, found.banned, found.in_cart, decision_id)
+    note = None
     if request.explain:
+        note = overlay_note(reader, chosen, chooser.passed_over)
         chosen = with_reasons(generation, reader, found, chosen)
     return Decision(
-        decision_id.hex(), request.request_id or "", generation.snapshot_id, found.tier, chosen
+        decision_id.hex(),
+        request.request_id or "",
+        generation.snapshot_id,
+        found.tier,
+        chosen,
+        note,
     )
 
 
@@ -85,10 +92,12 @@ def _safe_decision(
     chooser = Chooser(generation, reader, request, generation.model.tiers["prior"])
     in_cart = {line.item_id for line in request.cart}
     wanted = min(max(request.k, 1), MAX_K)
+    patched = reader.patches.records
     usable = [
         offer
-        for offer in generation.safe_offers
-        if offer.offer_id not in in_cart and chooser.may_show(offer)
+        for stored in generation.safe_offers
+        if (offer := patched.get(stored.offer_row, stored)).offer_id not in in_cart
+        and chooser.may_show(offer)
     ][:wanted]
     return Decision(
         _decision_id(generation, request, key).hex(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import orjson
 
 from index.request import ChosenOffer, Decision
@@ -12,12 +13,14 @@ def decision_json(decision: Decision) -> bytes:
 
     Offers' ready-made fragments are joined in as they are; numbers carry six significant digits.
     """
-    return b'{"decision_id":"%b","request_id":%b,"snapshot_id":"%b","tier":"%b","offers":[%b]}' % (
+    form = b'{"decision_id":"%b","request_id":%b,"snapshot_id":"%b","tier":"%b","offers":[%b]%b}'
+    return form % (
         decision.decision_id.encode(),
         json_text(decision.request_id),
         decision.snapshot_id.encode(),
         decision.tier.encode(),
         b",".join([_offer_json(offer) for offer in decision.offers]),
+        b"" if decision.overlay is None else b',"overlay":' + msgspec.json.encode(decision.overlay),
     )
 
 

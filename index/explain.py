@@ -16,7 +16,7 @@ from index.gather import Gathered, gather
 from index.generation import Generation, Reader
 from index.model import ANY_PLACEMENT, WITH_CART, Model
 from index.records import PAIR, CustomerView, ItemView
-from index.request import ChosenOffer, Reason, Request
+from index.request import ChosenOffer, OverlayNote, Reason, Request
 
 POOLED: Final = frozenset({"cart", "viewed"})
 """Signals of several items of which, for each offer, only the one that says most counts."""
@@ -217,6 +217,26 @@ def with_reasons(
         )
         for offer in chosen
     ]
+
+
+def overlay_note(
+    reader: Reader, chosen: list[ChosenOffer], passed_over: list[int]
+) -> OverlayNote | None:
+    """What the overlay did to an answer; None where none is in force.
+
+    Args:
+        reader: the caller's way into the snapshot.
+        chosen: offers of the answer.
+        passed_over: rows that were next but could not be shown, for whatever reason.
+    """
+    patches = reader.patches
+    if not patches.sequence:
+        return None
+    return OverlayNote(
+        patches.sequence,
+        [patches.records[row].offer_id for row in passed_over if row in patches.removed],
+        [offer.offer_id for offer in chosen if offer.offer_row in patches.repriced],
+    )
 
 
 def _reasons(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import threading
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Self
@@ -20,11 +21,13 @@ from index.kept import Kept
 from index.layout import NO_ROW, customer_key, item_key, row_key, shard_of
 from index.manifest import Manifest
 from index.model import ANY_PLACEMENT, Model
+from index.patches import NO_PATCHES, Patches
 from index.records import (
     ContextView,
     CustomerView,
     ItemView,
     OfferRecord,
+    packed_offer_id,
     packed_pairs,
     unpack_offer,
 )
@@ -52,6 +55,8 @@ class Generation:
         lookup: the model's context vocabularies, arranged for look-up.
         decision_salt: 32 bytes that make decision ids of different snapshots differ.
         damaged: how often a table could not be read since opening; 0 for a sound snapshot.
+        patches: what an overlay makes of its offers; replaced as a whole, see `index.overlay`.
+        offer_rows: rows of offers that an overlay named, by offer id; None for unknown ones.
     """
 
     def __init__(
@@ -72,6 +77,8 @@ class Generation:
         self.model = model
         self.zone = ZoneInfo(model.timezone)
         self.damaged = 0
+        self.patches = NO_PATCHES
+        self.offer_rows: dict[str, int | None] = {}
         self.customers = customers
         self.contexts = contexts
         self.items = items
@@ -116,8 +123,11 @@ class Generation:
             if self._closing:
                 raise RuntimeError(f"snapshot {self.snapshot_id} was closed")
             self._inside += 1
-            if self._idle:
-                return self._idle.pop()
+            reader = self._idle.pop() if self._idle else None
+        if reader is not None:
+            if reader.patches is not self.patches:
+                reader.adopt(self.patches)
+            return reader
         try:
             return Reader(self)
         except BaseException:
@@ -184,6 +194,7 @@ class Reader:
         "_contexts",
         "_customers",
         "_items",
+        "_n_offers",
         "_n_shards",
         "_offers",
         "_prior",
@@ -192,9 +203,11 @@ class Reader:
         "adder",
         "kept_contexts",
         "kept_offers",
+        "patches",
     )
 
     def __init__(self, generation: Generation) -> None:
+        self._n_offers = generation.model.n_offers
         self._n_shards = generation.model.n_shards
         self._customers = tuple(table.reader() for table in generation.customers)
         self._contexts = generation.contexts.reader()
@@ -207,6 +220,7 @@ class Reader:
             name: packed_pairs(rows, np.zeros(len(rows), np.float32))
             for name, rows in generation.model.prior_top.items()
         }
+        self.patches = generation.patches
         self._prior = generation.model.prior
         self.adder = Adder(self._prior)
 
@@ -223,14 +237,35 @@ class Reader:
         return None if data is None else ItemView(data)
 
     def offer(self, offer_row: int) -> OfferRecord | None:
-        """An offer record; the ones shown most stay decoded."""
+        """An offer record as the overlay leaves it; the ones shown most stay decoded."""
         record = self.kept_offers.get(offer_row)
         if record is None:
-            data = self._offers.get(row_key(offer_row))
-            if data is None:
-                return None
-            record = self.kept_offers.keep(offer_row, unpack_offer(data))
+            record = self.patches.records.get(offer_row) or self.stored_offer(offer_row)
+            if record is not None:
+                self.kept_offers.keep(offer_row, record)
         return record
+
+    def stored_offer(self, offer_row: int) -> OfferRecord | None:
+        """An offer record as the table has it."""
+        data = self._offers.get(row_key(offer_row))
+        return None if data is None else unpack_offer(data)
+
+    def find_offers(self, wanted: Iterable[str]) -> dict[str, int]:
+        """Rows of offers by id, of those that exist; reads every offer until all are found."""
+        left = {offer_id.encode("utf-8", "surrogatepass"): offer_id for offer_id in wanted}
+        found: dict[str, int] = {}
+        for row in range(self._n_offers):
+            if not left:
+                break
+            data = self._offers.get(row_key(row))
+            if data is not None and (offer_id := left.pop(packed_offer_id(data), None)) is not None:
+                found[offer_id] = row
+        return found
+
+    def adopt(self, patches: Patches) -> None:
+        """Answer by another overlay from now on."""
+        self.patches = patches
+        self.kept_offers.clear()
 
     def context(self, context_row: int) -> ContextView | None:
         """A context record as copies, kept decoded: few of them answer nearly all requests."""

@@ -30,6 +30,8 @@ _ITEM = struct.Struct("<IIIIHHHH")
 _ONE_OFFER = struct.Struct("<I")
 _CONTEXT = struct.Struct("<IIHHI")
 _OFFER = struct.Struct("<IIQqqdIIHHI")
+_OFFER_ID_LEN = struct.Struct("<H")
+_OFFER_ID_LEN_AT = struct.calcsize("<IIQqqdII")
 
 NO_PRICE = 0xFFFFFFFF
 NO_EXPIRY_US = (1 << 63) - 1
@@ -385,6 +387,12 @@ def unpack_offer(data: bytes | memoryview) -> OfferRecord:
         bytes(data[fragment : fragment + fragment_len]),
         n_items,
     )
+
+
+def packed_offer_id(data: bytes | memoryview) -> bytes:
+    """The id of a packed offer, UTF-8, and nothing else of it: for those who look at all offers."""
+    id_len: int = _OFFER_ID_LEN.unpack_from(data, _OFFER_ID_LEN_AT)[0]
+    return bytes(data[_OFFER.size : _OFFER.size + id_len])
 
 
 def packed_pairs(rows: NDArray[np.integer[Any]], values: Scores) -> bytes:

@@ -122,6 +122,20 @@ class ChosenOffer(Struct, frozen=True, gc=False):
     reasons: list[Reason] | None = None
 
 
+class OverlayNote(Struct, frozen=True, gc=False):
+    """What an overlay did to one answer; part of the explanation.
+
+    Attributes:
+        sequence: which overlay was in force.
+        removed: offers that would have come before the last one shown, were it not for it.
+        repriced: offers of this answer whose price is the overlay's.
+    """
+
+    sequence: int
+    removed: list[str]
+    repriced: list[str]
+
+
 class Decision(Struct, frozen=True):
     """One answer: ranked offers and how much was known.
 
@@ -132,6 +146,7 @@ class Decision(Struct, frozen=True):
         tier: how much was known.
         offers: at most `k`, best first; empty only when the brand's reserve or the exclusions
             leave nothing to show.
+        overlay: filled when the request asked to explain and an overlay is in force.
     """
 
     decision_id: str
@@ -139,3 +154,4 @@ class Decision(Struct, frozen=True):
     snapshot_id: str
     tier: Tier
     offers: list[ChosenOffer]
+    overlay: OverlayNote | None = None

@@ -104,7 +104,7 @@ def pause(channel: Channel, reason: str, *, stamp: Stamp) -> Channel:
         ChannelRefused: paused already, or no reason is given.
     """
     _refuse_paused(channel)
-    _require_words(reason=reason)
+    require_words(reason=reason)
     return _next(channel, stamp, rollout=_altered(channel.rollout, paused=True, reason=reason))
 
 
@@ -126,7 +126,7 @@ def pin(channel: Channel, wish: Pin, *, stamp: Stamp) -> Channel:
         ChannelRefused: revoked; pinned already; without owner or reason; over before it begins.
     """
     _refuse_revoked(channel, wish.target)
-    _require_words(owner=wish.owner, reason=wish.reason)
+    require_words(owner=wish.owner, reason=wish.reason)
     if wish.until.tzinfo is None:
         raise ChannelRefused(
             f"the end of the pin of {wish.node} has no time zone", hint="add one, such as Z"
@@ -162,7 +162,7 @@ def rollback(channel: Channel, reason: str, *, stamp: Stamp) -> Channel:
     Raises:
         ChannelRefused: no good one is known, it is the target already, or no reason is given.
     """
-    _require_words(reason=reason)
+    require_words(reason=reason)
     if channel.last_good is None:
         raise ChannelRefused(
             "no good snapshot is known to go back to",
@@ -181,7 +181,7 @@ def revoke(channel: Channel, snapshot_id: str, reason: str, *, stamp: Stamp) -> 
     Raises:
         ChannelRefused: revoked already, or no reason is given.
     """
-    _require_words(reason=reason)
+    require_words(reason=reason)
     if channel.is_revoked(snapshot_id):
         raise ChannelRefused(f"{snapshot_id} is revoked already")
     last_good = channel.last_good
@@ -284,7 +284,12 @@ def _refuse_paused(channel: Channel) -> None:
         )
 
 
-def _require_words(**said: str) -> None:
+def require_words(**said: str) -> None:
+    """Check that a person said something, by what it is called.
+
+    Raises:
+        ChannelRefused: one is blank.
+    """
     for what, words in said.items():
         if not words.strip():
             raise ChannelRefused(f"no {what} is given", hint=f"say the {what} in a few words")

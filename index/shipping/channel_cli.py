@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from getpass import getuser
 from typing import Annotated, Any, Final
 
@@ -15,6 +16,16 @@ from index.json_text import json_text
 from index.shipping import channel_changes as changes
 from index.shipping.channel import EVERY_NODE, Channel, Pin
 from index.shipping.channel_changes import Stamp
+from index.shipping.channel_flags import (
+    USUAL,
+    Manner,
+    Place,
+    in_utc,
+    newest,
+    require_fresh,
+    stamped,
+    vouched,
+)
 from index.shipping.channel_store import (
     InForce,
     history,
@@ -24,14 +35,19 @@ from index.shipping.channel_store import (
 )
 from index.shipping.channel_told import as_lines, as_object, change, history_lines
 from index.shipping.documents import moment_now
+from index.shipping.fleet_told import fleet_lines, fleet_object
+from index.shipping.heartbeat_store import hear_fleet
 from index.shipping.publish import publish_roots
 from index.shipping.published import read_published
 from index.shipping.root import Root
 from index.shipping.signers import NOBODY, Signers
 from index.shipping.store import Store, open_store
+from index.shipping.store_errors import StoreError
 from index.shipping.trust_errors import ChannelRefused
 
 _FIRST_RING: Final = 10
+_WATCH_S: Final = 2.0
+_CLEAR: Final = "\x1b[H\x1b[2J"
 
 
 def _percent(_: Any, tokens: Sequence[Token]) -> int:
@@ -41,49 +57,13 @@ def _percent(_: Any, tokens: Sequence[Token]) -> int:
 Ring = Annotated[int, Parameter(converter=_percent, validator=Number(gte=0, lte=100))]
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Which channel of which store.
-
-    Args:
-        store: a folder, `file:///folder`, `s3://bucket/prefix`; for reading also `https://…`.
-            ALMANAC_STORE by default.
-        brand: whose channel.
-        channel: its name.
-    """
-
-    store: Annotated[str, Parameter(env_var="ALMANAC_STORE")]
-    brand: str
-    channel: str = "stable"
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
-    """How a change is made.
-
-    Args:
-        days: until the channel ends and nodes stop updating, unless it is changed or renewed.
-        dry_run: check everything and tell what would be changed, without changing it.
-        json: print one JSON object instead of lines.
-    """
-
-    days: Annotated[int, Parameter(validator=Number(gte=1, lte=3650))] = 30
-    dry_run: Annotated[bool, Parameter(negative=())] = False
-    json: Annotated[bool, Parameter(negative=())] = False
-
-
-_USUAL: Final = Manner()
-
-
 def announce(
     snapshot_id: str,
     place: Place,
     signers: Signers = NOBODY,
     *,
     ring: Ring | None = None,
-    manner: Manner = _USUAL,
+    manner: Manner = USUAL,
 ) -> None:
     """Let a share of a channel's nodes serve a published snapshot.
 
@@ -102,16 +82,16 @@ def announce(
         manner: see there.
     """
     store, roots = open_store(place.store), signers.chain()
-    target = read_published(store, place.brand, snapshot_id, _newest(roots)).target
+    target = read_published(store, place.brand, snapshot_id, newest(roots)).target
     before = read_channel(store, place.brand, place.channel, roots)
-    stamp = _stamp(roots, manner)
+    stamp = stamped(roots, manner)
     if before is None:
         percent = 100 if ring is None else ring
         after = changes.start_channel(
             place.brand, place.channel, target, percent=percent, stamp=stamp
         )
     else:
-        _refuse_replaced(before, roots)
+        require_fresh(before.signed_under, roots, what="channel", status="status", renew="renew")
         percent = _FIRST_RING if ring is None else ring
         after = changes.announce(before.channel, target, percent=percent, stamp=stamp)
     _carry_out(store, before, after, signers, roots, manner)
@@ -122,7 +102,7 @@ def promote(
     signers: Signers = NOBODY,
     *,
     ring: Ring,
-    manner: Manner = _USUAL,
+    manner: Manner = USUAL,
 ) -> None:
     """Let more nodes serve the channel's target.
 
@@ -142,7 +122,7 @@ def pause(
     signers: Signers = NOBODY,
     *,
     reason: str,
-    manner: Manner = _USUAL,
+    manner: Manner = USUAL,
 ) -> None:
     """Keep a rollout where it is until it is resumed or rolled back.
 
@@ -159,7 +139,7 @@ def resume(
     place: Place,
     signers: Signers = NOBODY,
     *,
-    manner: Manner = _USUAL,
+    manner: Manner = USUAL,
 ) -> None:
     """Let a paused rollout go on.
 
@@ -181,7 +161,7 @@ def pin(
     until: datetime,
     reason: str,
     owner: str | None = None,
-    manner: Manner = _USUAL,
+    manner: Manner = USUAL,
 ) -> None:
     """Let one node, or all, serve one snapshot until a given moment, whatever the rollout says.
 
@@ -198,13 +178,13 @@ def pin(
     """
     who = _who(node, every=every)
     store, roots = open_store(place.store), signers.chain()
-    target = read_published(store, place.brand, snapshot_id, _newest(roots)).target
+    target = read_published(store, place.brand, snapshot_id, newest(roots)).target
     wish = Pin(
         node=who,
         target=target,
         owner=owner or getuser(),
         reason=reason,
-        until=until if until.tzinfo else until.replace(tzinfo=UTC),
+        until=in_utc(until),
     )
     _change(place, signers, manner, lambda now, stamp: changes.pin(now, wish, stamp=stamp))
 
@@ -215,7 +195,7 @@ def unpin(
     *,
     node: str | None = None,
     every: Annotated[bool, Parameter(name="--all", negative=())] = False,
-    manner: Manner = _USUAL,
+    manner: Manner = USUAL,
 ) -> None:
     """End a pin before its time; the node comes back through the rings.
 
@@ -235,7 +215,7 @@ def rollback(
     signers: Signers = NOBODY,
     *,
     reason: str,
-    manner: Manner = _USUAL,
+    manner: Manner = USUAL,
 ) -> None:
     """Go back to the last good snapshot on every node at once.
 
@@ -259,7 +239,7 @@ def revoke(
     signers: Signers = NOBODY,
     *,
     reason: str,
-    manner: Manner = _USUAL,
+    manner: Manner = USUAL,
 ) -> None:
     """Forbid a snapshot for good; if it is the target, go back to the last good one at once.
 
@@ -282,7 +262,7 @@ def confirm(
     place: Place,
     signers: Signers = NOBODY,
     *,
-    manner: Manner = _USUAL,
+    manner: Manner = USUAL,
 ) -> None:
     """Call the target good, when every node has it: what later rollbacks go back to.
 
@@ -298,7 +278,7 @@ def renew(
     place: Place,
     signers: Signers = NOBODY,
     *,
-    manner: Manner = _USUAL,
+    manner: Manner = USUAL,
 ) -> None:
     """Say the same again with a later end, and under the newest root.
 
@@ -325,8 +305,9 @@ def status(
     signers: Signers = NOBODY,
     *,
     json: Annotated[bool, Parameter(negative=())] = False,
+    watch: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
-    """Tell what a channel says.
+    """Tell what a channel says, and what its nodes say of themselves.
 
     Ends with exit code 4 when it was never announced to, and 3 when nobody trusted signed it.
 
@@ -334,17 +315,35 @@ def status(
         place: see there.
         signers: see there.
         json: print one JSON object instead of lines.
+        watch: tell it anew every few seconds until interrupted.
     """
     store, roots = open_store(place.store), signers.chain()
+    while True:
+        text = _status(store, place, roots, as_json=json)
+        # Whole screens for people, one object after another for programs.
+        print(f"{_CLEAR}{text}" if watch and sys.stdout.isatty() else text, flush=True)
+        if not watch:
+            return
+        time.sleep(_WATCH_S)
+
+
+def _status(store: Store, place: Place, roots: Sequence[Root] | None, *, as_json: bool) -> str:
     found = require_channel(store, place.brand, place.channel, roots)
-    if json:
-        print(
-            json_text(
-                {**as_object(found.channel, moment_now()), "signed_under": found.signed_under}
-            )
-        )
-    else:
-        _tell(found.channel, found.signed_under, roots)
+    fleet, unheard, now = None, None, datetime.now(UTC)
+    try:
+        nodes = hear_fleet(store, place.brand, place.channel, roots, now)
+        fleet = fleet_object(nodes, found.channel, now)
+    except StoreError as problem:
+        # Also where a store can be read but not listed: what the channel says is still told.
+        unheard = str(problem)
+    if as_json:
+        told = as_object(found.channel, moment_now())
+        more = {"signed_under": found.signed_under, "fleet": fleet, "fleet_problem": unheard}
+        return json_text({**told, **more})
+    by = vouched(found.signed_under, roots)
+    lines = [*as_lines(found.channel, moment_now(), vouched=by)]
+    lines += [f"  nodes     not known: {unheard}"] if fleet is None else fleet_lines(fleet)
+    return "\n".join(lines)
 
 
 def told_history(
@@ -387,8 +386,8 @@ def _change(
     store, roots = open_store(place.store), signers.chain()
     before = require_channel(store, place.brand, place.channel, roots)
     if not takes_replaced:
-        _refuse_replaced(before, roots)
-    after = make(before.channel, _stamp(roots, manner))
+        require_fresh(before.signed_under, roots, what="channel", status="status", renew="renew")
+    after = make(before.channel, stamped(roots, manner))
     _carry_out(store, before, after, signers, roots, manner)
 
 
@@ -413,39 +412,6 @@ def _carry_out(  # noqa: PLR0917  # a change, and who makes it how
     _tell(after, after.root_version, roots)
 
 
-def _refuse_replaced(before: InForce, roots: Sequence[Root] | None) -> None:
-    newest = _newest(roots)
-    if newest is not None and before.signed_under != newest.version:
-        raise ChannelRefused(
-            f"the channel is signed under root {before.signed_under}, by a key that root"
-            f" {newest.version} no longer names",
-            hint="look at `almanac status`; if it says what it should, `almanac renew` signs it"
-            " anew",
-        )
-
-
 def _tell(channel: Channel, signed_under: int | None, roots: Sequence[Root] | None) -> None:
-    for line in as_lines(channel, moment_now(), vouched=_vouched(signed_under, roots)):
+    for line in as_lines(channel, moment_now(), vouched=vouched(signed_under, roots)):
         print(line)
-
-
-def _vouched(signed_under: int | None, roots: Sequence[Root] | None) -> str:
-    newest = _newest(roots)
-    if newest is None:
-        return "INSECURE: nobody was asked to vouch"
-    if signed_under == newest.version:
-        return f"signed under root {signed_under}"
-    return f"SIGNED UNDER ROOT {signed_under}, by a key that root {newest.version} replaced"
-
-
-def _newest(roots: Sequence[Root] | None) -> Root | None:
-    return None if roots is None else roots[-1]
-
-
-def _stamp(roots: Sequence[Root] | None, manner: Manner) -> Stamp:
-    now, newest = moment_now(), _newest(roots)
-    return Stamp(
-        now=now,
-        expires_at=now + timedelta(days=manner.days),
-        root_version=1 if newest is None else newest.version,
-    )

@@ -7,18 +7,16 @@ whole even if a publisher is killed between two steps, and two who change at onc
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from index.shipping.channel import Channel, decode_channel, require_name, seal_channel
 from index.shipping.documents import CHANNEL, unseal_document
 from index.shipping.names import channel_key, past_channel_key
 from index.shipping.probe import probe_conditional
-from index.shipping.root import Root, require_role
+from index.shipping.root import Root, vouching_root
 from index.shipping.signing import Sealed, SigningKey
 from index.shipping.store import Store
 from index.shipping.store_errors import NotInStore
-from index.shipping.trust_errors import TrustError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +58,7 @@ def read_channel(
     except NotInStore:
         return None
     sealed = unseal_document(CHANNEL, blob.data)
-    signed_under = None if roots is None else _signed_under(sealed, roots)
+    signed_under = None if roots is None else vouching_root(CHANNEL, sealed, roots).version
     found = _opened(sealed, brand, channel)
     return InForce(channel=found, envelope=blob.data, token=blob.token, signed_under=signed_under)
 
@@ -125,20 +123,6 @@ def require_channel(
             hint="a channel begins with its first announcement: almanac announce SNAPSHOT_ID",
         )
     return found
-
-
-def _signed_under(sealed: Sealed, roots: Sequence[Root]) -> int:
-    """The newest root whose release keys vouch for a document; if none does, the newest refuses."""
-    *earlier, newest = roots
-    try:
-        require_role(CHANNEL, sealed, newest)
-    except TrustError:
-        for root in reversed(earlier):
-            with suppress(TrustError):
-                require_role(CHANNEL, sealed, root)
-                return root.version
-        raise
-    return newest.version
 
 
 def _opened(sealed: Sealed, brand: str, channel: str) -> Channel:

@@ -24,7 +24,7 @@ def as_lines(channel: Channel, now: datetime, *, vouched: str) -> Iterator[str]:
     """
     ends = "EXPIRED" if channel.expires_at <= now else "ends"
     yield f"{channel.brand}/{channel.channel}, epoch {channel.epoch}, {vouched}"
-    yield f"  issued    {_moment(channel.issued_at)}, {ends} {_moment(channel.expires_at)}"
+    yield f"  issued    {moment_text(channel.issued_at)}, {ends} {moment_text(channel.expires_at)}"
     yield f"  target    {_share(channel)}"
     yield f"  last good {_name(channel.last_good)}"
     if channel.rollout.paused:
@@ -32,11 +32,11 @@ def as_lines(channel: Channel, now: datetime, *, vouched: str) -> Iterator[str]:
     for pin in channel.pins:
         over = ", over" if pin.until <= now else ""
         yield (
-            f"  pin       {pin.node} → {_name(pin.target)} until {_moment(pin.until)}{over}"
+            f"  pin       {pin.node} → {_name(pin.target)} until {moment_text(pin.until)}{over}"
             f" ({pin.owner}: {pin.reason})"
         )
     for entry in channel.revoked:
-        yield f"  revoked   {entry.snapshot_id} since {_moment(entry.at)}: {entry.reason}"
+        yield f"  revoked   {entry.snapshot_id} since {moment_text(entry.at)}: {entry.reason}"
 
 
 def history_lines(newest_first: Sequence[Channel]) -> Iterator[str]:
@@ -45,7 +45,7 @@ def history_lines(newest_first: Sequence[Channel]) -> Iterator[str]:
     for channel, earlier in zip(newest_first, before, strict=True):
         known = earlier is not None and earlier.epoch == channel.epoch - 1
         what = change(earlier if known else None, channel)
-        yield f"{channel.epoch:>6}  {_moment(channel.issued_at)}  {what}"
+        yield f"{channel.epoch:>6}  {moment_text(channel.issued_at)}  {what}"
 
 
 def change(before: Channel | None, after: Channel) -> str:
@@ -98,5 +98,6 @@ def _name(target: Target | None) -> str:
     return "none" if target is None else target.snapshot_id
 
 
-def _moment(moment: datetime) -> str:
+def moment_text(moment: datetime) -> str:
+    """A moment for people, UTC."""
     return f"{moment:%Y-%m-%d %H:%M:%SZ}"

@@ -74,6 +74,19 @@ CHANNEL: Final = Kind(
     role="release",
     max_bytes=64 << 10,
 )
+OVERLAY: Final = Kind(
+    name="overlay",
+    payload_type="application/vnd.almanac.overlay+json",
+    role="overlay",
+    # Every node asks for it each second.
+    max_bytes=256 << 10,
+)
+HEARTBEAT: Final = Kind(
+    name="heartbeat",
+    payload_type="application/vnd.almanac.heartbeat+json",
+    role="node",
+    max_bytes=64 << 10,
+)
 
 
 def moment_now() -> datetime:

@@ -25,3 +25,18 @@ def past_channel_key(brand: str, channel: str, epoch: int) -> str:
     'history/shop/stable/000000000012.json'
     """
     return f"history/{brand}/{channel}/{epoch:012d}.json"
+
+
+def overlay_key(brand: str, channel: str) -> str:
+    """Where the overlay of a channel's nodes is."""
+    return f"overlays/{brand}/{channel}.json"
+
+
+def heartbeat_folder(brand: str, channel: str) -> str:
+    """Where the nodes of a channel tell how they are, each in a document of its own."""
+    return f"heartbeats/{brand}/{channel}"
+
+
+def heartbeat_key(brand: str, channel: str, node_id: str) -> str:
+    """Where one node tells how it is."""
+    return f"{heartbeat_folder(brand, channel)}/{node_id}.json"

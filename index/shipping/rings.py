@@ -12,18 +12,28 @@ _PERSON: Final = b"almanac-ring"
 _PLACE_BYTES: Final = 8
 
 
+def place_in_rings(node_id: str, salt: str) -> int:
+    """A node's place in a rollout, 0 to 99: it is reached as soon as the percentage is above.
+
+    BLAKE2b of its id, keyed with the salt's SHA-256; each salt gives it one place.
+
+    >>> place_in_rings("node-7", "20260101T0000Z")
+    55
+    """
+    key = sha256(salt.encode()).digest()
+    place = blake2b(node_id.encode(), key=key, person=_PERSON, digest_size=_PLACE_BYTES).digest()
+    return int.from_bytes(place, "big") * 100 >> (8 * _PLACE_BYTES)
+
+
 def in_ring(node_id: str, salt: str, percent: int) -> bool:
     """Whether a node is among this share of all nodes.
 
-    A node has one place in [0, 100) for each salt: BLAKE2b of its id, keyed with the salt's
-    SHA-256. So who is in 10 % is in 50 %, nobody is in 0 %, everybody is in 100 %.
+    So who is in 10 % is in 50 %, nobody is in 0 %, everybody is in 100 %.
 
     >>> [in_ring("node-7", "20260101T0000Z", percent) for percent in (0, 50, 80, 100)]
     [False, False, True, True]
     """
-    key = sha256(salt.encode()).digest()
-    place = blake2b(node_id.encode(), key=key, person=_PERSON, digest_size=_PLACE_BYTES).digest()
-    return int.from_bytes(place, "big") * 100 >> (8 * _PLACE_BYTES) < percent
+    return place_in_rings(node_id, salt) < percent
 
 
 def wanted(channel: Channel, node_id: str, now: datetime) -> Target | None:

@@ -8,6 +8,7 @@ root is signed by the threshold of the root before *and* by its own (TUF specifi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Final
 
@@ -156,6 +157,26 @@ def require_role(kind: Kind, sealed: Sealed, root: Root) -> None:
     require_signatures(
         kind, sealed, publics=root.publics, allowed=keys.key_ids, threshold=keys.threshold
     )
+
+
+def vouching_root(kind: Kind, sealed: Sealed, roots: Sequence[Root]) -> Root:
+    """The newest root of a chain whose keys vouch for a document.
+
+    After a key was replaced, what it signed before is still in force.
+
+    Raises:
+        UnknownKey, WrongRole, BadSignature, TooFewSignatures: none does; as the newest says it.
+    """
+    *earlier, newest = roots
+    try:
+        require_role(kind, sealed, newest)
+    except TrustError:
+        for root in reversed(earlier):
+            with suppress(TrustError):
+                require_role(kind, sealed, root)
+                return root
+        raise
+    return newest
 
 
 def _require_link(sealed: Sealed, root: Root, whose: str) -> None:

@@ -13,6 +13,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal, NoReturn
 
+from msgspec.structs import replace
+
+from index.overlay import Overlay
 from index.shipping.channel import (
     Channel,
     Target,
@@ -20,7 +23,8 @@ from index.shipping.channel import (
     decode_channel,
     require_name,
 )
-from index.shipping.documents import CHANNEL, unseal_document
+from index.shipping.documents import CHANNEL, OVERLAY, Kind, Role, unseal_document
+from index.shipping.overlay_document import decode_overlay
 from index.shipping.root import Root, first_root, next_root, require_role
 from index.shipping.signed_manifest import open_manifest
 from index.shipping.signing import Sealed
@@ -113,7 +117,7 @@ class TrustStore:
             if current is None:
                 raise NoRoot("an insecure node takes no roots", path=self.folder)
             root = next_root(current, data)
-            self._file.save(State(root=data, floors=_standing(state.floors, root)))
+            self._file.save(_under(state, data, root))
             return root
 
     def walk_roots(self, read: Callable[[int], bytes | None]) -> int:
@@ -157,17 +161,18 @@ class TrustStore:
             root = _opened(state)
             sealed = unseal_document(CHANNEL, data)
             if root is not None:
-                _require_release(sealed, root)
+                _require_signed(CHANNEL, sealed, root)
             found = decode_channel(sealed)
             require_name(found, brand, channel)
             if root is not None and found.root_version > root.version:
-                _raise_newer(found.root_version, root)
+                _raise_newer(CHANNEL, found.root_version, root)
             name = f"{brand}/{channel}"
-            is_new = _is_above(state.floors.get(name), found, sealed)
-            _refuse_expired(root, found, now)
+            is_new = _is_above(state.floors.get(name), found.epoch, sealed, counted="epoch")
+            _refuse_expired_root(root, now)
+            _refuse_expired(found, now)
             if is_new:
-                floor = _floor(data, sealed, found, root)
-                self._file.save(State(root=state.root, floors={**state.floors, name: floor}))
+                floor = _floor(data, sealed, found.epoch, root, "release")
+                self._file.save(replace(state, floors={**state.floors, name: floor}))
             return Accepted(
                 channel=found,
                 trust=self.trust,
@@ -180,6 +185,58 @@ class TrustStore:
         with self._file.locked() as state:
             floor = state.floors.get(f"{brand}/{channel}")
         return decode_channel(unseal_document(CHANNEL, floor.envelope)) if floor else None
+
+    def accept_overlay(
+        self, data: bytes, *, brand: str, channel: str, now: datetime
+    ) -> tuple[Overlay, bytes]:
+        """Check an overlay and remember its sequence.
+
+        One past its end is taken, too: it can only take offers away or price them, so that showing
+        what it forbids would be worse than obeying it for too long. Whoever applies it tells that
+        it is stale.
+
+        Args:
+            data: the envelope; ask a store for no more than `OVERLAY.max_bytes` and one.
+            brand: whose overlay was asked for.
+            channel: of which channel's nodes.
+            now: the node's clock, for the root's end; with a time zone.
+
+        Returns:
+            What it says, and the payload that says it.
+
+        Raises:
+            TooLarge, NotAnEnvelope, NotADocument: no overlay.
+            UnknownKey, WrongRole, BadSignature, TooFewSignatures: nobody we trust vouches for it.
+            NewerRoot: fetch roots first (`walk_roots`), then try again.
+            WrongChannel: another brand's or channel's overlay.
+            StaleChannel: below the floor. Equivocation: at the floor, with other contents.
+            Expired: the root; what was applied before stays.
+        """
+        with self._file.locked() as state:
+            root = _opened(state)
+            sealed = unseal_document(OVERLAY, data)
+            if root is not None:
+                _require_signed(OVERLAY, sealed, root)
+            found = decode_overlay(sealed, brand, channel)
+            if root is not None and found.root_version > root.version:
+                _raise_newer(OVERLAY, found.root_version, root)
+            name = f"{brand}/{channel}"
+            floor = state.overlays.get(name)
+            is_new = _is_above(floor, found.sequence, sealed, counted="sequence")
+            _refuse_expired_root(root, now)
+            if is_new:
+                floor = _floor(data, sealed, found.sequence, root, "overlay")
+                self._file.save(replace(state, overlays={**state.overlays, name: floor}))
+            return found, sealed.payload
+
+    def last_overlay(self, brand: str, channel: str) -> tuple[Overlay, bytes] | None:
+        """The overlay accepted last, with its payload, however old; None if there was none."""
+        with self._file.locked() as state:
+            floor = state.overlays.get(f"{brand}/{channel}")
+        if floor is None:
+            return None
+        sealed = unseal_document(OVERLAY, floor.envelope)
+        return decode_overlay(sealed, brand, channel), sealed.payload
 
     def open_manifest(self, data: bytes, *, brand: str, target: Target) -> bytes:
         """The bytes of the target's `manifest.json`, out of its envelope.
@@ -204,68 +261,81 @@ class TrustStore:
                     hint="give the root it was installed with, or an empty folder",
                 )
             return
-        self._file.save(State(root=data, floors=_standing(state.floors, given)))
+        self._file.save(_under(state, data, given))
 
 
 def _opened(state: State) -> Root | None:
     return None if state.root is None else first_root(state.root)
 
 
-def _standing(floors: dict[str, Floor], root: Root) -> dict[str, Floor]:
-    """Floors set by nobody but release keys that are still trusted."""
-    trusted = set(root.roles["release"].key_ids)
+def _under(state: State, data: bytes, root: Root) -> State:
+    """The state under another root: only floors that keys still trusted have set."""
+    return State(
+        root=data,
+        floors=_standing(state.floors, root, "release"),
+        overlays=_standing(state.overlays, root, "overlay"),
+    )
+
+
+def _standing(floors: dict[str, Floor], root: Root, role: Role) -> dict[str, Floor]:
+    trusted = set(root.roles[role].key_ids)
     return {name: floor for name, floor in floors.items() if trusted.issuperset(floor.release_keys)}
 
 
-def _floor(data: bytes, sealed: Sealed, found: Channel, root: Root | None) -> Floor:
+def _floor(data: bytes, sealed: Sealed, number: int, root: Root | None, role: Role) -> Floor:
     return Floor(
-        epoch=found.epoch,
+        epoch=number,
         sha256=hashlib.sha256(sealed.payload).hexdigest(),
-        release_keys=root.roles["release"].key_ids if root else [],
+        release_keys=root.roles[role].key_ids if root else [],
         envelope=data,
     )
 
 
-def _require_release(sealed: Sealed, root: Root) -> None:
+def _require_signed(kind: Kind, sealed: Sealed, root: Root) -> None:
     try:
-        require_role(CHANNEL, sealed, root)
+        require_role(kind, sealed, root)
     except TrustError as problem:
-        # New release keys come with a new root: then this is no attack, only a root too few.
+        # New keys come with a new root: then this is no attack, only a root too few.
         if (claimed := claimed_root_version(sealed)) > root.version:
-            _raise_newer(claimed, root, problem)
+            _raise_newer(kind, claimed, root, problem)
         raise
 
 
-def _raise_newer(wanted: int, root: Root, problem: TrustError | None = None) -> NoReturn:
+def _raise_newer(
+    kind: Kind, wanted: int, root: Root, problem: TrustError | None = None
+) -> NoReturn:
     raise NewerRoot(
-        f"the channel was made under root {wanted}, this node knows root {root.version}",
+        f"the {kind.name} was made under root {wanted}, this node knows root {root.version}",
         hint=f"fetch trust/{root.version + 1}.root.json and those that follow",
     ) from problem
 
 
-def _is_above(floor: Floor | None, found: Channel, sealed: Sealed) -> bool:
-    if floor is None or found.epoch > floor.epoch:
+def _is_above(floor: Floor | None, number: int, sealed: Sealed, *, counted: str) -> bool:
+    if floor is None or number > floor.epoch:
         return True
-    if found.epoch < floor.epoch:
+    if number < floor.epoch:
         raise StaleChannel(
-            f"the document has epoch {found.epoch}, epoch {floor.epoch} was accepted before",
+            f"the document has {counted} {number}, {counted} {floor.epoch} was accepted before",
             hint="a cache or mirror serves an old document; if it stays so, look who changed it",
         )
     if hashlib.sha256(sealed.payload).hexdigest() != floor.sha256:
         raise Equivocation(
-            f"there are two different documents with epoch {found.epoch}",
-            hint="two publishers without compare-and-swap, or a stolen release key: "
-            "publish a higher epoch, and find out which",
+            f"there are two different documents with {counted} {number}",
+            hint="two publishers without compare-and-swap, or a stolen key: "
+            f"publish a higher {counted}, and find out which",
         )
     return False
 
 
-def _refuse_expired(root: Root | None, found: Channel, now: datetime) -> None:
+def _refuse_expired_root(root: Root | None, now: datetime) -> None:
     if root is not None and now >= root.expires_at:
         raise Expired(
             f"root {root.version} ended at {root.expires_at.isoformat()}",
             hint="publish the next root: almanac keys rotate; or look at this node's clock",
         )
+
+
+def _refuse_expired(found: Channel, now: datetime) -> None:
     if now >= found.expires_at:
         raise Expired(
             f"epoch {found.epoch} of the channel ended at {found.expires_at.isoformat()}",

@@ -23,13 +23,13 @@ from index.shipping.trust_errors import TrustStateDamaged, TrustStateUnusable
 
 
 class Floor(Struct, frozen=True, kw_only=True):
-    """How far one channel has come.
+    """How far one channel, or one overlay, has come.
 
     Attributes:
-        epoch: the highest accepted.
+        epoch: the highest accepted; an overlay's sequence.
         sha256: hex digest of that document's payload.
-        release_keys: ids of the release keys then; when one of them is no longer trusted, the
-            floor is not either.
+        release_keys: ids of the keys that could sign it then (for an overlay, keys of its own
+            role); when one of them is no longer trusted, the floor is not either.
         envelope: the document itself.
     """
 
@@ -44,11 +44,13 @@ class State(Struct, frozen=True, kw_only=True):
 
     Attributes:
         root: envelope of the root in use; None where nobody vouches for anything.
-        floors: by `<brand>/<channel>`.
+        floors: of channels, by `<brand>/<channel>`.
+        overlays: of overlays, likewise.
     """
 
     root: bytes | None
     floors: dict[str, Floor] = field(default_factory=dict)
+    overlays: dict[str, Floor] = field(default_factory=dict)
 
 
 class StateFile:

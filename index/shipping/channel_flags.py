@@ -1,0 +1,108 @@
+"""What commands about the nodes of a channel share: where, how, and under which root."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from index.shipping.channel_changes import Stamp
+from index.shipping.documents import moment_now
+from index.shipping.root import Root
+from index.shipping.trust_errors import ChannelRefused
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Which channel of which store.
+
+    Args:
+        store: a folder, `file:///folder`, `s3://bucket/prefix`; for reading also `https://…`.
+            ALMANAC_STORE by default.
+        brand: whose channel.
+        channel: its name.
+    """
+
+    store: Annotated[str, Parameter(env_var="ALMANAC_STORE")]
+    brand: str
+    channel: str = "stable"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How a change is made.
+
+    Args:
+        days: until the channel ends and nodes stop updating, unless it is changed or renewed.
+        dry_run: check everything and tell what would be changed, without changing it.
+        json: print one JSON object instead of lines.
+    """
+
+    days: Annotated[int, Parameter(validator=Number(gte=1, lte=3650))] = 30
+    dry_run: Annotated[bool, Parameter(negative=())] = False
+    json: Annotated[bool, Parameter(negative=())] = False
+
+
+USUAL: Final = Manner()
+"""A change as it is made when nothing else is said."""
+
+
+def newest(roots: Sequence[Root] | None) -> Root | None:
+    """The root that says who may sign now; None when anyone is trusted."""
+    return None if roots is None else roots[-1]
+
+
+def stamped(roots: Sequence[Root] | None, manner: Manner) -> Stamp:
+    """When a change is made, and under which root."""
+    now, root = moment_now(), newest(roots)
+    return Stamp(
+        now=now,
+        expires_at=now + timedelta(days=manner.days),
+        root_version=1 if root is None else root.version,
+    )
+
+
+def vouched(signed_under: int | None, roots: Sequence[Root] | None) -> str:
+    """Who vouches for a document, in a few words."""
+    root = newest(roots)
+    if root is None:
+        return "INSECURE: nobody was asked to vouch"
+    if signed_under == root.version:
+        return f"signed under root {signed_under}"
+    return f"SIGNED UNDER ROOT {signed_under}, by a key that root {root.version} replaced"
+
+
+def require_fresh(
+    signed_under: int | None, roots: Sequence[Root] | None, *, what: str, status: str, renew: str
+) -> None:
+    """Refuse to change a document that a replaced key signed, before somebody looked at it.
+
+    Args:
+        signed_under: version of the newest root whose keys vouch for it.
+        roots: the chain; None trusts anyone.
+        what: the word for the document.
+        status: the verb that tells it.
+        renew: the verb that signs it anew.
+
+    Raises:
+        ChannelRefused: a key that is no longer named signed it.
+    """
+    root = newest(roots)
+    if root is not None and signed_under != root.version:
+        raise ChannelRefused(
+            f"the {what} is signed under root {signed_under}, by a key that root"
+            f" {root.version} no longer names",
+            hint=f"look at `almanac {status}`; if it says what it should, `almanac {renew}` signs"
+            " it anew",
+        )
+
+
+def in_utc(moment: datetime) -> datetime:
+    """A moment as it was given; UTC unless it has an offset."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
