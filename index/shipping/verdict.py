@@ -11,8 +11,9 @@ practice of Kayenta and Argo Rollouts. Intervals are of 99.8 %, since it is look
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import sqrt
 from statistics import NormalDist, median
 from typing import Final, Literal
@@ -75,6 +76,40 @@ class Window:
     def decisions(self) -> int:
         """Decisions of all tiers."""
         return sum(self.by_tier.values())
+
+    def since(self, before: Window) -> Window:
+        """What came after an earlier window of the same node."""
+        (n, total, squares), (m, base, base_squares) = self.scores, before.scores
+        return replace(
+            self,
+            requests=self.requests - before.requests,
+            errors=self.errors - before.errors,
+            empty=self.empty - before.empty,
+            by_tier={tier: k - before.by_tier.get(tier, 0) for tier, k in self.by_tier.items()},
+            scores=(n - m, total - base, squares - base_squares),
+            deaths=self.deaths - before.deaths,
+        )
+
+    @classmethod
+    def of(cls, parts: Sequence[Window]) -> Window:
+        """The windows of several nodes as one."""
+        by_tier: Counter[str] = Counter()
+        for part in parts:
+            by_tier.update(part.by_tier)
+        return cls(
+            n_nodes=sum(part.n_nodes for part in parts),
+            requests=sum(part.requests for part in parts),
+            errors=sum(part.errors for part in parts),
+            empty=sum(part.empty for part in parts),
+            by_tier=by_tier,
+            p99_us=tuple(p99 for part in parts for p99 in part.p99_us),
+            scores=(
+                sum(part.scores[0] for part in parts),
+                sum(part.scores[1] for part in parts),
+                sum(part.scores[2] for part in parts),
+            ),
+            deaths=sum(part.deaths for part in parts),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
