@@ -81,11 +81,17 @@ class LessonFiles:
 
     Attributes:
         folders: each written by `write_lessons`.
+        only_new: leave out what the customer took before.
     """
 
     folders: tuple[Path, ...]
+    only_new: bool = False
 
     def __iter__(self) -> Iterator[Lessons]:
+        for part in self._parts():
+            yield part.only(~part.is_own) if self.only_new else part
+
+    def _parts(self) -> Iterator[Lessons]:
         for folder in self.folders:
             for number in range(len(list(folder.glob(_file_name("*", "taken"))))):
                 yield Lessons(

@@ -109,8 +109,10 @@ def _of_trees(
     """What trees add to each candidate: 0 but for contenders of the customers they rank."""
     assert model.ranker is not None
     candidates, added = batch.candidates, np.zeros(len(utility))
-    best = best_of_cases(candidates.starts[:-1], utility, model.settings.contenders)
-    best &= is_ranked[candidates.customer]
+    may_be_offered = (candidates.entry < 0) | (model.repeat == "allow")
+    scores = np.where(may_be_offered, utility, -np.inf)
+    best = best_of_cases(candidates.starts[:-1], scores, model.settings.contenders)
+    best &= is_ranked[candidates.customer] & may_be_offered
     if best.any():
         customer = candidates.customer[best]
         added[best] = ranked_lift(

@@ -1,5 +1,8 @@
 """The tasks that fit the personal signal to its lessons: weights, and trees on top of them.
 
+Where what was taken before is never offered, it is no candidate in a lesson either: it would be
+most of what stands high in each case, none of it taken, and weights would say no more than that.
+
 Lessons are gone through part by part. Only the contenders of each case are kept, and for the
 weights these lie in files as well: however many lessons there are, a part of them is in memory.
 """
@@ -28,6 +31,7 @@ from builder.signals.personal_model import (
     PersonalModel,
     PersonalSettings,
     read_model,
+    repeat_policy,
     write_model,
 )
 from builder.signals.ranker import Ranker, fit_ranker
@@ -60,8 +64,10 @@ class FitPersonal:
 
     def run(self, out_dir: Path, memory_bytes: int) -> None:  # noqa: ARG002 - parts are small
         lessons = LessonFiles(folders=tuple(folder / self.kind for folder in self.lesson_dirs))
+        repeated = _repeated(lessons)
+        lessons = replace(lessons, only_new=repeat_policy(repeated) == "exclude")
         ridge = self.settings.ridge if self.kind == USUAL else self.settings.thin_ridge
-        model = _fitted(lessons, self.settings, ridge, out_dir / "spill")
+        model = _fitted(lessons, self.settings, ridge, repeated, out_dir / "spill")
         if self.kind == USUAL:
             model = replace(model, ranker=_grown(lessons, model))
         write_model(model, out_dir / _MODEL_NAME)
@@ -73,15 +79,24 @@ def read_fitted(usual_dir: Path, thin_dir: Path) -> PersonalModel:
     return replace(usual, thin_weights=thin.weights) if usual.n_cases else usual
 
 
+def _repeated(lessons: LessonFiles) -> float:
+    """Share of what was taken that was taken before; without any, all may be."""
+    n_taken = sum(np.count_nonzero(part.taken) for part in lessons)
+    n_again = sum(np.count_nonzero(part.is_own & part.taken) for part in lessons)
+    return n_again / n_taken if n_taken else 1.0
+
+
 def _fitted(
-    lessons: LessonFiles, settings: PersonalSettings, ridge: float, spill_dir: Path
+    lessons: LessonFiles,
+    settings: PersonalSettings,
+    ridge: float,
+    repeated: float,
+    spill_dir: Path,
 ) -> PersonalModel:
     """A model of the usual weights alone."""
     n_cases = sum(len(part) for part in lessons)
     if not n_cases:
         return PersonalModel(settings=settings)
-    n_taken = sum(np.count_nonzero(part.taken) for part in lessons)
-    repeated = sum(np.count_nonzero(part.is_own & part.taken) for part in lessons) / n_taken
     weights, loss = _fit(lessons, settings.contenders, ridge, spill_dir)
     return PersonalModel(
         settings=_with_row_lengths(settings, repeated),

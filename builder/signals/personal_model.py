@@ -98,7 +98,12 @@ class PersonalModel:
     @property
     def repeat(self) -> RepeatPolicy:
         """Whether offers taken before may be offered again: not where nobody ever takes them."""
-        return "allow" if self.repeated >= _LEAST_REPEATS else "exclude"
+        return repeat_policy(self.repeated)
+
+
+def repeat_policy(repeated: float) -> RepeatPolicy:
+    """See `PersonalModel.repeat`, which is from the share of what was taken again."""
+    return "allow" if repeated >= _LEAST_REPEATS else "exclude"
 
 
 def write_model(model: PersonalModel, path: Path) -> None:

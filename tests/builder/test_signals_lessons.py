@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builder.engine import DONE, Engine
 from builder.progress import Listener
 from builder.signals.features import FEATURES
+from builder.signals.lesson_taking import USUAL
 from builder.signals.lessons import (
     LessonFiles,
     Lessons,
@@ -21,6 +23,7 @@ from builder.signals.lessons import (
     write_lessons,
 )
 from builder.signals.orders import DAY_US
+from builder.signals.personal_fit import FitPersonal, read_fitted
 from builder.signals.personal_model import PersonalModel, PersonalSettings
 from builder.split import Cut
 from builder.teaching import learn_personal
@@ -82,6 +85,35 @@ def test_the_best_of_a_case_are_as_many_as_asked_for(cases: list[list[int]], n: 
         expected += [row in order[:n] for row in range(len(scores))]
 
     assert best.tolist() == expected
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 1 << 16))
+def test_what_is_never_taken_again_teaches_nothing(seed: int) -> None:
+    """Old offers in each case, none of it taken, change neither weights nor trees."""
+    random = np.random.default_rng(seed)
+    n_cases, n_old, n_new = 40, 3, 5
+    is_own = np.tile(np.arange(n_old + n_new) < n_old, n_cases)
+    features = random.random((len(is_own), len(FEATURES))).astype(np.float32)
+    taken = ~is_own & (random.random(len(is_own)) < 0.3)
+    starts = np.arange(n_cases) * (n_old + n_new)
+    all_told = Lessons(
+        features=features,
+        taken=taken,
+        is_own=is_own,
+        starts=starts,
+        customer=np.arange(n_cases, dtype=np.uint64),
+    )
+    models = []
+    for lessons in (all_told, all_told.only(~is_own)):
+        with TemporaryDirectory() as folder:
+            (Path(folder) / USUAL).mkdir()
+            write_lessons([lessons], Path(folder) / USUAL)
+            task = FitPersonal(kind=USUAL, lesson_dirs=(Path(folder),), settings=PersonalSettings())
+            task.run(Path(folder), MEMORY_BYTES)
+            models.append(read_fitted(Path(folder), Path(folder)))
+    assert models[0] == models[1]
+    assert models[0].repeat == "exclude"
 
 
 def test_partitions_make_no_difference_to_the_fit(tmp_path: Path) -> None:
