@@ -8,6 +8,8 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import Final, Literal, Protocol
 
+from msgspec.structs import replace
+
 from edge.counters import READY, Cells, OverlayCells, Totals, percentile_us, row_of
 from index.shipping.heartbeat import MAX_SWAPS, Guards, Heartbeat, Swap
 
@@ -16,6 +18,8 @@ BEAT_S: Final = 5.0
 WINDOW_S: Final = 60.0
 _WRAP: Final = 1 << 64
 _MAX_WORDS: Final = 500
+_MAX_REASON: Final = 200
+"""Twenty such reasons fit into one heartbeat, whatever they are written in."""
 
 
 class SyncFacts(Protocol):
@@ -81,8 +85,8 @@ def heartbeat_of(
         wanted=facts.wanted,
         epoch=facts.epoch,
         phase=facts.phase,
-        failure=_cut(facts.failure),
-        detail=_cut(facts.detail),
+        failure=facts.failure and _cut(facts.failure, _MAX_WORDS),
+        detail=facts.detail and _cut(facts.detail, _MAX_WORDS),
         verdict=verdict,
         pinned=facts.pinned,
         n_quarantined=facts.n_quarantined,
@@ -92,13 +96,13 @@ def heartbeat_of(
         n_workers=window.n_workers,
         n_ready=window.n_ready,
         guards=guards,
-        swaps=[*swaps][-MAX_SWAPS:],
+        swaps=[replace(swap, reason=_cut(swap.reason, _MAX_REASON)) for swap in swaps[-MAX_SWAPS:]],
     )
 
 
-def _cut(words: str | None) -> str | None:
+def _cut(words: str, most: int) -> str:
     """A sentence as long as a document takes; errors quote what they met."""
-    return words if words is None or len(words) <= _MAX_WORDS else f"{words[: _MAX_WORDS - 1]}…"
+    return words if len(words) <= most else f"{words[: most - 1]}…"
 
 
 class GuardWindow:

@@ -33,7 +33,13 @@ from index.shipping.channel_store import (
     require_channel,
     write_channel,
 )
-from index.shipping.channel_told import as_lines, as_object, change, history_lines
+from index.shipping.channel_told import (
+    as_lines,
+    as_object,
+    change,
+    history_lines,
+    moment_text,
+)
 from index.shipping.documents import moment_now
 from index.shipping.fleet_told import fleet_lines, fleet_object
 from index.shipping.heartbeat_store import hear_fleet
@@ -315,16 +321,20 @@ def status(
         place: see there.
         signers: see there.
         json: print one JSON object instead of lines.
-        watch: tell it anew every few seconds until interrupted.
+        watch: tell it anew every two seconds until interrupted, also through times without a store.
     """
     store, roots = open_store(place.store), signers.chain()
-    while True:
-        text = _status(store, place, roots, as_json=json)
-        # Whole screens for people, one object after another for programs.
-        print(f"{_CLEAR}{text}" if watch and sys.stdout.isatty() else text, flush=True)
-        if not watch:
-            return
+    print(_status(store, place, roots, as_json=json), flush=True)
+    while watch:
         time.sleep(_WATCH_S)
+        try:
+            text = _status(store, place, roots, as_json=json)
+        except StoreError as problem:
+            # Whoever watches wants to see the store come back, too.
+            print(f"{moment_text(moment_now())} {problem}", file=sys.stderr)
+            continue
+        # Whole screens for people, one object after another for programs.
+        print(f"{_CLEAR}{text}" if sys.stdout.isatty() else text, flush=True)
 
 
 def _status(store: Store, place: Place, roots: Sequence[Root] | None, *, as_json: bool) -> str:

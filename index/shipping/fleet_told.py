@@ -86,8 +86,9 @@ def _node(heard: Heard, channel: Channel, now: datetime) -> dict[str, Any]:
 def _cells(node: dict[str, Any]) -> tuple[str, ...]:
     beat = node["heartbeat"] or {}
     epoch, overlay = beat.get("epoch"), beat.get("overlay_sequence") or "–"
+    unsigned = beat and not node["is_vouched"]
     return (
-        node["node_id"],
+        f"{node['node_id']} (unsigned)" if unsigned else node["node_id"],
         node["standing"],
         node["snapshot_id"] or "–",
         "–" if epoch is None else str(epoch),

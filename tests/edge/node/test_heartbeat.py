@@ -7,12 +7,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+import pytest
+
 from edge.counters import READY, Counters, blank_rows, row_of
 from edge.fleet import Fleet
 from edge.node.heartbeat import BEAT_S, GuardWindow, heartbeat_of
 from index.shipping.heartbeat import Swap
 from index.shipping.heartbeat_store import HeartbeatWriter, hear_fleet
 from index.shipping.store import open_store
+from tests.index.shipping.repository import Repository
 
 
 def test_counts_are_those_of_the_window_and_of_all_workers() -> None:
@@ -92,3 +95,27 @@ def test_a_heartbeat_holds_what_is_known_and_comes_back_from_a_store(tmp_path: P
     assert [swap.snapshot_id for swap in beat.swaps] == [f"night-{at}" for at in range(10, 30)]
     assert (beat.epoch, beat.wanted, beat.pinned, beat.verdict) == (7, "tuesday", True, "pass")
     assert beat.detail == "x" * 499 + "…"
+
+
+@pytest.mark.parametrize("letter", ["x", "\N{SNOWMAN}", "\N{SLEEPING SYMBOL}", "\x00", '"'])
+def test_however_much_there_is_to_say_readers_take_it(tmp_path: Path, letter: str) -> None:
+    cells, now = blank_rows(), datetime.now(UTC)
+    swap = Swap(at=now, snapshot_id="s" * 100, what="quarantined", reason=letter * 5000)
+    beat = heartbeat_of(
+        "edge-1",
+        Facts(detail=letter * 5000),
+        GuardWindow(cells, 1),
+        snapshot_id="monday",
+        swaps=[swap] * 50,
+        verdict=None,
+        uptime_s=1.0,
+        now=now,
+        now_s=0.0,
+    )
+    repository, store = Repository(), open_store(tmp_path / "store")
+    HeartbeatWriter(store, repository.keys["node"]).write(beat)
+    (heard,) = hear_fleet(store, "toy", "stable", [repository.newest], now)
+
+    assert (heard.problem, heard.is_vouched) == (None, True)
+    assert heard.heartbeat == beat
+    assert [one.reason for one in beat.swaps] == [f"{letter * 199}…"] * 20

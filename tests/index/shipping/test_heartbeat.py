@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -13,8 +17,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from almanac import main
-from index.shipping.channel import Channel, Pin
+from almanac import INTERRUPTED, main
+from index.shipping.channel import Channel, Pin, seal_channel
 from index.shipping.channel_changes import Stamp, announce, confirm, pin, start_channel
 from index.shipping.channel_store import write_channel
 from index.shipping.documents import Role, moment_now
@@ -22,10 +26,11 @@ from index.shipping.fleet_told import standing_of
 from index.shipping.heartbeat import Guards, Heartbeat, Swap, seal_heartbeat
 from index.shipping.heartbeat_store import Heard, HeartbeatWriter, hear_fleet
 from index.shipping.keyring import read_roots, role_keys
-from index.shipping.names import heartbeat_key
+from index.shipping.names import channel_key, heartbeat_key
 from index.shipping.rings import in_ring, place_in_rings
 from index.shipping.root import Root
 from index.shipping.store import Store
+from tests.index.shipping.processes import ROOT
 from tests.index.shipping.repository import BRAND, CHANNEL, DAY, Repository, target
 
 NODES = [f"edge-{number}" for number in range(1, 41)]
@@ -190,6 +195,42 @@ def test_status_tells_the_fleet_beside_the_channel(
     assert "edge-2: no room" in lines
     (row,) = [line for line in lines if line.startswith("edge-5 ")]
     assert row.split()[:6] == ["edge-5", "silent", "tuesday", "3", "9", "min"]
+    assert not any("(unsigned)" in line for line in lines)
+    HeartbeatWriter(local, []).write(beat("edge-6"))
+    assert main(where) == 0
+    assert capsys.readouterr().out.count("(unsigned)") == 1
+
+
+def test_watching_goes_on_while_the_channel_is_away_and_ends_when_interrupted(
+    local: Store, keys: Path, channel: Channel
+) -> None:
+    where = ["status", "--store", local.name, "--brand", BRAND, "--keys", str(keys)]
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "almanac", *where, "--watch"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with watching:
+        assert watching.stdout is not None
+        assert watching.stderr is not None
+        limit = threading.Timer(60, watching.kill)
+        limit.start()
+        first = watching.stdout.readline()
+        key = channel_key(BRAND, CHANNEL)
+        local.delete(key)
+        missing = watching.stderr.readline()
+        local.create(key, seal_channel(replace(channel, epoch=5), _keys(keys, "release")))
+        again = next(line for line in watching.stdout if "epoch 5" in line)
+        watching.send_signal(signal.SIGINT)
+        code = watching.wait()
+        limit.cancel()
+
+    assert first == f"{BRAND}/{CHANNEL}, epoch 4, signed under root 1\n"
+    assert again == f"{BRAND}/{CHANNEL}, epoch 5, signed under root 1\n"
+    assert "has no channel" in missing
+    assert code == INTERRUPTED
 
 
 def test_a_channel_that_wants_nothing_leaves_nobody_behind(local: Store, channel: Channel) -> None:
