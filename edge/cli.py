@@ -23,6 +23,7 @@ def serve(
     insecure: bool | None = None,
     poll_s: float | None = None,
     spread_s: float | None = None,
+    node_key: Path | None = None,
     max_bytes_per_s: int | None = None,
     max_private_bytes: int | None = None,
     watch_s: float | None = None,
@@ -66,6 +67,7 @@ def serve(
         node_id: the node's name, by which rings and pins know it (the host's).
         root: file with the first root, needed at the first start alone.
         insecure: ask nobody to vouch for what is served; shown wherever the node shows itself.
+        node_key: private key of the role `node` that heartbeats are signed with.
         poll_s: seconds between two looks at the channel (5).
         spread_s: seconds over which a fleet's nodes spread the start of a fetch (10).
         max_bytes_per_s: how fast a snapshot is fetched at most (no limit).
@@ -93,6 +95,7 @@ def serve(
 
 def _serve_node(settings: Settings) -> int:
     try:
+        from edge.fleet_board import board_of  # noqa: PLC0415 - needs the extra `ship`
         from edge.node.checked import checked_node  # noqa: PLC0415 - needs the extra `ship`
         from edge.node.memory import NodeMemory  # noqa: PLC0415
     except ImportError as error:
@@ -101,4 +104,4 @@ def _serve_node(settings: Settings) -> int:
             hint="pip install 'offer-almanac[edge,ship]'",
         ) from error
     checked = checked_node(settings)
-    return serve_settings(checked, NodeMemory(checked))
+    return serve_settings(checked, NodeMemory(checked), board_of(checked))

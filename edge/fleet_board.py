@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edge.health import send_json
 from edge.pages import Page
+from edge.settings import Settings
 from index.errors import SnapshotError
 from index.shipping.channel_store import require_channel
 from index.shipping.channel_told import as_object
@@ -21,8 +22,9 @@ from index.shipping.fleet_told import fleet_object
 from index.shipping.heartbeat_store import hear_fleet
 from index.shipping.overlay_store import read_overlay_in_force
 from index.shipping.root import Root
-from index.shipping.store import Store
+from index.shipping.store import Store, open_store
 from index.shipping.store_errors import StoreError
+from index.shipping.trust import TrustStore
 
 READ_EVERY_S: Final = 2.0
 _PAGE: Final = Path(__file__).with_name("fleet.html")
@@ -123,3 +125,16 @@ def read_board(
         },
         "fleet": fleet_object(nodes, found.channel, now),
     }
+
+
+def board_of(settings: Settings) -> FleetBoard:
+    """The board of the channel that a node follows, believed as the node believes it."""
+    store, brand = settings.store, settings.brand
+    assert store is not None
+    assert brand is not None
+
+    def roots() -> list[Root] | None:
+        trusted = TrustStore(settings.state_dir / "trust", insecure=settings.insecure).root()
+        return None if trusted is None else [trusted]
+
+    return FleetBoard(lambda: read_board(open_store(store), brand, settings.channel, roots))

@@ -24,6 +24,7 @@ from edge.messages import (
     DamageMet,
     Drop,
     FromWorker,
+    LayOver,
     Leaked,
     NotPrepared,
     Prepare,
@@ -31,7 +32,7 @@ from edge.messages import (
     SnapshotFacts,
     ToWorker,
 )
-from edge.state import State
+from edge.state import State, apply_overlay
 from index.errors import SnapshotError
 from index.generation import Generation
 
@@ -99,6 +100,8 @@ class Generations:
             case Drop(snapshot_id=name):
                 if self._wanted == name:
                     self._drop()
+            case LayOver(payload=payload):
+                apply_overlay(self._state, payload)
 
     def _open(self, path: Path) -> Generation | str:
         try:

@@ -36,6 +36,17 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LayOver:
+    """To a worker: apply this overlay.
+
+    Attributes:
+        payload: for `edge.state.apply_overlay`.
+    """
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotFacts:
     """From a worker: what it answers from since it began, or has prepared."""
 
@@ -104,7 +115,7 @@ class DamageMet:
     times: int
 
 
-ToWorker: TypeAlias = Prepare | Activate | Drop
+ToWorker: TypeAlias = Prepare | Activate | Drop | LayOver
 FromWorker: TypeAlias = (
     SnapshotFacts | Refused | Prepared | NotPrepared | Activated | Closed | Leaked | DamageMet
 )

@@ -12,7 +12,7 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.context import SpawnProcess
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
@@ -22,14 +22,26 @@ from edge.errors import EdgeError, WorkerRefused, WorkersDied
 from edge.fleet import Fleet
 from edge.listeners import bound, url_of
 from edge.logs import configure_logs
-from edge.messages import FromWorker, SnapshotFacts
-from edge.node.messages import NotSwapped, Offered, Reverted, Swapped, SyncState, ToSync
+from edge.messages import FromWorker, LayOver, SnapshotFacts
+from edge.node.messages import (
+    NotSwapped,
+    Offered,
+    OverlayOffered,
+    Reverted,
+    Swapped,
+    SyncState,
+    ToSupervisor,
+    ToSync,
+)
 from edge.settings import Settings
 from edge.swap import OnDisk, Swap
 from edge.sync_link import SyncLink
 from edge.worker import Server, server_config, shared_cells
 from edge.workers import Death, Slot, Workers
 from index.adder import IS_COMPILED
+
+if TYPE_CHECKING:
+    from edge.fleet_board import FleetBoard
 
 _QUICK_DEATHS: Final = 5
 _KILL_AFTER_S: Final = 5.0
@@ -44,12 +56,13 @@ class Memory(Protocol):
     def fallback(self, bad: str, reason: str) -> OnDisk | None: ...
 
 
-def serve(settings: Settings, memory: Memory | None = None) -> int:
+def serve(settings: Settings, memory: Memory | None = None, board: FleetBoard | None = None) -> int:
     """Answer requests until told to stop.
 
     Args:
         settings: what to run.
         memory: a node's that follows a channel.
+        board: the channel's nodes, for its fleet page.
 
     Returns:
         0, after a SIGTERM or an interrupt and when what was in flight is finished.
@@ -67,7 +80,7 @@ def serve(settings: Settings, memory: Memory | None = None) -> int:
         bound(settings.host, settings.port, flag="--port") as address,
         bound(settings.admin_host, settings.admin_port_wanted, flag="--admin-port") as admin,
     ):
-        return asyncio.run(Supervisor(settings, address, admin, memory).run())
+        return asyncio.run(Supervisor(settings, address, admin, memory, board).run())
 
 
 @dataclass(slots=True)
@@ -88,6 +101,7 @@ class Supervisor:
         address: holds the address where requests are answered.
         admin: holds the address of metrics and console.
         memory: what the node remembers of its snapshots; None where one is served from the disk.
+        board: all nodes of the channel; None where none is followed.
 
     Attributes:
         swap: what workers answer from.
@@ -100,11 +114,13 @@ class Supervisor:
         address: socket.socket,
         admin: socket.socket,
         memory: Memory | None = None,
+        board: FleetBoard | None = None,
     ) -> None:
         self._settings = settings
         self._address = address
         self._admin = admin
         self._memory = memory
+        self._board = board
         self._workers = Workers(settings, address)
         self.fleet = Fleet(shared_cells(self._workers.cells), settings.workers)
         begin = OnDisk(snapshot_id=None, path=settings.snapshot) if settings.snapshot else None
@@ -119,6 +135,7 @@ class Supervisor:
             self._sync = SyncLink(
                 settings, self._workers.cells, heard=self._on_sync, begun=self._greet
             )
+        self._overlay: bytes | None = None
         self._ending = _Ending()
         self._announced = False
 
@@ -133,7 +150,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
         console = Server(
-            server_config(admin_app(self.fleet), self._settings), on_ready=self._follow
+            server_config(admin_app(self.fleet, self._board), self._settings), on_ready=self._follow
         )
         tasks = [
             asyncio.create_task(console.serve(sockets=[self._admin])),
@@ -162,7 +179,7 @@ class Supervisor:
         """Let a worker take a free place, if there is anything to answer from."""
         current = self.swap.current
         if current is not None and not self._ending.asked.is_set():
-            self._workers.start(slot, current.path, self.fleet.placements)
+            self._workers.start(slot, current.path, self.fleet.placements, self._overlay)
 
     def heard(self, slot: Slot, message: FromWorker) -> None:
         """A worker says something."""
@@ -234,11 +251,16 @@ class Supervisor:
         assert self._sync is not None
         self._sync.tell(self.swap.serving())
 
-    def _on_sync(self, message: Offered | SyncState) -> None:
-        if isinstance(message, SyncState):
-            self.fleet.sync = message
-        else:
-            self.swap.offered(OnDisk(snapshot_id=message.snapshot_id, path=message.path))
+    def _on_sync(self, message: ToSupervisor) -> None:
+        match message:
+            case SyncState():
+                self.fleet.sync = message
+            case Offered(snapshot_id=name, path=path):
+                self.swap.offered(OnDisk(snapshot_id=name, path=path))
+            case OverlayOffered(payload=payload):
+                self._overlay = payload
+                for slot in self._workers.living():
+                    self._workers.tell(slot, LayOver(payload=payload))
 
     async def _remember(self) -> None:
         while True:

@@ -29,6 +29,7 @@ _NODE_ALONE = (
     "insecure",
     "poll_s",
     "spread_s",
+    "node_key",
     "max_bytes_per_s",
     "max_private_bytes",
     "watch_s",
@@ -62,6 +63,7 @@ class Settings:
         root: file with the first root, needed at the first start.
         insecure: ask nobody to vouch for anything.
         poll_s: seconds between two looks at the channel.
+        node_key: private key of the role `node`, to sign heartbeats with; unsigned without one.
         spread_s: time over which the nodes of a fleet spread the start of a fetch.
         max_bytes_per_s: how fast a snapshot is fetched at most.
         max_private_bytes: memory of its own that a snapshot may cost each worker.
@@ -95,6 +97,7 @@ class Settings:
     insecure: bool = False
     poll_s: Annotated[float, Meta(ge=0.05, le=3600)] = 5.0
     spread_s: Annotated[float, Meta(ge=0, le=3600)] = 10.0
+    node_key: Path | None = None
     max_bytes_per_s: Annotated[int, Meta(ge=1024)] | None = None
     max_private_bytes: Annotated[int, Meta(ge=1 << 20)] = 1 << 30
     watch_s: Annotated[float, Meta(ge=0, le=86400)] = 300.0

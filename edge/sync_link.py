@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import structlog
 
-from edge.node.messages import Offered, SyncState, ToSync
+from edge.node.messages import ToSupervisor, ToSync
 from edge.settings import Settings
 
 _LONG_LIFE_S: Final = 60.0
@@ -38,7 +38,7 @@ class SyncLink:
         settings: Settings,
         cells: Any,
         *,
-        heard: Callable[[Offered | SyncState], None],
+        heard: Callable[[ToSupervisor], None],
         begun: Callable[[], None],
     ) -> None:
         self._settings = settings
@@ -93,7 +93,7 @@ class SyncLink:
     def _on_message(self) -> None:
         assert self._line is not None
         try:
-            message: Offered | SyncState = self._line.recv()
+            message: ToSupervisor = self._line.recv()
         except (EOFError, OSError):
             self._close_line()
             return

@@ -82,6 +82,7 @@ def work(  # noqa: PLR0917  # what a process is given, in its order
     line: Connection,
     path: Path,
     placements: tuple[str, ...],
+    overlay: bytes | None,
 ) -> None:
     """Answer requests from `listener`; the target of a spawned process.
 
@@ -93,10 +94,11 @@ def work(  # noqa: PLR0917  # what a process is given, in its order
         line: the pipe to the supervisor; see `edge.messages`.
         path: directory of the snapshot to begin with.
         placements: those that have cells of their own so far.
+        overlay: what is laid over the snapshot from the beginning; None for nothing.
     """
     from edge.app import create_app  # noqa: PLC0415 - see the module's first lines
     from edge.generations import Generations  # noqa: PLC0415
-    from edge.state import State, opened  # noqa: PLC0415
+    from edge.state import State, apply_overlay, opened  # noqa: PLC0415
     from index.errors import SnapshotError  # noqa: PLC0415
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody
@@ -111,6 +113,8 @@ def work(  # noqa: PLR0917  # what a process is given, in its order
         return generation
 
     try:
+        if overlay is not None:
+            apply_overlay(state, overlay)
         generation = ready_to_answer(path)
         state.adopt(generation, placements)
         app = create_app(state, settings, draining=lambda: bool(shared[DRAINING]))

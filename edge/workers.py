@@ -97,8 +97,10 @@ class Workers:
         """Places that somebody holds."""
         return (slot for slot in self.slots if slot.process is not None)
 
-    def start(self, slot: Slot, path: Path, placements: tuple[str, ...]) -> None:
-        """Let a worker take a free place, to answer from a snapshot."""
+    def start(
+        self, slot: Slot, path: Path, placements: tuple[str, ...], overlay: bytes | None
+    ) -> None:
+        """Let a worker take a free place, to answer from a snapshot under an overlay."""
         if slot.process is not None:
             return
         ours, theirs = self._context.Pipe()
@@ -113,6 +115,7 @@ class Workers:
                     theirs,
                     path,
                     placements,
+                    overlay,
                 ),
                 name=f"almanac-worker-{slot.number}",
                 daemon=True,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from multiprocessing.connection import Connection
+from threading import Lock
 
-from edge.node.messages import Offered, SyncState, ToSync
+from edge.node.messages import ToSupervisor, ToSync
 
 
 class LineClosed(Exception):
@@ -20,6 +21,7 @@ class Line:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._sending = Lock()
 
     def heard(self, timeout_s: float) -> ToSync | None:
         """The next message; None when none came in time.
@@ -35,13 +37,14 @@ class Line:
             raise LineClosed from problem
         return message
 
-    def send(self, message: Offered | SyncState) -> None:
-        """Say something.
+    def send(self, message: ToSupervisor) -> None:
+        """Say something; any thread may.
 
         Raises:
             LineClosed: nobody hears it.
         """
         try:
-            self._connection.send(message)
+            with self._sending:
+                self._connection.send(message)
         except OSError as problem:
             raise LineClosed from problem

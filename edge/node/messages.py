@@ -17,6 +17,17 @@ class Offered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OverlayOffered:
+    """Sync to supervisor: lay this over what is served, and over all that will be.
+
+    Attributes:
+        payload: for `edge.state.apply_overlay`; its signatures were checked.
+    """
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SyncState:
     """Sync to supervisor: how updating stands.
 
@@ -84,6 +95,9 @@ class Reverted:
     to: str | None
     reason: str
 
+
+ToSupervisor: TypeAlias = Offered | OverlayOffered | SyncState
+"""What the supervisor may hear."""
 
 ToSync: TypeAlias = Serving | Swapped | NotSwapped | Reverted
 """What the sync process may hear."""

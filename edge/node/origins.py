@@ -51,7 +51,7 @@ class Origins:
         key = channel_key(self._brand, self._channel)
 
         def ask(store: Store) -> Accepted:
-            self._trust.walk_roots(lambda version: _root(store, version))
+            self._trust.walk_roots(lambda version: root_document(store, version))
             data = store.read(key, limit=CHANNEL.max_bytes).data
             return self._trust.accept_channel(
                 data, brand=self._brand, channel=self._channel, now=now
@@ -88,7 +88,8 @@ class Origins:
         raise problems[0]
 
 
-def _root(store: Store, version: int) -> bytes | None:
+def root_document(store: Store, version: int) -> bytes | None:
+    """A version of the root as a store has it; None when it has none."""
     try:
         return store.read(root_key(version), limit=ROOT.max_bytes).data
     except NotInStore:

@@ -26,6 +26,7 @@ from edge.node.guard import Guard
 from edge.node.line import Line, LineClosed
 from edge.node.messages import SyncState
 from edge.node.origins import Origins
+from edge.node.pulse import Pulse
 from edge.node.report import Report
 from edge.node.served import Served
 from edge.node.standing import NodeState
@@ -69,11 +70,15 @@ def _keep_trying(settings: Settings, line: Line, cells: Any) -> None:
     )
     guard = Guard(cells, settings.workers)
     served = Served(NodeState(settings.state_dir), guard, watch_s=settings.watch_s)
-    n_failed = 0
+    n_failed, has_pulse = 0, False
     while True:
         try:
             with looked_after(NodeFolder(settings.state_dir)) as folder:
-                _follower(settings, folder, served, line, report).run()
+                follower, trust = _follower(settings, folder, served, line, report)
+                if not has_pulse:
+                    Pulse(settings, trust, line, report, served, cells).start()
+                    has_pulse = True
+                follower.run()
         except PROBLEMS as problem:
             report.fail(failure_of(problem))
             n_failed += 1
@@ -85,11 +90,11 @@ def _keep_trying(settings: Settings, line: Line, cells: Any) -> None:
 
 def _follower(
     settings: Settings, folder: NodeFolder, served: Served, line: Line, report: Report
-) -> Follower:
+) -> tuple[Follower, TrustStore]:
     clear_half_done(folder)
     trust = TrustStore(folder.trust, insecure=settings.insecure)
     stores = [open_store(address) for address in (settings.store or "", *settings.mirrors)]
-    return Follower(
+    follower = Follower(
         settings,
         folder=folder,
         trust=trust,
@@ -99,6 +104,7 @@ def _follower(
         line=line,
         report=report,
     )
+    return follower, trust
 
 
 @contextmanager
