@@ -77,6 +77,7 @@ class Generations:
         self._retired: list[tuple[Generation, float]] = []
         self._leaked: list[Generation] = []
         self._told_damage: str | None = None
+        self._laying: asyncio.Future[None] | None = None
 
     def begin(self) -> None:
         """Listen to the supervisor, and look after retired snapshots, while the loop runs."""
@@ -101,11 +102,16 @@ class Generations:
                 if self._wanted == name:
                     self._drop()
             case LayOver(payload=payload):
-                apply_overlay(self._state, payload)
+                # An offer that is no item's takes a look at all offers: not between two requests.
+                self._laying = self._loop.run_in_executor(
+                    self._pool, apply_overlay, self._state, payload
+                )
 
     def _open(self, path: Path) -> Generation | str:
         try:
-            return self._opened(path)
+            generation = self._opened(path)
+            self._state.lay_over(generation)
+            return generation
         except (EdgeError, SnapshotError) as error:
             return str(error)
         except Exception as error:  # noqa: BLE001 - no defect here may take away what answers
@@ -125,6 +131,9 @@ class Generations:
             self._tell(Prepared(snapshot_id=name, facts=self._facts_of(found)))
 
     def _activate(self, name: str, placements: tuple[str, ...]) -> None:
+        if self._laying is not None and not self._laying.done():
+            self._laying.add_done_callback(lambda _: self._activate(name, placements))
+            return
         found = self._prepared
         if found is None or self._wanted != name:
             answers = self._state.generation

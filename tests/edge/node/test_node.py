@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -22,8 +23,11 @@ from index.decide import decide
 from index.encode import decision_json
 from index.request import Request
 from index.shipping import channel_changes as changes
+from index.shipping import overlay_changes
+from index.shipping.channel_changes import Stamp
+from index.shipping.overlay_store import write_overlay
 from index.snapshot import open_snapshot
-from tests.edge.node.world import World
+from tests.edge.node.world import BRAND, CHANNEL, DAY, NOW, World
 from tests.edge.running import Edge, eventually
 from tests.toys import SECRET
 
@@ -225,6 +229,7 @@ def test_a_node_begins_and_goes_on_without_its_store(world: World, start_node: S
 
     assert told["status"] == "ready"
     assert httpx2.post(f"{edge.url}/v1/offers", json=ASKED).status_code == 200
+    shutil.rmtree(world.top / "store", ignore_errors=True)  # heartbeats go on
     (world.top / "gone").rename(world.top / "store")
     world.announce("b")
     eventually(lambda: served(edge) == world.ids["b"])
@@ -241,6 +246,43 @@ def test_a_killed_sync_process_is_replaced_and_nobody_notices(
         edge.event("sync process died")
         world.announce("b")
         eventually(lambda: served(edge) == world.ids["b"])
+
+
+def test_an_overlay_takes_offers_away_on_all_workers_and_the_store_hears_of_it(
+    world: World, start_node: StartNode
+) -> None:
+    edge = start_node()
+    eventually(lambda: served(edge) == world.ids["a"])
+
+    def shown() -> set[str]:
+        found: set[str] = set()
+        for _ in range(6):  # connections of their own reach both workers
+            answer = httpx2.post(f"{edge.url}/v1/offers", json=ASKED).json()
+            found |= {offer["offer_id"] for offer in answer["offers"]}
+        return found
+
+    first = "item-000"
+    assert first in shown()
+    stamp = Stamp(now=NOW, expires_at=NOW + 30 * DAY, root_version=world.n_roots)
+    killed = overlay_changes.kill(
+        None, [first], reason="recalled", until=None, stamp=stamp, place=(BRAND, CHANNEL)
+    )
+    write_overlay(world.store, None, killed, world.keys["overlay"])
+    eventually(lambda: first not in shown())
+    world.announce("b")
+    eventually(lambda: served(edge) == world.ids["b"])
+    assert first not in shown()
+    for worker in edge.status()["workers"]:
+        os.kill(worker["pid"], signal.SIGKILL)
+    eventually(lambda: [one["restarts"] for one in edge.status()["workers"]] == [1, 1])
+    eventually(lambda: all(one["ready"] for one in edge.status()["workers"]))
+    assert first not in shown()
+
+    def nodes() -> list[Any]:
+        board = httpx2.get(f"{edge.console}/fleet.json").json()["board"]
+        return [] if board is None else list(board["fleet"]["nodes"])
+
+    eventually(lambda: [node["node_id"] for node in nodes()] == ["node-7"])
 
 
 def sync_processes(pid: int) -> list[int]:
