@@ -99,6 +99,11 @@ VERBS = {
         help="Let a share of a channel's nodes serve a snapshot.",
         extra="ship",
     ),
+    "rollout": Verb(
+        target="index.shipping.rollout_cli:rollout",
+        help="Widen a rollout while nodes do well, and take it back when they don't.",
+        extra="ship",
+    ),
     "promote": Verb(
         target="index.shipping.channel_cli:promote",
         help="Let more nodes serve a channel's target.",

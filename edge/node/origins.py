@@ -52,7 +52,15 @@ class Origins:
 
         def ask(store: Store) -> Accepted:
             self._trust.walk_roots(lambda version: root_document(store, version))
-            data = store.read(key, limit=CHANNEL.max_bytes).data
+            try:
+                data = store.read(key, limit=CHANNEL.max_bytes).data
+            except NotInStore as problem:
+                raise NotInStore(
+                    f"{self._brand} has no channel {self._channel}",
+                    where=problem.where,
+                    hint="it begins with its first announcement: almanac announce SNAPSHOT_ID;"
+                    " or look at --store, --brand and --channel",
+                ) from problem
             return self._trust.accept_channel(
                 data, brand=self._brand, channel=self._channel, now=now
             )

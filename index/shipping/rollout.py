@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from index.shipping.channel import Channel, Target
 from index.shipping.rings import in_ring
-from index.shipping.verdict import Judgement, Margins, Window, judge
+from index.shipping.verdict import Margins, Window, judge
 
 RINGS: Final = (1, 10, 50, 100)
 
@@ -27,8 +27,8 @@ class NodeReport:
     Attributes:
         node_id: its name.
         snapshot_id: what it serves; None before it serves anything.
-        since: tells one stretch of serving this snapshot from another: counts begin anew.
-        seen: what it answered in this stretch so far.
+        seen: what it answered lately; nothing where some of that was before it served this
+            snapshot.
         refused: snapshots it will not serve, with the reason of each.
         pinned: whether it follows a pin instead of the rollout.
         silent: whether it was not heard of for too long to say anything of now.
@@ -36,7 +36,6 @@ class NodeReport:
 
     node_id: str
     snapshot_id: str | None
-    since: str
     seen: Window
     refused: dict[str, str] = field(default_factory=dict)
     pinned: bool = False
@@ -109,7 +108,7 @@ Act: TypeAlias = Wait | Promote | Confirm | GoBack | Pause | Nothing
 
 
 class Watch:
-    """Remembers since when a ring is watched, and what each node had answered then.
+    """Remembers since when a ring is watched, and how often harm was shown in a row.
 
     Args:
         pacing: see there.
@@ -120,8 +119,6 @@ class Watch:
         self._ring: tuple[Target, int] | None = None
         self._ring_since_s = 0.0
         self._fails = 0
-        self._first: dict[tuple[str, str | None, str], Window] = {}
-        self._began = False
 
     def look(self, now_s: float, channel: Channel, reports: Sequence[NodeReport]) -> Act:
         """What to do now.
@@ -150,7 +147,10 @@ class Watch:
         if not ring and percent < 100:
             return self._onwards(percent, f"no node is in the ring of {percent} %")
         new = [one for one in ring if one.snapshot_id == target.snapshot_id]
-        judged = self._judged(new, _controls(channel, heard, percent))
+        controls = _controls(channel, heard, percent)
+        judged = judge(
+            _together(new), None if controls is None else _together(controls), self._pacing.margins
+        )
         self._fails = self._fails + 1 if judged.verdict == "fail" else 0
         if self._fails >= self._pacing.fails:
             return GoBack(told=judged.reasons())
@@ -168,30 +168,11 @@ class Watch:
     def _enter(self, target: Target, percent: int, now_s: float) -> None:
         if self._ring != (target, percent):
             self._ring, self._ring_since_s = (target, percent), now_s
-            self._fails, self._began = 0, False
-            self._first.clear()
+            self._fails = 0
 
     def _onwards(self, percent: int, told: str) -> Promote | Confirm:
         larger = [ring for ring in self._pacing.rings if ring > percent]
         return Promote(percent=larger[0], told=told) if larger else Confirm(told=told)
-
-    def _judged(
-        self, new: Iterable[NodeReport], controls: Iterable[NodeReport] | None
-    ) -> Judgement:
-        ours = self._window(new)
-        theirs = None if controls is None else self._window(controls)
-        self._began = True
-        return judge(ours, theirs, self._pacing.margins)
-
-    def _window(self, reports: Iterable[NodeReport]) -> Window:
-        """What nodes answered since the ring is watched, added up."""
-        parts = []
-        for one in reports:
-            # A stretch that began while the ring is watched counts whole.
-            begin = Window() if self._began else one.seen
-            first = self._first.setdefault((one.node_id, one.snapshot_id, one.since), begin)
-            parts.append(one.seen.since(first))
-        return Window.of(parts)
 
 
 def _refusals(target: Target, reports: Iterable[NodeReport]) -> str:
@@ -211,3 +192,7 @@ def _controls(
         return None
     good = channel.last_good
     return [one for one in heard if good is not None and one.snapshot_id == good.snapshot_id]
+
+
+def _together(reports: Iterable[NodeReport]) -> Window:
+    return Window.of([one.seen for one in reports])

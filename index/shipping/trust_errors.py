@@ -19,6 +19,8 @@ TrustError (a SnapshotError)
 │   ├── Expired           nobody renewed it: an old state may be shown     (exit 3)
 │   └── NewerRoot         made under a root that is not here yet           (exit 75)
 ├── ChannelRefused        the change asked for makes no sense              (exit 2)
+├── RolledBack            a rollout did harm, and was taken back           (exit 7)
+├── Undecided             whether a rollout does harm can't be told        (exit 75)
 ├── NoRoot                nobody said whom to trust                        (exit 2)
 ├── TrustStateDamaged     the node's own record cannot be believed         (exit 3)
 ├── TrustStateUnusable    it cannot be read or written now: disk, rights   (exit 75)
@@ -100,6 +102,18 @@ class ChannelRefused(TrustError):
     """A change of a channel that makes no sense, such as pointing it at a revoked snapshot."""
 
     exit_code = 2
+
+
+class RolledBack(TrustError):
+    """A rollout did harm, and its snapshot was revoked."""
+
+    exit_code = 7
+
+
+class Undecided(TrustError):
+    """Whether a rollout does harm can't be told; it is paused."""
+
+    exit_code = 75
 
 
 class NoRoot(TrustError):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import sqrt
 from statistics import NormalDist, median
 from typing import Final, Literal
@@ -76,19 +76,6 @@ class Window:
     def decisions(self) -> int:
         """Decisions of all tiers."""
         return sum(self.by_tier.values())
-
-    def since(self, before: Window) -> Window:
-        """What came after an earlier window of the same node."""
-        (n, total, squares), (m, base, base_squares) = self.scores, before.scores
-        return replace(
-            self,
-            requests=self.requests - before.requests,
-            errors=self.errors - before.errors,
-            empty=self.empty - before.empty,
-            by_tier={tier: k - before.by_tier.get(tier, 0) for tier, k in self.by_tier.items()},
-            scores=(n - m, total - base, squares - base_squares),
-            deaths=self.deaths - before.deaths,
-        )
 
     @classmethod
     def of(cls, parts: Sequence[Window]) -> Window:

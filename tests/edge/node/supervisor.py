@@ -14,7 +14,7 @@ from edge.node.standing import NodeState
 from edge.node.sync import follow
 from edge.settings import Settings
 
-PATIENCE_S = 20
+PATIENCE_S = 120
 # Forked from a process that has imported everything once: many short lives are cheap this way.
 forkserver = get_context("forkserver")
 forkserver.set_forkserver_preload(["tests.edge.node.supervisor"])
