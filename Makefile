@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix lock bench clean
+.PHONY: help setup demo test check fix lock bench drill clean
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
@@ -48,6 +48,9 @@ else
 	@$(BIN)/almanac bench decision
 	@$(BIN)/almanac bench http
 endif
+
+drill: $(READY) ## six nodes, one bad snapshot, and nobody who notices: the story with times
+	@$(BIN)/python -m bench.drill
 
 clean: ## remove the environment, the caches and what was packed; never data or snapshots
 	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
