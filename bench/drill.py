@@ -79,6 +79,7 @@ class Fleet:
             *("serve", "--store", "store", "--brand", _BRAND, "--port", 0, "--admin-port", 0),
             *("--state-dir", f"node-{number}", "--node-id", f"node-{number}", "--workers", 1),
             *("--root", "keys/trust/1.root.json", "--secret-file", "secret", "--poll-s", 1),
+            *("--node-key", *self._folder.glob("keys/keys/node-*.pem")),
             *("--spread-s", 1, "--watch-s", 5, "--log-format", "json"),
         )
         process = subprocess.Popen(self.command(*words), stderr=log, cwd=self._folder)

@@ -18,7 +18,7 @@ def place_in_rings(node_id: str, salt: str) -> int:
     BLAKE2b of its id, keyed with the salt's SHA-256; each salt gives it one place.
 
     >>> place_in_rings("node-7", "20260101T0000Z")
-    55
+    76
     """
     key = sha256(salt.encode()).digest()
     place = blake2b(node_id.encode(), key=key, person=_PERSON, digest_size=_PLACE_BYTES).digest()

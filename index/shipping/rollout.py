@@ -144,7 +144,7 @@ class Watch:
     ) -> Act:
         percent = channel.rollout.percent
         ring = [one for one in heard if in_ring(one.node_id, channel.rollout.salt, percent)]
-        if not ring and percent < 100:
+        if heard and not ring:
             return self._onwards(percent, f"no node is in the ring of {percent} %")
         new = [one for one in ring if one.snapshot_id == target.snapshot_id]
         controls = _controls(channel, heard, percent)
@@ -156,11 +156,13 @@ class Watch:
             return GoBack(told=judged.reasons())
         waited_s = now_s - self._ring_since_s
         told = f"{len(new)} of {len(ring)} nodes in the ring of {percent} % serve it"
+        if not heard:
+            told = "no node that can be believed was heard of: are heartbeats signed?"
         if waited_s < self._pacing.bake_s:
             return Wait(told=told)
         if judged.verdict == "pass" and len(new) == len(ring):
             return self._onwards(percent, told)
-        why = told if len(new) < len(ring) else judged.reasons()
+        why = told if len(new) < len(ring) or not heard else judged.reasons()
         if waited_s < self._pacing.bake_s + self._pacing.patience_s:
             return Wait(told=why)
         return Pause(told=f"not known to do no harm: {why}")

@@ -131,6 +131,15 @@ def test_a_ring_without_nodes_is_passed_over() -> None:
     assert isinstance(Watch(PACING).look(0.0, state, nodes), Promote)
 
 
+@pytest.mark.parametrize("percent", [10, 100])
+def test_a_fleet_that_is_not_heard_of_is_not_promoted(percent: int) -> None:
+    watch, state = Watch(PACING), channel(percent)
+    unheard = [replace(one, silent=True) for one in reports(state, 1)]
+    acts = [watch.look(now, state, nodes) for now in (0, 60, 240) for nodes in ([], unheard)]
+
+    assert [type(act) for act in acts] == [Wait] * 4 + [Pause] * 2
+
+
 def test_silent_and_pinned_nodes_have_no_say() -> None:
     state = channel()
     nodes = reports(state, 1)
