@@ -162,10 +162,9 @@ class Watch:
             return Wait(told=told)
         if judged.verdict == "pass" and len(new) == len(ring):
             return self._onwards(percent, told)
-        why = told if len(new) < len(ring) or not heard else judged.reasons()
         if waited_s < self._pacing.bake_s + self._pacing.patience_s:
-            return Wait(told=why)
-        return Pause(told=f"not known to do no harm: {why}")
+            return Wait(told=f"{told}; not known yet of {judged.guards()}")
+        return Pause(told=f"not known to do no harm: {told}; {judged.reasons()}")
 
     def _enter(self, target: Target, percent: int, now_s: float) -> None:
         if self._ring != (target, percent):

@@ -120,6 +120,10 @@ class Judgement:
     verdict: Verdict
     findings: tuple[Finding, ...]
 
+    def guards(self) -> str:
+        """Names of the guards that decided."""
+        return ", ".join(one.guard for one in self.findings if one.verdict == self.verdict)
+
     def reasons(self) -> str:
         """What the guards say that decided, in one line."""
         return "; ".join(one.told for one in self.findings if one.verdict == self.verdict)
