@@ -108,14 +108,13 @@ class Swap:
         self.phase: Phase = "steady"
 
     def offered(self, coming: OnDisk) -> None:
-        """Change over to this snapshot; the latest offer replaces one that is not activated yet."""
+        """Change over to this snapshot; the latest offer replaces one that is not activated yet.
+
+        What is answered from already is opened anew: a damaged file may have been replaced.
+        """
         name = coming.snapshot_id
-        if self.current is not None and name == self.current.snapshot_id:
-            if self.phase == "preparing":
-                self._abort("another was offered meanwhile")
-            if self.phase == "steady":
-                self._home.outcome(Swapped(snapshot_id=str(name), took_s=0.0))
-            return
+        if self._coming is not None and name == self._coming.snapshot_id:
+            return  # it is on its way
         if self.phase == "activating":
             # It is over in a moment; what is offered now is offered again by whoever wants it.
             self._home.outcome(NotSwapped(snapshot_id=str(name), reason="busy with another"))

@@ -91,6 +91,12 @@ async def answered(supervisor: Supervisor, n: int = 6) -> set[str]:
     return found
 
 
+def mapped(pid: int) -> set[int]:
+    """Inodes of the files that a process has mapped."""
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    return {int(line.split()[4]) for line in lines}
+
+
 def test_case_35_what_a_worker_cannot_open_none_serves(
     snapshots: list[OnDisk], tmp_path: Path
 ) -> None:
@@ -105,6 +111,25 @@ def test_case_35_what_a_worker_cannot_open_none_serves(
             await until(lambda: supervisor.fleet.swaps["not swapped"] == 1)
             assert await answered(supervisor) == {second.snapshot_id}
             assert supervisor.fleet.restarts == [0, 0]
+
+    asyncio.run(story())
+
+
+def test_what_is_served_already_is_opened_anew(snapshots: list[OnDisk], tmp_path: Path) -> None:
+    """As when a damaged file was replaced: a new file under the same name is what answers then."""
+
+    async def story() -> None:
+        first, _, _ = snapshots
+        async with running(Held(first, []), tmp_path) as supervisor:
+            table = first.path / "customers.lmdb"
+            copy = table.with_suffix(".new")
+            copy.write_bytes(table.read_bytes())
+            copy.replace(table)
+            inode = table.stat().st_ino
+            supervisor.swap.offered(first)
+            await until(lambda: supervisor.fleet.swaps["swapped"] == 1)
+            assert await answered(supervisor) == {first.snapshot_id}
+            assert all(inode in mapped(worker.pid) for worker in supervisor.fleet.workers())
 
     asyncio.run(story())
 
