@@ -89,6 +89,10 @@ VERBS = {
         help="Let a node serve a snapshot again that it refuses.",
         extra="edge,ship",
     ),
+    "diff": Verb(
+        target="index.diff_cli:diff",
+        help="Tell what is different in another snapshot, and in its decisions.",
+    ),
     "publish": Verb(
         target="index.shipping.publish_cli:publish_snapshot",
         help="Put a snapshot into a store.",
@@ -157,6 +161,11 @@ VERBS = {
     "history": Verb(
         target="index.shipping.channel_cli:told_history",
         help="Tell every change a channel went through.",
+        extra="ship",
+    ),
+    "gc": Verb(
+        target="index.shipping.gc_cli:gc",
+        help="Delete what nobody needs any more from a store.",
         extra="ship",
     ),
     "overlay show": Verb(

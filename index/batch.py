@@ -181,6 +181,28 @@ def answer_lines(
     return done
 
 
+def requests_of(path: Path) -> list[Request]:
+    """All requests of a file, when all are some.
+
+    Raises:
+        BadLines: some are none; the first of them is told.
+        NoSuchRequests: see `read_lines`.
+    """
+    decode, found, done = msgspec.json.Decoder(Request).decode, [], Done()
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line or line.isspace():
+            continue
+        done.n_lines += 1
+        try:
+            found.append(decode(line))
+        except _NO_REQUEST:
+            done.n_bad += 1
+            done.first_bad = done.first_bad or number
+    if done.n_bad:
+        raise BadLines(done, path)
+    return found
+
+
 def _error_json(line: bytes, number: int, problem: Exception) -> bytes:
     text = str(problem)
     place = _PLACE.search(text)

@@ -59,6 +59,12 @@ def test_a_glossary_word_is_explained_once() -> None:
     assert len(words) > 40
 
 
+@pytest.mark.parametrize("path", DOCS, ids=named)
+def test_nothing_is_left_of_a_merge(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    assert not [line for line in lines if line.startswith(("<<<<<<<", "=======", ">>>>>>>"))]
+
+
 def test_changelog_names_every_verb_and_the_snapshot_format() -> None:
     assert f"**Snapshot format: {FORMAT_VERSION}**" in CHANGELOG
     for verb in almanac.VERBS:

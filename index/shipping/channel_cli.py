@@ -40,8 +40,10 @@ from index.shipping.channel_told import (
     history_lines,
     moment_text,
 )
+from index.shipping.collection import wait_for_collection
 from index.shipping.documents import moment_now
 from index.shipping.fleet_told import fleet_lines, fleet_object
+from index.shipping.gc_cli import say_waiting
 from index.shipping.heartbeat_store import hear_fleet
 from index.shipping.publish import publish_roots
 from index.shipping.published import read_published
@@ -101,6 +103,7 @@ def announce(
         percent = _FIRST_RING if ring is None else ring
         after = changes.announce(before.channel, target, percent=percent, stamp=stamp)
     _carry_out(store, before, after, signers, roots, manner)
+    _require_kept(store, place, snapshot_id, roots, manner)
 
 
 def promote(
@@ -193,6 +196,7 @@ def pin(
         until=in_utc(until),
     )
     _change(place, signers, manner, lambda now, stamp: changes.pin(now, wish, stamp=stamp))
+    _require_kept(store, place, snapshot_id, roots, manner)
 
 
 def unpin(
@@ -377,6 +381,18 @@ def told_history(
         return
     for line in history_lines(found):
         print(line)
+
+
+def _require_kept(
+    store: Store, place: Place, snapshot_id: str, roots: Sequence[Root] | None, manner: Manner
+) -> None:
+    """Make sure that a collection which began earlier did not delete what is wanted now.
+
+    Raises:
+        NotInStore: it did; nodes keep what they serve.
+    """
+    if not manner.dry_run and wait_for_collection(store, on_wait=say_waiting):
+        read_published(store, place.brand, snapshot_id, newest(roots))
 
 
 def _who(node: str | None, *, every: bool) -> str:

@@ -8,13 +8,14 @@ sends only what is missing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from index.layout import MANIFEST_NAME
 from index.manifest import FileEntry, Manifest, read_manifest
 from index.shipping.channel import Target
 from index.shipping.chunks import object_key
+from index.shipping.collection import wait_for_collection
 from index.shipping.documents import MANIFEST, unseal_document
 from index.shipping.names import manifest_key, root_key
 from index.shipping.published import files_of, require_objects
@@ -99,6 +100,7 @@ def publish(
     readied: Readied,
     *,
     on_object: Callable[[FileEntry, Shipped], None] = lambda *_: None,
+    on_wait: Callable[[], None] = lambda: None,
 ) -> Published:
     """Send what the store lacks, and the manifest last.
 
@@ -106,12 +108,24 @@ def publish(
         store: where to.
         readied: see `ready_snapshot`.
         on_object: told of each file that is in the store now.
+        on_wait: told when a collection of garbage is waited for, to the end of which this lasts.
 
     Raises:
         Damaged: a file changed since it was looked at, or an object is not what was sent.
         AlreadyThere: another snapshot has this id; snapshots never change.
         StoreError: whatever the store has against it.
     """
+    done = _put(store, readied, on_object)
+    if wait_for_collection(store, on_wait=on_wait):
+        # It may have looked before the manifest was there, and deleted what this one shares.
+        again = _put(store, readied, on_object)
+        done = replace(again, bytes_sent=done.bytes_sent + again.bytes_sent, is_new=done.is_new)
+    return done
+
+
+def _put(
+    store: Store, readied: Readied, on_object: Callable[[FileEntry, Shipped], None]
+) -> Published:
     bytes_sent = bytes_there = 0
     for entry in files_of(readied.manifest):
         shipped = put_object(store, readied.directory / entry.name, entry.sha256)

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from index.json_text import json_text
 from index.manifest import FileEntry
+from index.shipping.gc_cli import say_waiting
 from index.shipping.publish import (
     Readied,
     missing_files,
@@ -54,7 +55,7 @@ def publish_snapshot(
         _tell(readied, {"published": False, **_told(missing)}, json=json)
         return
     n_roots = publish_roots(target, signers.envelopes())
-    done = publish(target, readied, on_object=_said)
+    done = publish(target, readied, on_object=_said, on_wait=say_waiting)
     told = {
         "published": True,
         "is_new": done.is_new,
