@@ -98,6 +98,11 @@ VERBS = {
         help="Put a snapshot into a store.",
         extra="ship",
     ),
+    "fetch": Verb(
+        target="index.shipping.fetch_cli:fetch",
+        help="Bring a published snapshot to this disk.",
+        extra="ship",
+    ),
     "announce": Verb(
         target="index.shipping.channel_cli:announce",
         help="Let a share of a channel's nodes serve a snapshot.",

@@ -171,6 +171,11 @@ class FleetCollector(Collector):
         yield CounterMetricFamily(
             "almanac_fetched_bytes", "Bytes fetched from stores.", value=sync.bytes_fetched
         )
+        yield CounterMetricFamily(
+            "almanac_spared_bytes",
+            "Bytes that deltas made needless to fetch.",
+            value=sync.bytes_spared,
+        )
 
 
 class Metrics:

@@ -9,19 +9,19 @@ from pathlib import Path
 import structlog
 
 from edge.node.folder import NodeFolder
-from edge.node.install import digest_of, give_name, put_in_place, put_together
+from edge.node.install import give_name, put_together
+from edge.node.objects import Objects
 from edge.node.origins import Origins
 from edge.node.plan import checked_manifest, objects_of, require_room
 from edge.node.prove import prove
 from edge.node.receipt import Receipt, receipt_for, write_receipt
 from edge.settings import Settings
 from index.layout import MANIFEST_NAME
-from index.manifest import FileEntry, Manifest
+from index.manifest import Manifest
 from index.shipping.channel import Target
 from index.shipping.disk import disk_failures
-from index.shipping.fetch import Progress, fetch_object
 from index.shipping.pace import Pace
-from index.shipping.store_errors import DiskFull, StoreError
+from index.shipping.store_errors import DiskFull
 from index.shipping.trust import Trust
 
 _log = structlog.get_logger()
@@ -44,7 +44,7 @@ class Bringer:
         make_room: removes what the folder can do without, but for these objects.
 
     Attributes:
-        bytes_fetched: taken from stores so far.
+        objects: what files are brought with.
     """
 
     def __init__(
@@ -63,11 +63,10 @@ class Bringer:
         self._folder = folder
         self._origins = origins
         self._trust: Trust = trust
-        self._pace = pace
         self._meanwhile = meanwhile
         self._on_phase = on_phase
         self._make_room = make_room
-        self.bytes_fetched = 0
+        self.objects = Objects(folder, origins, pace=pace, meanwhile=meanwhile)
 
     def bring(self, target: Target) -> Receipt:
         """Install what a channel points at.
@@ -87,11 +86,11 @@ class Bringer:
             self._make_room(objects)
             require_room(self._folder, objects.values())
         self._on_phase("fetching")
-        found_there = [entry for entry in objects.values() if self._fetch(entry)]
+        found_there = [entry for entry in objects.values() if self.objects.bring(entry)]
         self._on_phase("verifying")
         for entry in found_there:
-            if self._is_damaged(entry):
-                self._mend(entry)
+            if self.objects.is_damaged(entry):
+                self.objects.mend(entry)
         return self._install(manifest, data, envelope)
 
     def prove_again(self, snapshot_id: str) -> Receipt:
@@ -120,9 +119,9 @@ class Bringer:
         """
         self._on_phase("verifying")
         objects = objects_of(self._folder.manifest_of(snapshot_id)).values()
-        damaged = [entry for entry in objects if self._is_damaged(entry)]
+        damaged = [entry for entry in objects if self.objects.is_damaged(entry)]
         for entry in damaged:
-            self._mend(entry)
+            self.objects.mend(entry)
         return len(damaged)
 
     def _install(self, manifest: Manifest, data: bytes, envelope: bytes) -> Receipt:
@@ -150,40 +149,3 @@ class Bringer:
             private_bytes=receipt.private_bytes,
         )
         return receipt
-
-    def _fetch(self, entry: FileEntry) -> bool:
-        """Fetch an object; True when it was there already, and so was not read now."""
-        there = self._folder.object(entry.sha256).exists()
-        self._get(entry, self._folder.objects)
-        return there
-
-    def _get(self, entry: FileEntry, folder: Path) -> Path:
-        n_known = 0
-
-        def told(progress: Progress) -> None:
-            nonlocal n_known
-            self.bytes_fetched += progress.bytes_received - n_known
-            n_known = progress.bytes_received
-            self._meanwhile()
-
-        store, *mirrors = self._origins.in_turn
-        return fetch_object(
-            store,
-            entry.sha256,
-            entry.size,
-            folder,
-            mirrors=mirrors,
-            pace=self._pace,
-            on_progress=told,
-        ).path
-
-    def _is_damaged(self, entry: FileEntry) -> bool:
-        path = self._folder.object(entry.sha256)
-        try:
-            return digest_of(path, self._meanwhile) != entry.sha256
-        except StoreError:  # a sector that can't be read is as bad as one that reads wrong
-            return True
-
-    def _mend(self, entry: FileEntry) -> None:
-        _log.error("object damaged on this disk", sha256=entry.sha256, name=entry.name)
-        put_in_place(self._folder, self._get(entry, self._folder.tmp / "mended"))

@@ -163,7 +163,8 @@ class Follower:
         self._report.tell(
             wanted=wished.snapshot_id,
             pinned=wished.pinned,
-            bytes_fetched=self._bringer.bytes_fetched,
+            bytes_fetched=self._bringer.objects.bytes_fetched,
+            bytes_spared=self._bringer.objects.bytes_spared,
             n_quarantined=len(standing.quarantined),
             epoch=self._channel and self._channel.epoch,
             channel_issued_at=self._channel and self._channel.issued_at,
@@ -252,7 +253,7 @@ class Follower:
             pass
         if self._bringing is None or time.monotonic() < self._next_look:
             return
-        self._report.tell(bytes_fetched=self._bringer.bytes_fetched)
+        self._report.tell(bytes_fetched=self._bringer.objects.bytes_fetched)
         with suppress(*PROBLEMS):
             self._look()
             self._settle()

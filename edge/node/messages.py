@@ -46,6 +46,7 @@ class SyncState:
         pinned: whether a pin says what this node serves.
         n_quarantined: snapshots this node refuses.
         bytes_fetched: since the process began.
+        bytes_spared: that deltas made needless to fetch, since then.
     """
 
     channel: str
@@ -62,6 +63,7 @@ class SyncState:
     pinned: bool = False
     n_quarantined: int = 0
     bytes_fetched: int = 0
+    bytes_spared: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

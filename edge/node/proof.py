@@ -9,15 +9,14 @@ prints one JSON object. It ends with whoever holds its standard input.
 from __future__ import annotations
 
 import os
-import resource
 import sys
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
 
 import msgspec
 
 from edge.memory import memory_of
+from edge.node.apart import serve_apart
 from edge.node.verdict import Verdict
 from index.errors import Corrupt, SecretUnavailable, SnapshotError, WrongSecret, WrongVersion
 from index.manifest import read_manifest
@@ -54,15 +53,9 @@ def _private_bytes() -> int:
     return 0 if memory is None else memory.private
 
 
-def _end_with_caller() -> None:
-    os.read(0, 1)  # returns when the caller is gone
-    os._exit(1)
-
-
 def main(arguments: list[str]) -> None:
     """Try the snapshot that is named and print the verdict."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # dying of the snapshot is expected here
-    Thread(target=_end_with_caller, daemon=True).start()
+    serve_apart()
     path, *rest = map(Path, arguments)
     verdict = tried(path, rest[0] if rest else None)
     with suppress(BrokenPipeError):  # who asked is gone

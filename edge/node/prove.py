@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -14,10 +10,10 @@ from typing import Final
 import msgspec
 
 from edge.errors import NotProved, Unfit
+from edge.node.apart import Ended, run_apart
 from edge.node.verdict import Verdict
 
 LIMIT_S: Final = 600.0
-_LOOK_S: Final = 0.05
 
 
 def prove(
@@ -42,50 +38,28 @@ def prove(
             process died of it.
         Unfit: this node can't serve it as it is: secret, version, memory.
     """
-    words = [sys.executable, "-m", "edge.node.proof", str(path)]
-    process = subprocess.Popen(
-        words if secret_file is None else [*words, str(secret_file.absolute())],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        # It finds the same code as this process, wherever either was started.
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
+    words = [str(path)] if secret_file is None else [str(path), str(secret_file.absolute())]
     try:
-        _wait(process, time.monotonic() + limit_s, limit_s, meanwhile)
-        return _judged(process, max_private_bytes)
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def _wait(
-    process: subprocess.Popen[bytes], until: float, limit_s: float, meanwhile: Callable[[], None]
-) -> None:
-    while True:
-        try:
-            process.wait(_LOOK_S)
-            return
-        except subprocess.TimeoutExpired:
-            if time.monotonic() > until:
-                raise NotProved(
-                    f"opening it and asking its golden decisions took more than {limit_s:g} s",
-                    hint="look at this node's disk and load; then: almanac node forget ID",
-                ) from None
-            meanwhile()
-
-
-def _judged(process: subprocess.Popen[bytes], max_private_bytes: int) -> Verdict:
-    if process.returncode < 0:
+        ended = run_apart("edge.node.proof", *words, limit_s=limit_s, meanwhile=meanwhile)
+    except TimeoutError:
         raise NotProved(
-            f"the process that tried it died of {signal.Signals(-process.returncode).name}",
+            f"opening it and asking its golden decisions took more than {limit_s:g} s",
+            hint="look at this node's disk and load; then: almanac node forget ID",
+        ) from None
+    return _judged(ended, max_private_bytes)
+
+
+def _judged(ended: Ended, max_private_bytes: int) -> Verdict:
+    if ended.code < 0:
+        raise NotProved(
+            f"the process that tried it died of {signal.Signals(-ended.code).name}",
             hint="a damaged or cut file does this; build and publish another snapshot",
         )
-    assert process.stdout is not None
     try:
-        verdict = msgspec.json.decode(process.stdout.read(), type=Verdict)
+        verdict = msgspec.json.decode(ended.printed, type=Verdict)
     except msgspec.DecodeError as problem:
         raise Unfit(
-            f"the trial ended with exit code {process.returncode} and without a verdict",
+            f"the trial ended with exit code {ended.code} and without a verdict",
             hint="the node's log has what it said",
         ) from problem
     if verdict.outcome == "bad":

@@ -8,6 +8,8 @@ that whoever sees a manifest can fetch all of it, also when a collection is cut 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,16 +17,18 @@ from typing import Final
 
 from index.manifest import decode_manifest
 from index.shipping.channel import Channel, Target, decode_channel
+from index.shipping.delta_list import read_delta_list
 from index.shipping.documents import CHANNEL, MANIFEST, unseal_document
 from index.shipping.published import files_of
 from index.shipping.store import Listed, Store
-from index.shipping.store_errors import NotInStore
+from index.shipping.store_errors import Damaged, NotInStore
 
 _MANIFESTS: Final = "manifests"
 _CHANNELS: Final = "channels"
 _HISTORY: Final = "history"
 _OBJECTS: Final = "objects"
 _CHUNKS: Final = "chunks"
+_DELTAS: Final = "deltas"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +100,7 @@ def find_garbage(store: Store, now: datetime, keeping: Keeping) -> Garbage:
     """
     since = now - timedelta(days=keeping.days)
     # Before the manifests: a file is put before the manifest that needs it, and found by it.
-    blobs = [*store.list(_OBJECTS), *store.list(_CHUNKS)]
+    blobs = [blob for folder in (_OBJECTS, _CHUNKS, _DELTAS) for blob in store.list(folder)]
     manifests = list(store.list(_MANIFESTS))
     reasons = _reasons(manifests, _named(store, since), since, keeping)
     snapshots = [
@@ -107,6 +111,7 @@ def find_garbage(store: Store, now: datetime, keeping: Keeping) -> Garbage:
     needed = set[str]()
     for snapshot in kept:
         needed.update(_digests(store, snapshot.key))
+    needed.update(_deltas(store, blobs, needed))
     old = [blob for blob in blobs if _digest_of(blob.key) not in needed]
     old = [blob for blob in old if blob.modified_at < since]
     n_bytes_kept = sum(blob.size for blob in blobs) - sum(blob.size for blob in old)
@@ -136,7 +141,7 @@ class Swept:
 
 
 def sweep(store: Store, garbage: Garbage, may_go_on: Callable[[], bool]) -> Swept:
-    """Delete garbage: manifests, then files with their chunk lists.
+    """Delete garbage: manifests, then files, then what tells of their chunks and deltas.
 
     Args:
         store: where.
@@ -233,6 +238,17 @@ def _digests(store: Store, key: str) -> Iterator[str]:
     manifest = decode_manifest(unseal_document(MANIFEST, data).payload, Path(key))
     for entry in files_of(manifest):
         yield entry.sha256
+
+
+def _deltas(store: Store, blobs: Sequence[Listed], needed: AbstractSet[str]) -> set[str]:
+    """Digests of the deltas that lead to files which are needed."""
+    lists = {_digest_of(blob.key) for blob in blobs if blob.key.startswith(f"{_DELTAS}/")}
+    found = set[str]()
+    for sha256 in lists & needed:
+        with suppress(Damaged):  # of no use to anybody, and no harm
+            if (listed := read_delta_list(store, sha256)) is not None:
+                found.update(delta.sha256 for delta in listed.deltas)
+    return found
 
 
 def _parts(key: str) -> tuple[str, str, str]:

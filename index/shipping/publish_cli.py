@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from index.shipping.publish import (
     publish_roots,
     ready_snapshot,
 )
+from index.shipping.publish_deltas import DeltaMade, publish_deltas
 from index.shipping.put import Shipped
 from index.shipping.signers import NOBODY, Signers
 from index.shipping.store import open_store
@@ -28,6 +30,7 @@ def publish_snapshot(
     snapshot: Path,
     *,
     store: Annotated[str, Parameter(env_var="ALMANAC_STORE")],
+    delta_from: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
     signers: Signers = NOBODY,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     json: Annotated[bool, Parameter(negative=())] = False,
@@ -44,6 +47,8 @@ def publish_snapshot(
     Args:
         snapshot: directory that `almanac build --out` wrote.
         store: a folder, `file:///folder` or `s3://bucket/prefix`; ALMANAC_STORE by default.
+        delta_from: directories of earlier snapshots; nodes that have one of them fetch only what
+            is different, where that is less. Give yesterday's, and the last good one.
         signers: see there.
         dry_run: check everything and tell what would be sent, without sending.
         json: print one JSON object instead of lines.
@@ -55,6 +60,9 @@ def publish_snapshot(
         _tell(readied, {"published": False, **_told(missing)}, json=json)
         return
     n_roots = publish_roots(target, signers.envelopes())
+    deltas = publish_deltas(
+        target, snapshot, readied.manifest, delta_from or [], on_delta=_said_delta
+    )
     done = publish(target, readied, on_object=_said, on_wait=say_waiting)
     told = {
         "published": True,
@@ -62,6 +70,7 @@ def publish_snapshot(
         "bytes_sent": done.bytes_sent,
         "bytes_there": done.bytes_there,
         "new_roots": n_roots,
+        "deltas": [asdict(delta) for delta in deltas],
     }
     _tell(readied, told, json=json)
 
@@ -69,6 +78,13 @@ def publish_snapshot(
 def _said(entry: FileEntry, shipped: Shipped) -> None:
     what = "is there" if not shipped.bytes_sent else f"sent, {shipped.bytes_sent:,} bytes"
     print(f"{entry.name}: {what}", file=sys.stderr)
+
+
+def _said_delta(made: DeltaMade) -> None:
+    share = made.delta_bytes / made.object_bytes
+    what = f"{made.delta_bytes:,} of {made.object_bytes:,} bytes ({share:.1%})"
+    of_use = "" if made.is_kept else ", too much to be of use"
+    print(f"{made.name}: delta from {made.parent}, {what}{of_use}", file=sys.stderr)
 
 
 def _told(missing: Sequence[FileEntry]) -> dict[str, Any]:

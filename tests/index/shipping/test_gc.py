@@ -15,10 +15,13 @@ import pytest
 
 from almanac import main
 from index.manifest import read_manifest
+from index.shipping.chunks import object_key
 from index.shipping.collection import collecting, wait_for_collection
+from index.shipping.delta_list import delta_list_key, read_delta_list
 from index.shipping.garbage import Keeping, find_garbage, sweep
 from index.shipping.names import channel_key, manifest_key
 from index.shipping.publish import publish, ready_snapshot
+from index.shipping.publish_deltas import publish_deltas
 from index.shipping.published import files_of, read_published
 from index.shipping.store import Store, open_store
 from index.shipping.store_errors import NotInStore, Overtaken
@@ -260,6 +263,30 @@ def test_who_announces_what_goes_meanwhile_is_told(
     assert (codes, shop.snapshots()) == ([4], {second})
     assert shop.publish(snapshots[0]) == first
     assert shop.is_whole(first)
+
+
+def test_deltas_stay_as_long_as_what_they_lead_to(shop: Shop, snapshots: list[Path]) -> None:
+    ids = [shop.publish(path) for path in snapshots[:3]]
+    for number in (1, 2):
+        directory, parent = snapshots[number], snapshots[number - 1]
+        assert publish_deltas(
+            shop.store, directory, read_manifest(directory), [parent], least_bytes=0
+        )
+    before = {listed.key for folder in ("objects", "deltas") for listed in shop.store.list(folder)}
+    lists = sorted(listed.key for listed in shop.store.list("deltas"))
+    assert len(lists) == 2
+    shop.age(days=30)
+    assert shop.gc("--newest", "1") == 0
+    assert shop.snapshots() == {ids[2]}
+    (left,) = shop.store.list("deltas")
+    model = next(entry for entry in read_manifest(snapshots[2]).files if "model" in entry.name)
+    listed = read_delta_list(shop.store, model.sha256)
+    assert (left.key, listed is not None) == (delta_list_key(model.sha256), True)
+    assert listed is not None
+    after = {listed.key for folder in ("objects", "deltas") for listed in shop.store.list(folder)}
+    assert all(object_key(delta.sha256) in after for delta in listed.deltas)
+    # Two models, a list, and the delta it named.
+    assert len(before - after) == 4
 
 
 def test_on_a_real_bucket(bucket: Store, snapshots: list[Path]) -> None:

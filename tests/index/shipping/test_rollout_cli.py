@@ -125,6 +125,30 @@ def test_a_rollout_from_the_first_snapshot_to_a_rollback(run: Run, snapshots: li
     assert [document["epoch"] for document in past] == list(range(11, 0, -1))
 
 
+def test_what_is_published_comes_back_as_it_was(
+    run: Run, snapshots: list[Path], tmp_path: Path
+) -> None:
+    (snapshot_id, *_), out = ids(snapshots), tmp_path / "back"
+    assert run("fetch", snapshot_id, "--out", str(out))[0] == 4
+    run("publish", str(snapshots[0]), brand=False)
+    assert run("fetch", snapshot_id, "--out", str(out))[0] == 0
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == {
+        path.name: path.read_bytes() for path in snapshots[0].iterdir()
+    }
+    assert [path.name for path in tmp_path.iterdir() if "back" in path.name] == ["back"]
+    assert run("fetch", snapshot_id, "--out", str(out))[0] == 6
+
+
+def test_a_night_s_deltas_go_with_it(
+    run: Run, snapshots: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("publish", str(snapshots[0]), brand=False)
+    _, told = run("publish", str(snapshots[1]), "--delta-from", str(snapshots[0]), brand=False)
+    assert told["deltas"] == []  # files of a few kilobytes go whole
+    code, error = run("publish", str(snapshots[1]), "--delta-from", "nowhere", brand=False)
+    assert (code, "nowhere" in error) == (4, True)
+
+
 def test_only_what_the_store_lacks_is_sent(run: Run, snapshots: list[Path]) -> None:
     path, later = snapshots[:2]
     _, would = run("publish", str(path), "--dry-run", brand=False)
