@@ -233,6 +233,11 @@ VERBS = {
         help="Measure which coupons households redeem, beside popularity and frequency.",
         extra="all",
     ),
+    "bench churn": Verb(
+        target="bench.churn_cli:churn",
+        help="Measure what consecutive nights change, and what has to be shipped of it.",
+        extra="all",
+    ),
     "bench bars": Verb(
         target="bench.cli:bars",
         help="Repeat a published protocol on real orders, beside what is known of other methods.",

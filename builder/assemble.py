@@ -89,6 +89,7 @@ def assemble(
     secret: bytes,
     binding: bytes,
     golden: Sequence[tuple[bytes | None, Request]],
+    item_pass: tables.ItemPass | None = None,
 ) -> Manifest:
     """Write all files of a snapshot into an entered writer; `writer.publish` is left to the caller.
 
@@ -102,8 +103,9 @@ def assemble(
         secret: of the brand.
         binding: from `tables.binding_of`.
         golden: customer key and request of each golden decision.
+        item_pass: see `tables.write_tables`.
     """
-    n_customers, n_shards = tables.write_tables(writer, learned, runs)
+    n_customers, n_shards = tables.write_tables(writer, learned, runs, item_pass)
     placements = tables.placements_of(learned)
     model = Model(
         brand=policy.brand,

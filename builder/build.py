@@ -8,12 +8,13 @@ themselves are measured; otherwise a rehearsal of them is, and what ships is mad
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from threadpoolctl import threadpool_limits
 
 from builder import gate
@@ -23,8 +24,10 @@ from builder.assemble import Facts, Policy, assemble, golden_requests, untrained
 from builder.cases import Case, load_cases
 from builder.choices import Choice, trees_choice
 from builder.config import Config
+from builder.continuing import Continued, keeping_of
 from builder.errors import DataGate
 from builder.evaluate import Measured
+from builder.keeping import Keeping
 from builder.learning import Counted, Learned, count_cut, learn_cut
 from builder.measuring import measure_snapshot
 from builder.night import Night
@@ -117,7 +120,8 @@ def build(night: Night, out_dir: Path, *, command: str, force: bool) -> Built:
     slices = _load_slices(night, lessons)
     # What only is measured needs those whom it is measured on; what ships needs all.
     cases = read_slice(slices.measured_dir).cases if plan.is_rehearsal else None
-    with _assembled(night, lessons, "measured", plan.measured, path, cases) as ready:
+    keeps = not plan.is_rehearsal
+    with _assembled(night, lessons, "measured", plan.measured, path, cases, keeps=keeps) as ready:
         measured = _measure(night, ready, slices)
         verdict = gate.judge(measured.slices)
         if not verdict.passed and not force:
@@ -130,7 +134,7 @@ def build(night: Night, out_dir: Path, *, command: str, force: bool) -> Built:
         origins = Origins(command=command, started_at=started_at)
         if not plan.is_rehearsal:
             return _publish(night, ready, findings, origins)
-    with _assembled(night, lessons, "shipped", plan.shipped, out_dir) as ready:
+    with _assembled(night, lessons, "shipped", plan.shipped, out_dir, keeps=True) as ready:
         return _publish(night, ready, findings, origins)
 
 
@@ -266,6 +270,7 @@ def _score(  # noqa: PLR0917  # what a task holds, in its order
     personal: PersonalModel,
     globals_dir: Path,
     cases: Sequence[Case] | None,
+    keeping: Keeping | None = None,
 ) -> list[Path]:
     """Customer records of a cut: of those that cases ask about, or of all."""
     asked_path = None
@@ -279,6 +284,7 @@ def _score(  # noqa: PLR0917  # what a task holds, in its order
             model=personal,
             globals_dir=globals_dir,
             asked_path=asked_path,
+            keeping=keeping,
         )
         for partition in night.partitions
     ]
@@ -293,10 +299,13 @@ def _assembled(  # noqa: PLR0917  # what tells a snapshot of one build from anot
     cut: Cut,
     path: Path,
     cases: Sequence[Case] | None = None,
+    *,
+    keeps: bool,
 ) -> Iterator[_Ready]:
     """A snapshot of one cut, with rows of those whom cases ask about, or of all.
 
-    It is gone afterwards unless it was published.
+    It is gone afterwards unless it was published. What `keeps` goes on from the earlier snapshot of
+    an incremental build.
     """
     learned, arrays = _learn(
         night,
@@ -304,17 +313,31 @@ def _assembled(  # noqa: PLR0917  # what tells a snapshot of one build from anot
         lessons.found.settings,
         features=lessons.weights.context_features,
     )
-    runs = _score(night, label, cut, lessons.personal, learned.globals_dir, cases)
-    arrays = with_pairs(
-        night.engine,
-        label,
-        arrays,
-        model=lessons.pairs,
-        learned=learned,
-        vocabulary=night.vocabulary,
-    )
-    with _writing(night, lessons, arrays, runs, cut, path=path) as ready:
-        yield ready
+    with ExitStack() as opened:
+        kept = None
+        if keeps and night.parent is not None:
+            kept = opened.enter_context(keeping_of(night.parent, arrays, night.engine.work_dir))
+            arrays = kept.tables.arrays
+        runs = _score(
+            night,
+            label,
+            cut,
+            lessons.personal,
+            learned.globals_dir,
+            cases,
+            None if kept is None else kept.keeping,
+        )
+        arrays = with_pairs(
+            night.engine,
+            label,
+            arrays,
+            model=lessons.pairs,
+            learned=learned,
+            vocabulary=night.vocabulary,
+        )
+        yield opened.enter_context(
+            _writing(night, lessons, arrays, runs, cut, path=path, kept=kept)
+        )
 
 
 @contextmanager
@@ -326,6 +349,7 @@ def _writing(
     cut: Cut,
     *,
     path: Path,
+    kept: Continued | None = None,
 ) -> Iterator[_Ready]:
     config, check = night.config, secret_check(night.secret)
     binding = binding_of(learned, check)
@@ -367,7 +391,11 @@ def _writing(
                 secret=night.secret,
                 binding=binding,
                 golden=golden_requests(lessons.cases, learned.contexts),
+                item_pass=None if kept is None else kept.items.record,
             )
+        if kept is not None:
+            told = {**manifest.build, "incremental": kept.told(runs)}
+            manifest = msgspec.structs.replace(manifest, build=told)
         yield _Ready(writer=writer, manifest=manifest)
 
 

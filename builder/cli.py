@@ -16,6 +16,7 @@ from typing import Annotated, Final, Literal
 import duckdb
 import orjson
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from builder.build import Built
 from builder.build import build as run_build
@@ -25,9 +26,11 @@ from builder.engine import Engine
 from builder.errors import NotWritable, UsageError, out_of_space
 from builder.intake import Inputs, import_inputs
 from builder.night import Night, plan_for
+from builder.parent import Parent, open_parent
 from builder.progress import on_stderr
 from builder.report_text import evaluation_table
 from index.errors import WriteFailed
+from index.layout import secret_check
 from index.secret import brand_secret
 
 _UNITS: Final = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
@@ -46,6 +49,8 @@ def build(
     rename: Annotated[list[str] | None, Parameter(name="--map", consume_multiple=True)] = None,
     target: Literal["purchase", "view", "add_to_cart"] | None = None,
     effort: Effort | None = None,
+    incremental: Path | None = None,
+    refresh: Annotated[int, Parameter(validator=Number(gte=1))] = 14,
     max_bad: float | None = None,
     secret_file: Path | None = None,
     memory: str = "4GiB",
@@ -83,6 +88,11 @@ def build(
         SOURCE=OURS, renames a column.
     effort
         How much is spent on learning: quick, standard or thorough.
+    incremental
+        Directory of an earlier snapshot, usually yesterday's: records of customers and items that
+        nothing happened to are kept from it, byte for byte, so that little has to be shipped.
+    refresh
+        Every so many builds everything is made anew, whatever --incremental says.
     target
         The event that offers are meant to bring about.
     max_bad
@@ -115,6 +125,7 @@ def build(
     _check_place(out)
     work_dir = work or out.parent / f".{out.name}.work"
     secret = brand_secret(chosen.brand.name, secret_file=secret_file or _named(chosen))
+    parent = None if incremental is None else parent_for(incremental, refresh, chosen, secret)
     with (
         full_disk_told(work_dir),
         Engine(
@@ -122,7 +133,7 @@ def build(
         ) as engine,
     ):
         inputs = Inputs(events=tuple(events), items=tuple(items or ()), offers=tuple(offers or ()))
-        imported = import_inputs(engine, inputs, chosen, secret)
+        imported = import_inputs(engine, inputs, chosen, secret, parent=parent)
         plan = plan_for(imported, chosen, as_of_us, memory_bytes, work_dir)
         night = Night(
             engine=engine,
@@ -131,11 +142,29 @@ def build(
             plan=plan,
             secret=secret,
             memory_bytes=memory_bytes // 2,
+            parent=parent,
         )
         built = run_build(night, out, command=shlex.join(["almanac", *sys.argv[1:]]), force=force)
     if not keep_work:
         shutil.rmtree(work_dir, ignore_errors=True)
     print(_as_json(built, out) if json else _as_text(built, out))
+
+
+def parent_for(directory: Path, refresh: int, config: Config, secret: bytes) -> Parent | None:
+    """The earlier snapshot to go on from; None when it is time for a whole build."""
+    parent = open_parent(
+        directory,
+        brand=config.brand.name,
+        secret_check=secret_check(secret),
+        target=config.input.target,
+    )
+    if parent.depth + 1 < refresh:
+        return parent
+    print(
+        f"{parent.depth} incremental builds since the last whole one: this one is whole",
+        file=sys.stderr,
+    )
+    return None
 
 
 def memory_from(text: str) -> int:

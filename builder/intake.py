@@ -32,6 +32,7 @@ from builder.import_report import (
 from builder.importing import ImportEvents
 from builder.merging import EVENTS_NAME, LOT_DAYS, LOT_PARTS, MERGE_RULES, MergeEvents
 from builder.offers import OFFER_RULES, OFFERS, ImportOffers
+from builder.parent import Parent
 from builder.sources import SourceFile, expand, inspected, inspections
 from builder.tally import Tally, read_tally, total
 from builder.vocabulary import MakeVocabulary
@@ -129,7 +130,13 @@ class _Plan:
 
 
 def import_inputs(
-    engine: Engine, inputs: Inputs, config: Config, secret: bytes, *, now_us: int | None = None
+    engine: Engine,
+    inputs: Inputs,
+    config: Config,
+    secret: bytes,
+    *,
+    now_us: int | None = None,
+    parent: Parent | None = None,
 ) -> Imported:
     """Read, clean and order everything.
 
@@ -139,6 +146,7 @@ def import_inputs(
         config: the brand's choices.
         secret: keys customer ids.
         now_us: events after this are in the future; by default `end_of_today`.
+        parent: an earlier snapshot whose rows items and offers keep.
 
     Raises:
         InputNotFound: a name or pattern stands for no file.
@@ -162,7 +170,10 @@ def import_inputs(
         tally=_after(tables[0].tally, total(map(read_tally, merged))),
     )
     vocabulary = MakeVocabulary(
-        events=tuple(merged), items=tuple(folders["items"]), offers=tuple(folders["offers"])
+        events=tuple(merged),
+        items=tuple(folders["items"]),
+        offers=tuple(folders["offers"]),
+        parent=parent,
     )
     [vocabulary_dir] = engine.run("vocabulary", [vocabulary])
     report = _report(tables, config, read_tally(vocabulary_dir))

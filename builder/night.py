@@ -13,6 +13,7 @@ from builder.effort import SPENDING, Spending
 from builder.engine import Engine
 from builder.errors import DataGate
 from builder.intake import Imported
+from builder.parent import Parent
 from builder.profile import orders_between, share_of_baskets
 from builder.signals.counts import PairUnit
 from builder.signals.orders import PURCHASE, VIEW, Partition, Vocabulary, partitions_of
@@ -34,6 +35,7 @@ class Night:
         plan: the cuts.
         secret: of the brand.
         memory_bytes: for work in this process.
+        parent: the earlier snapshot that an incremental build goes on from.
     """
 
     engine: Engine
@@ -42,6 +44,7 @@ class Night:
     plan: Plan
     secret: bytes
     memory_bytes: int
+    parent: Parent | None = None
 
     @property
     def target_kind(self) -> int:

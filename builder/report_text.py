@@ -54,6 +54,7 @@ def closing(report: Report) -> str:
     lines = [f"measured on the {report.measured_on}; intervals are 95 %, × default is of NDCG"]
     lines.append(f"quality gate: {'passed' if report.verdict.passed else 'FAILED'}")
     lines.extend(f"  {check.sentence}" for check in report.verdict.checks)
+    lines.extend(report.notes)
     return "\n".join(lines)
 
 

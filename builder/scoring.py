@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import heapq
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from builder.asked import write_asked
+from builder.keeping import Keeping, Kept, kept_customers
 from builder.signals.orders import Partition, Vocabulary
-from builder.signals.personal import score_partition
+from builder.signals.personal import CustomerRow, score_partition
 from builder.signals.personal_model import PersonalModel
 from builder.split import Cut
 from index.records import CustomerRecord, pack_customer
 
 RUN_NAME: Final = "customers.run"
+KEPT_NAME: Final = "kept.txt"
+_NOBODY: Final = Kept(records={}, changed=())
 _HEAD: Final = struct.Struct("<16sI")
 _KEY_BYTES: Final = 16
 
@@ -30,6 +35,8 @@ class ScorePartition:
         model: the learned personal signal.
         globals_dir: the cut's shared arrays, mapped.
         asked_path: from `asked.write_asked`, whose records are wanted; None for everybody's.
+        keeping: records of an earlier snapshot are kept where they still say what they should;
+            None for none. Not together with `asked_path`.
     """
 
     partition: Partition
@@ -38,12 +45,24 @@ class ScorePartition:
     model: PersonalModel
     globals_dir: Path
     asked_path: Path | None = None
+    keeping: Keeping | None = None
 
     @property
     def name(self) -> str:
         return f"score-{self.partition.number:04d}"
 
     def run(self, out_dir: Path, memory_bytes: int) -> None:
+        asked_path, kept = self.asked_path, _NOBODY
+        if self.keeping is not None:
+            kept = kept_customers(
+                self.keeping,
+                self.partition,
+                self.vocabulary,
+                self.cut,
+                self.model.settings,
+                memory_bytes,
+            )
+            asked_path = write_asked(kept.changed, out_dir)
         rows = score_partition(
             self.partition,
             self.vocabulary,
@@ -51,20 +70,29 @@ class ScorePartition:
             self.model,
             self.globals_dir,
             memory_bytes,
-            asked_path=self.asked_path,
+            asked_path=asked_path,
         )
         with (out_dir / RUN_NAME).open("wb") as file:
-            for row in rows:
-                record = CustomerRecord(
-                    n_orders=row.n_orders,
-                    last_day=row.last_day,
-                    rows=row.rows,
-                    values=row.values,
-                    counts=row.counts,
-                    history=row.history,
-                )
-                packed = pack_customer(record)
-                file.write(_HEAD.pack(row.key, len(packed)) + packed)
+            for key, packed in heapq.merge(map(_packed, rows), kept.records.items()):
+                file.write(_HEAD.pack(key, len(packed)) + packed)
+        (out_dir / KEPT_NAME).write_text(str(len(kept.records)))
+
+
+def _packed(row: CustomerRow) -> tuple[bytes, bytes]:
+    record = CustomerRecord(
+        n_orders=row.n_orders,
+        last_day=row.last_day,
+        rows=row.rows,
+        values=row.values,
+        counts=row.counts,
+        history=row.history,
+    )
+    return row.key, pack_customer(record)
+
+
+def kept_in(runs: Iterable[Path]) -> int:
+    """How many records of finished runs were kept."""
+    return sum(int(path.with_name(KEPT_NAME).read_text()) for path in runs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

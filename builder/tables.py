@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -173,8 +173,15 @@ def placements_of(learned: LearnedArrays) -> tuple[str, ...]:
     return tuple(names)
 
 
+ItemPass = Callable[[str, ItemRecord], ItemRecord]
+"""What an item's record becomes, by its id."""
+
+
 def write_tables(
-    writer: SnapshotWriter, learned: LearnedArrays, runs: Sequence[Path]
+    writer: SnapshotWriter,
+    learned: LearnedArrays,
+    runs: Sequence[Path],
+    item_pass: ItemPass | None = None,
 ) -> tuple[int, int]:
     """Write every table of a snapshot.
 
@@ -182,6 +189,7 @@ def write_tables(
         writer: an entered writer.
         learned: arrays of the shipped cut.
         runs: the customers' runs, in partition order.
+        item_pass: lets items keep records of an earlier snapshot.
 
     Returns:
         Number of customers and of shards.
@@ -189,7 +197,7 @@ def write_tables(
     n_customers, n_shards = _write_customers(writer, runs)
     contexts = list(_context_records(learned))
     writer.contexts(contexts, expected=len(contexts), capacity_bytes=_size(contexts))
-    items = sorted(_item_records(learned))
+    items = sorted(_item_records(learned, item_pass))
     writer.items(items, expected=len(items), capacity_bytes=_size(items))
     del items
     offers = list(_offer_records(learned))
@@ -250,7 +258,9 @@ def _category_directions(learned: LearnedArrays) -> dict[str, NDArray[np.float32
     }
 
 
-def _item_records(learned: LearnedArrays) -> Iterator[tuple[bytes, bytes]]:
+def _item_records(
+    learned: LearnedArrays, item_pass: ItemPass | None
+) -> Iterator[tuple[bytes, bytes]]:
     categories: Mapping[str, int] = next(
         (feature.rows for feature in features_of(learned.contexts) if feature.kind == "category"),
         {},
@@ -268,7 +278,8 @@ def _item_records(learned: LearnedArrays) -> Iterator[tuple[bytes, bytes]]:
             *learned.affinity.row(row),
             learned.item_vectors[row] if has_vector[row] else nothing,
         )
-        yield item_key(item_id), pack_item(record)
+        kept = record if item_pass is None else item_pass(item_id, record)
+        yield item_key(item_id), pack_item(kept)
 
 
 def _offer_records(learned: LearnedArrays) -> Iterator[tuple[bytes, bytes]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -81,6 +81,7 @@ def make_report(
         ),
         **figures_of(measured),
         choices=tuple(choices),
+        notes=tuple(_notes(manifest)),
         files=tuple(
             SnapshotFile(name=entry.name, size_bytes=entry.size, n_entries=entry.entries)
             for entry in manifest.files
@@ -96,6 +97,18 @@ def make_report(
             versions=library_versions() | {name: version(name) for name in ("duckdb", "scipy")},
         ),
     )
+
+
+def _notes(manifest: Manifest) -> Iterator[str]:
+    told = manifest.build.get("incremental")
+    if told is not None:
+        counts = manifest.counts
+        yield (
+            f"Built on top of {told['parent']}: the records of {told['customers_kept']:,} of"
+            f" {counts['customers']:,} customers and of {told['items_kept']:,} of"
+            f" {counts['items']:,} items were kept from it, since nothing happened to them."
+            f" Incremental builds since the last whole one: {told['depth']}."
+        )
 
 
 def _windows(imported: Imported, plan: Plan) -> tuple[Window, ...]:

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Final
 
 import duckdb
+import numpy as np
 
 from builder import catalogue, merging, offers
 from builder.catalogue import LEVELS
 from builder.duck import connect, literal
 from builder.events import REDEEM
+from builder.parent import Ints, Parent, dense_rows, item_rows_in, offer_ids_in, rows_by_name
 from builder.tally import Tally
+from index.snapshot import open_snapshot
 
 ITEMS_NAME: Final = "items.parquet"
 OFFERS_NAME: Final = "offers.parquet"
@@ -29,11 +32,11 @@ class MakeVocabulary:
 
     Writes, each sorted by its row or rows:
 
-    - `items.parquet`: item_row UINTEGER (by item id), item_id, title, category, brand, price_cents,
-      available, url, image_url, in_catalogue. Items are those of the catalogue and of the events;
-      a price that the catalogue lacks is the last one paid. With a catalogue, an item that is
-      not in it is not available.
-    - `offers.parquet`: offer_row UINTEGER (by offer id), offer_id, title, value, starts_us,
+    - `items.parquet`: item_row UINTEGER (by item id, or as `parent` has it), item_id, title,
+      category, brand, price_cents, available, url, image_url, in_catalogue. Items are those of the
+      catalogue and of the events; a price that the catalogue lacks is the last one paid. With a
+      catalogue, an item that is not in it is not available.
+    - `offers.parquet`: offer_row UINTEGER (likewise), offer_id, title, value, starts_us,
       expires_us, placements (empty: all), creative, eligibility.
     - `item_offers.parquet`: item_row, offer_row. Without offers each item is an offer.
 
@@ -41,19 +44,23 @@ class MakeVocabulary:
         events: folders of finished merge tasks.
         items: folders of finished imports of items.
         offers: folders of finished imports of offers.
+        parent: an earlier snapshot whose rows items and offers keep; None for rows by their ids.
     """
 
     events: tuple[Path, ...]
     items: tuple[Path, ...]
     offers: tuple[Path, ...]
+    parent: Parent | None = None
     name: str = "vocabulary"
 
     def run(self, out_dir: Path, memory_bytes: int) -> None:
         tally = Tally()
         with connect(memory_bytes, out_dir) as connection:
             _number_items(connection, self.events, self.items, tally)
+            if self.parent is not None:
+                _keep_item_rows(connection, self.parent)
             if self.offers:
-                _number_offers(connection, self.offers, tally)
+                _number_offers(connection, self.offers, self.parent, tally)
             else:
                 connection.execute(_IDENTITY)
             _count_redemptions(connection, self.events, tally)
@@ -104,18 +111,54 @@ def _number_items(
     tally.count("items", [*numbers, ("events_not_in_catalogue", n_lost if items else 0)])
 
 
+def _keep_item_rows(connection: duckdb.DuckDBPyConnection, parent: Parent) -> None:
+    ids = _ids(connection, "items", "item_id", "item_row")
+    with open_snapshot(parent.directory) as generation:
+        rows = dense_rows(item_rows_in(generation, ids))
+    _renumber(connection, "items", "item_row", rows)
+
+
+def _keep_offer_rows(connection: duckdb.DuckDBPyConnection, parent: Parent) -> None:
+    ids = _ids(connection, "offers", "offer_id", "offer_row")
+    with open_snapshot(parent.directory) as generation:
+        rows = rows_by_name(offer_ids_in(generation), ids)
+    _renumber(connection, "offers", "offer_row", rows)
+
+
+def _ids(connection: duckdb.DuckDBPyConnection, table: str, name: str, row: str) -> list[str]:
+    found = connection.execute(f"SELECT {name} FROM {table} ORDER BY {row}").fetchall()
+    return [text for (text,) in found]
+
+
+def _renumber(connection: duckdb.DuckDBPyConnection, table: str, row: str, rows: Ints) -> None:
+    """Give each line of a table another row; `rows[i]` is the new one of row i."""
+    connection.register("rows", {"old": np.arange(len(rows)), "new": rows})
+    connection.execute(
+        f"UPDATE {table} SET {row} = rows.new::UINTEGER FROM rows WHERE {table}.{row} = rows.old"
+    )
+    connection.unregister("rows")
+
+
 def _number_offers(
-    connection: duckdb.DuckDBPyConnection, folders: Sequence[Path], tally: Tally
+    connection: duckdb.DuckDBPyConnection,
+    folders: Sequence[Path],
+    parent: Parent | None,
+    tally: Tally,
 ) -> None:
     source = _parts(folders, offers.PART)
     again = _latest(connection, source, "offer_id", table="offered")
     connection.execute(
-        f"""
+        """
         CREATE TEMP TABLE offers AS
         SELECT (row_number() OVER (ORDER BY offer_id) - 1)::UINTEGER AS offer_row, offer_id, title,
             value, starts_us, expires_us, placements, creative, eligibility
         FROM offered;
-
+        """
+    )
+    if parent is not None:
+        _keep_offer_rows(connection, parent)
+    connection.execute(
+        f"""
         CREATE TEMP TABLE named AS
         SELECT offer_row, unnest(item_ids) AS item_id FROM offered JOIN offers USING (offer_id);
 

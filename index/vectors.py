@@ -133,6 +133,22 @@ class OfferVectors:
         return rows[0][kept].astype(np.uint32), scores[0][kept]
 
 
+def read_vectors(path: Path) -> Vectors:
+    """All vectors of a file of `write_vectors`, float32, shape (n_offers, dim); a copy.
+
+    Raises:
+        Corrupt: FAISS cannot read it.
+    """
+    try:
+        found = faiss.read_index(str(path))
+    except RuntimeError as problem:
+        raise Corrupt(f"FAISS cannot read it ({_last_sentence(problem)})", path=path) from problem
+    if isinstance(found, faiss.IndexIVF):
+        found.make_direct_map()
+    vectors: Vectors = found.reconstruct_n(0, found.ntotal)
+    return vectors
+
+
 def _n_lists(n_offers: int) -> int:
     return max(16, min(4096, int(n_offers**0.5)))
 

@@ -139,15 +139,9 @@ def _rows(
     values = lifts[kept].astype(np.float32)
     uses = np.append(np.diff(batch.use_starts), 0).astype(np.uint32)
     counts = uses[candidates.entry[kept]]
-    newest_use = batch.use_order[batch.use_starts[:-1]]
     n_orders = batch.n_orders
     for customer in range(len(batch)):
         part = slice(int(starts[customer]), int(starts[customer + 1]))
-        entries = slice(int(batch.entry_starts[customer]), int(batch.entry_starts[customer + 1]))
-        history = batch.entry_offer[entries]
-        if len(history) > settings.history_offers:
-            latest = np.lexsort((history, newest_use[entries]))[: settings.history_offers]
-            history = np.sort(history[latest])
         yield CustomerRow(
             key=batch.key(customer),
             n_orders=int(n_orders[customer]),
@@ -155,8 +149,19 @@ def _rows(
             rows=offers[part],
             values=values[part],
             counts=counts[part],
-            history=history.astype(np.uint32),
+            history=history_of(batch, customer, settings.history_offers),
         )
+
+
+def history_of(batch: Histories, customer: int, limit: int) -> Rows:
+    """Offers a customer took, those of the most recent orders when there are too many, rising."""
+    entries = slice(int(batch.entry_starts[customer]), int(batch.entry_starts[customer + 1]))
+    history = batch.entry_offer[entries]
+    if len(history) > limit:
+        newest_use = batch.use_order[batch.use_starts[entries]]
+        latest = np.lexsort((history, newest_use))[:limit]
+        history = np.sort(history[latest])
+    return history.astype(np.uint32)
 
 
 def _lifts(candidates: Candidates, utility: Floats, kept: Ints, scorer: Scorer) -> Floats:
