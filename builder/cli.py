@@ -30,10 +30,14 @@ from builder.parent import Parent, open_parent
 from builder.progress import on_stderr
 from builder.report_text import evaluation_table
 from index.errors import WriteFailed
-from index.layout import secret_check
+from index.layout import STORE_NAME, secret_check
 from index.secret import brand_secret
 
 _UNITS: Final = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_UNSHIPPABLE: Final = (
+    "brand: {!r} can be built and served, but not published: a store takes letters, digits, and"
+    " . _ - after the first"
+)
 _LEAST_MEMORY_BYTES: Final = 512 * 2**20
 
 
@@ -132,6 +136,8 @@ def build(
             work_dir, workers=n_workers, memory_bytes=memory_bytes, listener=on_stderr()
         ) as engine,
     ):
+        if not re.match(STORE_NAME, chosen.brand.name):
+            engine.listener.say(_UNSHIPPABLE.format(chosen.brand.name))
         inputs = Inputs(events=tuple(events), items=tuple(items or ()), offers=tuple(offers or ()))
         imported = import_inputs(engine, inputs, chosen, secret, parent=parent)
         plan = plan_for(imported, chosen, as_of_us, memory_bytes, work_dir)

@@ -120,6 +120,7 @@ class Fleet:
             "swaps": dict(self.swaps),
             "leaked": self.leaked,
             "sync": None if self.sync is None else asdict(self.sync),
+            "overlay": {**asdict(totals.overlay), "is_stale": totals.overlay.is_stale},
             "decisions": _sums(totals),
             "minute": self._last_minute(oldest),
             "workers": [self._worker(worker, oldest) for worker in self.workers()],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +11,7 @@ from msgspec import Struct
 
 from edge.health import Health
 from edge.problems import Problem
+from edge.version import software_version
 from index.request import MAX_K, OverlayNote, Reason, Request, Tier
 
 
@@ -170,7 +170,7 @@ def document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Almanac edge",
-            "version": _version(),
+            "version": software_version(),
             "description": "Offers looked up in tables that were learned overnight.",
         },
         "paths": paths,
@@ -209,10 +209,3 @@ def _schema(kind: type) -> dict[str, Any]:
     if kind is dict:
         return {"type": "object"}
     return {"$ref": f"#/components/schemas/{kind.__name__}"}
-
-
-def _version() -> str:
-    try:
-        return version("offer-almanac")
-    except PackageNotFoundError:
-        return "0"

@@ -26,6 +26,10 @@ ITEMS: Final = 3
 OFFERS: Final = 4
 TABLE_KEY_BYTES: Final = {CUSTOMERS: 16, CONTEXTS: 4, ITEMS: 16, OFFERS: 4}
 
+STORE_NAME: Final = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z"
+"""What a brand, channel, node or snapshot id looks like that may become part of a store's names.
+`\\Z`, not `$`: the latter would let a newline follow."""
+
 KEY_BYTES: Final = 16
 _ITEM_DIGEST: Final = blake2b(digest_size=KEY_BYTES, person=b"almanac-item")
 NO_ROW: Final = 0xFFFFFFFF

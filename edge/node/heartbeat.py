@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
-from importlib.metadata import version
 from typing import Final, Literal, Protocol
 
 from msgspec.structs import replace
 
 from edge.counters import READY, Cells, OverlayCells, Totals, percentile_us, row_of
+from edge.version import software_version
 from index.shipping.heartbeat import MAX_SWAPS, Guards, Heartbeat, Swap
 
 BEAT_S: Final = 5.0
@@ -79,7 +79,7 @@ def heartbeat_of(
         node_id=node_id,
         sent_at=now.replace(microsecond=0),
         interval_s=BEAT_S,
-        software=version("offer-almanac"),
+        software=software_version(),
         trust=facts.trust,
         snapshot_id=snapshot_id,
         wanted=facts.wanted,

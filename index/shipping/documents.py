@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from index.layout import STORE_NAME
 from index.shipping.signing import Sealed, SigningKey, good_signers, seal, unseal
 from index.shipping.trust_errors import (
     BadSignature,
@@ -29,8 +30,7 @@ from index.shipping.trust_errors import (
 Role = Literal["root", "builder", "release", "overlay", "node"]
 ROLES: Final[tuple[Role, ...]] = ("root", "builder", "release", "overlay", "node")
 
-# `\Z`, not `$`: the latter would let a newline follow.
-Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")]
+Name = Annotated[str, Meta(pattern=STORE_NAME)]
 """A brand, channel, node or snapshot id where it becomes part of a name in the store."""
 Digest = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 Moment = Annotated[datetime, Meta(tz=True)]

@@ -158,10 +158,13 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
 def test_bad_rows_stop_the_build_and_are_written_down(orders: Path, out: Path) -> None:
     rows = [*small_shop(), {**small_shop()[0], "ts": "yesterday"}]
     write_rows(orders, rows)
-    done = build(orders, out)
+    config = orders.with_name("almanac.toml")
+    config.write_text('[brand]\nname = "my shop"\n')
+    done = build(orders, out, "--config", str(config))
 
     assert done.returncode == 5
     assert not out.exists()
+    assert "'my shop' can be built and served, but not published" in done.stderr
     quarantine = out.parent / ".snapshot.work" / "quarantine.csv"
     assert str(quarantine) in done.stderr
     assert "yesterday" in quarantine.read_text()
