@@ -10,7 +10,7 @@ from typing import Final
 
 from index.shipping.documents import HEARTBEAT, unseal_document
 from index.shipping.heartbeat import Heartbeat, decode_heartbeat, seal_heartbeat
-from index.shipping.names import heartbeat_folder, heartbeat_key
+from index.shipping.names import channel_key, heartbeat_folder, heartbeat_key
 from index.shipping.root import Root, vouching_root
 from index.shipping.signing import SigningKey
 from index.shipping.store import Listed, Store
@@ -68,10 +68,17 @@ class HeartbeatWriter:
     def write(self, heartbeat: Heartbeat) -> None:
         """Put it in place of the one before.
 
+        A store that has lost its channel is gone, or another one: writing would make a folder that
+        stands in the way of the right one.
+
         Raises:
+            NotInStore: the channel is not there.
             TooLarge: it is longer than a heartbeat may be.
             StoreError: whatever the store has against it; the next may succeed.
         """
+        channel = channel_key(heartbeat.brand, heartbeat.channel)
+        if self._store.head(channel) is None:
+            raise NotInStore("has no such channel", where=f"{self._store.name}/{channel}")
         data = seal_heartbeat(heartbeat, self._keys)
         key = heartbeat_key(heartbeat.brand, heartbeat.channel, heartbeat.node_id)
         try:

@@ -14,6 +14,7 @@ from edge.fleet import Fleet
 from edge.node.heartbeat import BEAT_S, GuardWindow, heartbeat_of
 from index.shipping.heartbeat import Swap
 from index.shipping.heartbeat_store import HeartbeatWriter, hear_fleet
+from index.shipping.names import channel_key
 from index.shipping.store import open_store
 from tests.index.shipping.repository import Repository
 
@@ -86,6 +87,7 @@ def test_a_heartbeat_holds_what_is_known_and_comes_back_from_a_store(tmp_path: P
         now=now,
         now_s=10.0,
     )
+    open_store(tmp_path).create(channel_key("toy", "stable"), b"any")
     HeartbeatWriter(open_store(tmp_path), []).write(beat)
     (heard,) = hear_fleet(open_store(tmp_path), "toy", "stable", None, now)
 
@@ -113,6 +115,7 @@ def test_however_much_there_is_to_say_readers_take_it(tmp_path: Path, letter: st
         now_s=0.0,
     )
     repository, store = Repository(), open_store(tmp_path / "store")
+    store.create(channel_key("toy", "stable"), b"any")
     HeartbeatWriter(store, repository.keys["node"]).write(beat)
     (heard,) = hear_fleet(store, "toy", "stable", [repository.newest], now)
 

@@ -30,6 +30,7 @@ from index.shipping.names import channel_key, heartbeat_key
 from index.shipping.rings import in_ring, place_in_rings
 from index.shipping.root import Root
 from index.shipping.store import Store
+from index.shipping.store_errors import NotInStore
 from tests.index.shipping.processes import ROOT
 from tests.index.shipping.repository import BRAND, CHANNEL, DAY, Repository, target
 
@@ -57,6 +58,11 @@ def beat(node_id: str, **changes: Any) -> Heartbeat:
     return replace(plain, **changes)
 
 
+def open_channel(store: Store) -> None:
+    """What a node followed before it tells how it is."""
+    store.create(channel_key(BRAND, CHANNEL), b"any")
+
+
 def heard(
     store: Store, roots: Sequence[Root] | None, now: datetime | None = None
 ) -> dict[str, Heard]:
@@ -65,6 +71,7 @@ def heard(
 
 
 def test_every_node_is_heard_with_what_it_said_last(store: Store, repository: Repository) -> None:
+    open_channel(store)
     writers = {name: HeartbeatWriter(store, repository.keys["node"]) for name in NODES[:5]}
     for epoch in (3, 4):
         for name, writer in writers.items():
@@ -82,6 +89,7 @@ def test_every_node_is_heard_with_what_it_said_last(store: Store, repository: Re
 
 
 def test_a_node_that_comes_back_goes_on_and_a_rival_is_noticed(local: Store) -> None:
+    open_channel(local)
     first = HeartbeatWriter(local, [])
     first.write(beat("edge-1", epoch=1))
     again = HeartbeatWriter(local, [])
@@ -94,7 +102,14 @@ def test_a_node_that_comes_back_goes_on_and_a_rival_is_noticed(local: Store) -> 
     assert found.epoch == 3
 
 
+def test_a_store_that_lost_its_channel_is_not_made_anew(local: Store, tmp_path: Path) -> None:
+    with pytest.raises(NotInStore):
+        HeartbeatWriter(local, []).write(beat("edge-1"))
+    assert not (tmp_path / "store").exists()
+
+
 def test_one_bad_document_hides_no_node(local: Store, repository: Repository) -> None:
+    open_channel(local)
     roots, keys = [repository.newest], repository.keys
     HeartbeatWriter(local, keys["node"]).write(beat("edge-1"))
     HeartbeatWriter(local, []).write(beat("edge-2"))
@@ -115,6 +130,7 @@ def test_one_bad_document_hides_no_node(local: Store, repository: Repository) ->
 def test_silence_is_measured_by_the_clock_that_makes_a_node_older(
     local: Store, tmp_path: Path
 ) -> None:
+    open_channel(local)
     now = moment_now()
     HeartbeatWriter(local, []).write(beat("edge-1", sent_at=now - timedelta(seconds=31)))
     HeartbeatWriter(local, []).write(beat("edge-2", sent_at=now + DAY))
