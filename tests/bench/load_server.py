@@ -124,15 +124,20 @@ class _Server:
         connection.close()
 
 
+def _tell(what: object) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
 def _main() -> None:
     path = sys.argv[1]
     with socket.socket(socket.AF_UNIX if path else socket.AF_INET) as listener:
         listener.bind(path or ("127.0.0.1", 0))
         listener.listen(512)
-        print(0 if path else listener.getsockname()[1], flush=True)
+        _tell(0 if path else listener.getsockname()[1])
         server = _Server(listener)
         server.run()
-    print(json.dumps({"asked": server.asked, "connections": server.connections}))
+    _tell({"asked": server.asked, "connections": server.connections})
 
 
 if __name__ == "__main__":
