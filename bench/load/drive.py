@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -33,14 +33,14 @@ class Host:
 
 
 def drive(
-    work: Work, *, processes: int = 1, cores: Sequence[Collection[int]] = ()
+    work: Work, *, processes: int = 1, cores: Collection[int] = ()
 ) -> tuple[list[Trace], Host]:
     """Let drivers do some work together.
 
     Args:
         work: all of it; requests are dealt out in turn, connections evenly, at least one each.
         processes: how many drivers there are.
-        cores: where each may run; anywhere where this says nothing.
+        cores: where they may run; anywhere by default.
 
     Returns:
         A trace of each driver, the first with the requests 0, processes, 2·processes, …
@@ -52,7 +52,7 @@ def drive(
                     1,
                     multiprocessing.get_context("spawn"),
                     _begin,
-                    (share_of(work, number, processes), set(cores[number]) if cores else set()),
+                    (share_of(work, number, processes), set(cores)),
                 )
             )
             for number in range(processes)

@@ -63,7 +63,8 @@ def is_late(samples: Samples) -> NDArray[np.bool_]:
 def has_waited(samples: Samples) -> NDArray[np.bool_]:
     """Which requests waited for a connection, or never got one."""
     waited_ns = samples.sent_ns - samples.taken_ns
-    return np.logical_or(samples.sent_ns == NEVER, waited_ns > LATE_NS)
+    waited: NDArray[np.bool_] = (samples.sent_ns == NEVER) | (waited_ns > LATE_NS)
+    return waited
 
 
 def _late_phases(samples: Samples) -> list[str]:
