@@ -152,6 +152,8 @@ class _Driver:
             if self._next < self._n and self._due[self._next] <= now_ns:
                 self._take_due(now_ns)
             self._give_up(now_ns)
+            while self._waiting and self._free:
+                self._ask_for(self._waiting.popleft())
             if self._oldest == self._n:
                 break
             waits_from_ns = monotonic_ns()
@@ -161,8 +163,6 @@ class _Driver:
                 idle_ns += now_ns - waits_from_ns
             for fd, event in events:
                 self._on(self._by_fd[fd], event)
-            while self._waiting and self._free:
-                self._ask_for(self._waiting.popleft())
         ended_ns = monotonic_ns()
         taken, sent, done = (
             np.where(row == NEVER, NEVER, row - self._begin_ns) for row in self._moments

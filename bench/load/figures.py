@@ -82,8 +82,8 @@ def _phases(samples: Samples) -> dict[str, dict[str, Any]]:
         found[phase.name] = {
             "seconds": phase.seconds,
             "asked_per_s": round(phase.expected / phase.seconds, 2),
-            "due_per_s": round(np.count_nonzero(inside) / phase.seconds, 2),
-            "answered_per_s": round(np.count_nonzero(came) / phase.seconds, 2),
+            "due_per_s": round(int(np.count_nonzero(inside)) / phase.seconds, 2),
+            "answered_per_s": round(int(np.count_nonzero(came)) / phase.seconds, 2),
             **_figures(samples, inside),
         }
         begin_s = end_s

@@ -72,6 +72,7 @@ def target_of(url: str, unix: Path | None = None) -> Target:
     if parts.scheme != "http" or not parts.hostname:
         raise WrongTarget(f"{url!r} is no http:// URL", hint="give it as http://127.0.0.1:8080")
     path = parts.path if parts.path not in ("", "/") else "/v1/offers"
+    path += f"?{parts.query}" if parts.query else ""
     whole = f"http://{parts.netloc}{path}"
     if unix is not None:
         return Target(
