@@ -148,21 +148,27 @@ class _Driver:
                 self._connect(line)
         idle_ns, cpu_ns, now_ns = 0, process_time_ns(), monotonic_ns()
         began_ns = now_ns
+        events: list[tuple[int, int]] = []
         while True:
+            worked = bool(events)
+            if worked:
+                for fd, event in events:
+                    self._on(self._by_fd[fd], event)
+                now_ns = monotonic_ns()
             if self._next < self._n and self._due[self._next] <= now_ns:
                 self._take_due(now_ns)
+                worked = True
             self._give_up(now_ns)
             while self._waiting and self._free:
                 self._ask_for(self._waiting.popleft())
             if self._oldest == self._n:
                 break
-            waits_from_ns = monotonic_ns()
-            slept, events = self._wait(waits_from_ns)
+            # A turn in which there was nothing to do is idle from its begin.
+            idle_from_ns = monotonic_ns() if worked else now_ns
+            slept, events = self._wait(idle_from_ns)
             now_ns = monotonic_ns()
             if slept or not events:
-                idle_ns += now_ns - waits_from_ns
-            for fd, event in events:
-                self._on(self._by_fd[fd], event)
+                idle_ns += now_ns - idle_from_ns
         ended_ns = monotonic_ns()
         taken, sent, done = (
             np.where(row == NEVER, NEVER, row - self._begin_ns) for row in self._moments
