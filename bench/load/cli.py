@@ -189,7 +189,12 @@ def load(
     print(f"sending {len(plan):,} requests in {plan.seconds:,.1f} s", file=sys.stderr)
     traces, host = drive(work, processes=processes, cores=core or ())
     samples = gathered(plan, mix.kinds, mix.kind[which], traces)
-    summary = {"machine": facts, "target": target.url, **summary_of(samples, traces, host)}
+    summary = {
+        "machine": facts,
+        "target": target.url,
+        "mix": mix.facts(which),
+        **summary_of(samples, traces, host),
+    }
     run_dir = write_run("load", summary, samples.arrays(), out_dir)
     print(orjson.dumps(summary).decode() if json else load_text(summary))
     print(f"samples and summary: {run_dir}", file=sys.stderr)

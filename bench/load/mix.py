@@ -53,6 +53,17 @@ class Mix:
     kind: NDArray[np.uint8]
     cart_sizes: Ints
 
+    def facts(self, which: Ints) -> dict[str, Any]:
+        """What is sent in all: requests of each kind, and items in their carts."""
+        counts = np.bincount(self.kind[which], minlength=len(self.kinds)).tolist()
+        p50, p90, most = np.percentile(
+            self.cart_sizes[which], [50, 90, 100], method="inverted_cdf"
+        ).tolist()
+        return {
+            "requests": dict(zip(self.kinds, counts, strict=True)),
+            "cart_items": {"p50": p50, "p90": p90, "max": most},
+        }
+
     def draw(self, n: int, seed: int, shares: tuple[float, float, float] | None = None) -> Ints:
         """Which request is sent each time.
 

@@ -12,8 +12,9 @@ def load_text(summary: Mapping[str, Any]) -> str:
     """The whole report."""
     verdict = summary["verdict"]
     parts = [verdict["sentence"], *verdict["remarks"], phase_table(summary["phases"])]
-    if len(summary["kinds"]) > 1:
-        parts.append(kind_table(summary["kinds"]))
+    parts.append(kind_table(summary["kinds"]))
+    carts = summary["mix"]["cart_items"]
+    parts.append(f"items in the cart: p50 {carts['p50']}, p90 {carts['p90']}, max {carts['max']}")
     return "\n\n".join([*parts, driver_lines(summary)])
 
 

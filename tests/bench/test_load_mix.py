@@ -113,6 +113,10 @@ def test_each_order_becomes_a_request_of_its_customer_and_kind(events: Path) -> 
     assert THIN_BELOW_ORDERS == 3
     assert mix.kind.tolist() == [COLD, THIN, COLD, KNOWN]
     assert mix.cart_sizes.tolist() == [1, 2, 1, 1]
+    assert mix.facts(np.array([0, 1, 2, 3, 3])) == {
+        "requests": {"known": 2, "thin": 1, "cold": 2},
+        "cart_items": {"p50": 1, "p90": 2, "max": 2},
+    }
 
 
 def test_the_synthetic_shop_has_the_requests_of_the_closed_loop() -> None:
