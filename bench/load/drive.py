@@ -39,12 +39,13 @@ def drive(
 
     Args:
         work: all of it; requests are dealt out in turn, connections evenly, at least one each.
-        processes: how many drivers there are.
+        processes: how many drivers there are; no more than requests.
         cores: where they may run; anywhere by default.
 
     Returns:
         A trace of each driver, the first with the requests 0, processes, 2·processes, …
     """
+    processes = min(processes, len(work.due_ns))
     with ExitStack() as stack:
         pools = [
             stack.enter_context(

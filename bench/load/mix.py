@@ -30,8 +30,8 @@ KNOWN, THIN, COLD = range(3)
 _MOST_IN_CART: Final = 500
 
 
-class NobodyOfKind(Exception):
-    """A share was asked for of customers that the events do not hold."""
+class WrongShares(Exception):
+    """Shares that nothing can be drawn with, or of customers that the events do not hold."""
 
     exit_code = 2
     hint = None
@@ -70,23 +70,25 @@ class Mix:
         Args:
             n: how often one is sent.
             seed: of the draw.
-            shares: of known, thin and cold customers; those of the bodies by default.
+            shares: of known, thin and cold customers, in any unit; those of the bodies by default.
 
         Returns:
             int64, shape (n,): numbers of bodies.
 
         Raises:
-            NobodyOfKind: there is no request of a kind that has a share.
+            WrongShares: there is no request of a kind that has a share, or no kind has one.
         """
         rng = np.random.default_rng(seed)
         if shares is None:
             return rng.integers(0, len(self.bodies), n)
+        if min(shares) < 0 or sum(shares) <= 0:
+            raise WrongShares(f"{shares} are no shares: none may be negative, nor all nothing")
         chosen = rng.choice(len(shares), n, p=np.array(shares) / sum(shares))
         which: Ints = np.empty(n, dtype=np.int64)
         for number, share in enumerate(shares):
             those = np.flatnonzero(self.kind == number)
             if share and not len(those):
-                raise NobodyOfKind(f"no request is of a {KINDS[number]} customer")
+                raise WrongShares(f"no request is of a {KINDS[number]} customer")
             places = chosen == number
             if share:
                 which[places] = rng.choice(those, np.count_nonzero(places))

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
+from bench.http_requests import on_the_wire
+
 Address: TypeAlias = str | tuple[str, int]
 
 
@@ -46,16 +48,7 @@ class Target:
             body: JSON.
             stays: the connection is to stay for the next request.
         """
-        return (
-            b"POST %b HTTP/1.1\r\nhost: %b\r\naccept: */*\r\n%b"
-            b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
-        ) % (
-            self.path.encode(),
-            self.host.encode(),
-            b"" if stays else b"connection: close\r\n",
-            len(body),
-            body,
-        )
+        return on_the_wire(body, path=self.path, host=self.host, stays=stays)
 
 
 def target_of(url: str, unix: Path | None = None) -> Target:
@@ -68,8 +61,13 @@ def target_of(url: str, unix: Path | None = None) -> Target:
     Raises:
         WrongTarget: it is no such URL, or its host is unknown.
     """
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname:
+    parts, port = urlsplit(url), 80
+    is_wrong = parts.scheme != "http" or not parts.hostname
+    try:
+        port = parts.port or port
+    except ValueError:
+        is_wrong = True
+    if is_wrong:
         raise WrongTarget(f"{url!r} is no http:// URL", hint="give it as http://127.0.0.1:8080")
     path = parts.path if parts.path not in ("", "/") else "/v1/offers"
     path += f"?{parts.query}" if parts.query else ""
@@ -83,14 +81,14 @@ def target_of(url: str, unix: Path | None = None) -> Target:
             path=path,
         )
     try:
-        found = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except OSError as problem:
         raise WrongTarget(f"{parts.hostname}: {problem.strerror}") from problem
-    family, _, _, _, (address, port, *_) = found[0]
+    family, _, _, _, (address, *_) = found[0]
     return Target(
         url=whole,
         family=family,
-        address=(str(address), int(port)),
+        address=(str(address), port),
         host=parts.netloc,
         path=path,
     )

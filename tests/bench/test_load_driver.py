@@ -213,6 +213,14 @@ def test_a_share_is_every_so_manieth_request() -> None:
     assert [share.connections for share in shares] == [1, 1]
 
 
+def test_there_are_no_more_drivers_than_requests() -> None:
+    with load_server() as server:
+        traces, _ = drive(work_for(server.target, [b"a"]), processes=2)
+
+    assert [trace.statuses.tolist() for trace in traces] == [[200]]
+    assert server.asked == {"a": 1}
+
+
 def test_a_target_is_what_its_url_says() -> None:
     target = target_of("http://127.0.0.1:8080")
 
@@ -224,7 +232,7 @@ def test_a_target_is_what_its_url_says() -> None:
     assert target_of("http://[::1]:99/x?y=1").path == "/x?y=1"
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8080", "https://shop", "http://"])
+@pytest.mark.parametrize("url", ["127.0.0.1:8080", "https://shop", "http://", "http://shop:99999"])
 def test_what_cannot_be_asked_is_refused(url: str) -> None:
     with pytest.raises(WrongTarget, match="no http"):
         target_of(url)

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from bench.load.mix import COLD, KINDS, KNOWN, THIN, Mix, NobodyOfKind, mix_of_orders, synthetic_mix
+from bench.load.mix import COLD, KINDS, KNOWN, THIN, Mix, WrongShares, mix_of_orders, synthetic_mix
 from bench.load.orders import read_orders
 from bench.synthetic import Shape
 from builder.config import load
@@ -149,5 +149,11 @@ def test_a_draw_takes_all_bodies_alike_unless_shares_say_otherwise() -> None:
 
 
 def test_a_share_of_customers_that_are_not_there_is_refused() -> None:
-    with pytest.raises(NobodyOfKind, match="thin"):
+    with pytest.raises(WrongShares, match="thin"):
         mix_of_kinds([KNOWN, COLD]).draw(10, 1, (1, 1, 1))
+
+
+@pytest.mark.parametrize("shares", [(0, 0, 0), (1, -1, 1)])
+def test_shares_that_say_nothing_are_refused(shares: tuple[float, float, float]) -> None:
+    with pytest.raises(WrongShares, match="no shares"):
+        mix_of_kinds([KNOWN, THIN, COLD]).draw(10, 1, shares)
