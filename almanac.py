@@ -228,6 +228,11 @@ VERBS = {
         help="Measure the edge over HTTP, beside a no-op app and a Redis service.",
         extra="bench",
     ),
+    "bench load": Verb(
+        target="bench.load.cli:load",
+        help="Measure how long shoppers wait at a given rate, a stall included.",
+        extra="all",
+    ),
     "bench coupons": Verb(
         target="bench.cli:coupons",
         help="Measure which coupons households redeem, beside popularity and frequency.",

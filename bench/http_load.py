@@ -2,6 +2,7 @@
 
 This is a closed loop. A slow answer delays the next question, so the time a request would have had
 to wait for its turn is nowhere in these figures; they compare costs, and say nothing about a peak.
+How long shoppers wait at a given rate is what the open loop of `bench.load` measures.
 """
 
 from __future__ import annotations
@@ -17,16 +18,15 @@ from dataclasses import dataclass
 from math import nan
 from time import perf_counter_ns, process_time_ns
 from types import TracebackType
-from typing import Final, NamedTuple, Self, cast
+from typing import Final, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from uvicorn.loops.uvloop import uvloop_loop_factory
 
-LOST: Final = 0
-"""In place of a status: the connection broke, or what came was no answer."""
+from bench.http_answers import LOST, parsed_answer
+
 _LAP_LIMIT_S: Final = 120.0
-_DECIDED: Final = b"\r\nserver-timing: decide;dur="
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,47 +99,6 @@ def drive(wire: Sequence[bytes], port: int, *, connections: int, start: int, n: 
         wall_ns=wall_ns,
         cpu_ns=cpu_ns,
     )
-
-
-class Answer(NamedTuple):
-    """What is kept of an answer: status, bytes of its body, what deciding took, what comes next."""
-
-    status: int
-    size: int
-    decided_us: float
-    stays: bool
-
-
-def parsed_answer(received: bytes) -> Answer | None:
-    r"""An answer; None while some of it is missing.
-
-    >>> parsed_answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
-    Answer(status=200, size=2, decided_us=nan, stays=True)
-    >>> parsed_answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{") is None
-    True
-
-    Raises:
-        ValueError: it is no answer whose end can be told, or more than one.
-    """
-    end = received.find(b"\r\n\r\n")
-    if end < 0:
-        return None
-    head = received[: end + 2].lower()
-    at = head.find(b"\r\ncontent-length:")
-    if at < 0 or not head.startswith(b"http/1.1 "):
-        raise ValueError("the end of the answer can't be told")
-    size = int(head[at + 17 : head.index(b"\r\n", at + 17)])
-    missing = end + 4 + size - len(received)
-    if missing < 0:
-        raise ValueError("there is more than was asked for")
-    if missing:
-        return None
-    timing = head.find(_DECIDED)
-    decided_us = nan
-    if timing >= 0:
-        timing += len(_DECIDED)
-        decided_us = float(head[timing : head.index(b"\r\n", timing)]) * 1000.0
-    return Answer(int(head[9:12]), size, decided_us, b"\r\nconnection: close\r\n" not in head)
 
 
 class _Work:

@@ -14,7 +14,7 @@ from index.request import Request
 KNOWN_SHARE: Final = 0.8
 CART_ITEMS: Final = 3
 _WIRE: Final = (
-    b"POST /v1/offers HTTP/1.1\r\nhost: 127.0.0.1\r\naccept: */*\r\n"
+    b"POST %b HTTP/1.1\r\nhost: %b\r\naccept: */*\r\n%b"
     b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
 )
 
@@ -32,9 +32,19 @@ def checkable_bodies(shape: Shape, n: int) -> list[bytes]:
     ]
 
 
-def on_the_wire(body: bytes) -> bytes:
-    """A body as an HTTP/1.1 request over a connection that stays."""
-    return _WIRE % (len(body), body)
+def on_the_wire(
+    body: bytes, *, path: str = "/v1/offers", host: str = "127.0.0.1", stays: bool = True
+) -> bytes:
+    """A body as an HTTP/1.1 request.
+
+    Args:
+        body: JSON.
+        path: what is posted to.
+        host: what the request names as its host.
+        stays: the connection is to stay for the next request.
+    """
+    closing = b"" if stays else b"connection: close\r\n"
+    return _WIRE % (path.encode(), host.encode(), closing, len(body), body)
 
 
 def _requests(shape: Shape, n: int) -> list[Request]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.http_load import LOST, Driver, drive, parsed_answer
+from bench.http_answers import LOST, parsed_answer
+from bench.http_load import Driver, drive
 from bench.http_processes import free_port
 from tests.bench.counting_server import CountingServer, request
 

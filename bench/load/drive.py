@@ -1,0 +1,101 @@
+"""Drivers in processes of their own, all from the same moment on, each with its share."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+from collections.abc import Collection
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from time import monotonic_ns, perf_counter
+from typing import Final
+
+from bench.http_processes import machine_busy_s
+from bench.load.driver import Trace, Work, follow
+
+# Long enough for all processes to hear of it.
+_AHEAD_NS: Final = 100_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """The machine while it was measured.
+
+    Attributes:
+        busy_share: of all cores together, whoever kept them busy.
+        stolen_share: of all cores, that the host gave to other machines.
+    """
+
+    busy_share: float
+    stolen_share: float
+
+
+def drive(
+    work: Work, *, processes: int = 1, cores: Collection[int] = ()
+) -> tuple[list[Trace], Host]:
+    """Let drivers do some work together.
+
+    Args:
+        work: all of it; requests are dealt out in turn, connections evenly, at least one each.
+        processes: how many drivers there are; no more than requests.
+        cores: where they may run; anywhere by default.
+
+    Returns:
+        A trace of each driver, the first with the requests 0, processes, 2·processes, …
+    """
+    processes = min(processes, len(work.due_ns))
+    with ExitStack() as stack:
+        pools = [
+            stack.enter_context(
+                ProcessPoolExecutor(
+                    1,
+                    multiprocessing.get_context("spawn"),
+                    _begin,
+                    (share_of(work, number, processes), set(cores)),
+                )
+            )
+            for number in range(processes)
+        ]
+        for ready in [pool.submit(_is_ready) for pool in pools]:
+            ready.result()
+        before, began_s = machine_busy_s(), perf_counter()
+        begin_ns = monotonic_ns() + _AHEAD_NS
+        traces = [trace.result() for trace in [pool.submit(_run, begin_ns) for pool in pools]]
+        after, seconds = machine_busy_s(), perf_counter() - began_s
+    of_all = seconds * (os.cpu_count() or 1)
+    return traces, Host(
+        busy_share=(after[0] - before[0]) / of_all, stolen_share=(after[1] - before[1]) / of_all
+    )
+
+
+def share_of(work: Work, number: int, processes: int) -> Work:
+    """What one of several drivers does."""
+    connections = len(range(number, work.connections, processes))
+    return replace(
+        work,
+        due_ns=work.due_ns[number::processes],
+        which=work.which[number::processes],
+        connections=max(connections, 1),
+    )
+
+
+_work: list[Work] = []
+
+
+def _begin(work: Work, cores: set[int]) -> None:
+    _work.append(work)
+    if cores:
+        os.sched_setaffinity(0, cores)
+    # A collection in the middle of a run would be measured as if the service had stalled.
+    gc.freeze()
+    gc.disable()
+
+
+def _is_ready() -> bool:
+    return True
+
+
+def _run(begin_ns: int) -> Trace:
+    return follow(_work[0], begin_ns)

@@ -1,0 +1,173 @@
+"""What was measured, request by request, and the two ways to read it.
+
+*Latency* counts from the moment a request was due: it is what a shopper waits. *Service time*
+counts from the moment it was sent, as a closed loop has it: of a server that stalls it shows only
+the requests that were under way, and none of those that would have come meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from hdrh.histogram import HdrHistogram
+from numpy.typing import NDArray
+
+from bench.http_answers import LOST
+from bench.load.driver import GARBLED, NEVER, REFUSED, TIMED_OUT, Trace
+from bench.load.schedule import Ints, Phase, Schedule
+
+PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9)
+_FAILURES: Final = {
+    LOST: "lost",
+    TIMED_OUT: "timed out",
+    REFUSED: "refused",
+    GARBLED: "garbled",
+}
+# With fewer samples behind it a percentile is told by chance.
+_BEYOND: Final = 10
+_LONGEST_NS: Final = 3_600_000_000_000
+_DIGITS: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """One row per request, in the order they were due; nanoseconds since the begin.
+
+    Attributes:
+        phases: of the schedule.
+        phase: uint8, numbers of phases.
+        kinds: names of the kinds of request.
+        kind: uint8, numbers of kinds.
+        due_ns: int64, see `driver.Work`.
+        taken_ns: int64, see `driver.Trace`, as the next three.
+        sent_ns: int64.
+        done_ns: int64.
+        statuses: int64.
+    """
+
+    phases: tuple[Phase, ...]
+    phase: NDArray[np.uint8]
+    kinds: tuple[str, ...]
+    kind: NDArray[np.uint8]
+    due_ns: Ints
+    taken_ns: Ints
+    sent_ns: Ints
+    done_ns: Ints
+    statuses: Ints
+
+    @property
+    def good(self) -> NDArray[np.bool_]:
+        """Answers with status 200."""
+        return np.equal(self.statuses, 200)
+
+    @property
+    def timed(self) -> NDArray[np.bool_]:
+        """Requests whose wait is known: good answers, and those given up, who waited even longer.
+
+        Other failures come back at once, and would flatter a service that refuses.
+        """
+        return np.isin(self.statuses, (200, TIMED_OUT))
+
+    @property
+    def latency_ns(self) -> Ints:
+        """From the moment each was due."""
+        return self.done_ns - self.due_ns
+
+    @property
+    def service_ns(self) -> Ints:
+        """From the moment each was sent; of one that never was, 0."""
+        return np.where(self.sent_ns == NEVER, 0, self.done_ns - self.sent_ns)
+
+    @property
+    def lag_ns(self) -> Ints:
+        """How late the driver got to each."""
+        return self.taken_ns - self.due_ns
+
+    def arrays(self) -> Mapping[str, Ints]:
+        """The raw samples, to be kept."""
+        return {
+            "phase": self.phase.astype(np.int64),
+            "kind": self.kind.astype(np.int64),
+            "due_ns": self.due_ns,
+            "taken_ns": self.taken_ns,
+            "sent_ns": self.sent_ns,
+            "done_ns": self.done_ns,
+            "statuses": self.statuses,
+        }
+
+
+def gathered(
+    schedule: Schedule,
+    kinds: tuple[str, ...],
+    kind: NDArray[np.uint8],
+    traces: Sequence[Trace],
+) -> Samples:
+    """Samples from traces: of D drivers, driver d had the requests d, d + D, d + 2·D and so on."""
+
+    def merged(name: str) -> Ints:
+        values: Ints = np.empty(len(schedule), dtype=np.int64)
+        for first, trace in enumerate(traces):
+            values[first :: len(traces)] = getattr(trace, name)
+        return values
+
+    return Samples(
+        phases=schedule.phases,
+        phase=schedule.phase,
+        kinds=kinds,
+        kind=kind,
+        due_ns=schedule.due_ns,
+        taken_ns=merged("taken_ns"),
+        sent_ns=merged("sent_ns"),
+        done_ns=merged("done_ns"),
+        statuses=merged("statuses"),
+    )
+
+
+def percentiles_us(nanoseconds: Ints) -> dict[str, float | None]:
+    """Percentiles and the longest, in microseconds.
+
+    Each is a sample, the smallest that so many are not above. None where fewer than ten samples
+    are above it.
+
+    >>> percentiles_us(np.arange(1, 1001) * 1000)
+    {'p50_us': 500.0, 'p90_us': 900.0, 'p99_us': 990.0, 'p99.9_us': None, 'max_us': 1000.0}
+    """
+    n = len(nanoseconds)
+    found: dict[str, float | None] = {}
+    ordered = np.sort(nanoseconds)
+    for percentile in PERCENTILES:
+        place = int(np.ceil(round(n * percentile / 100, 6))) - 1
+        known = n - 1 - place >= _BEYOND
+        found[f"p{percentile:g}_us"] = round(int(ordered[place]) / 1000, 2) if known else None
+    return found | {"max_us": round(int(ordered[-1]) / 1000, 2) if n else None}
+
+
+def histogram(nanoseconds: Ints) -> HdrHistogram:
+    """An HdrHistogram of nanoseconds, to three digits, up to an hour."""
+    counts = HdrHistogram(1, _LONGEST_NS, _DIGITS)
+    values, times = np.unique(np.clip(nanoseconds, 1, _LONGEST_NS), return_counts=True)
+    for value, count in zip(values.tolist(), times.tolist(), strict=True):
+        counts.record_value(value, count)
+    return counts
+
+
+def encoded(nanoseconds: Ints) -> str:
+    """The histogram as text, as every HdrHistogram library reads it (V2, compressed, base 64)."""
+    text: bytes = histogram(nanoseconds).encode()
+    return text.decode()
+
+
+def failures(statuses: Ints) -> dict[str, int]:
+    """How many requests had no good answer, by HTTP status or by what happened instead.
+
+    >>> failures(np.array([200, 503, TIMED_OUT, 503]))
+    {'timed out': 1, '503': 2}
+    """
+    values, counts = np.unique(statuses[statuses != 200], return_counts=True)
+    return {
+        _FAILURES.get(value, str(value)): count
+        for value, count in zip(values.tolist(), counts.tolist(), strict=True)
+    }

@@ -1,0 +1,100 @@
+"""Whether figures may be believed: a driver that was late itself says nothing about a service."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.load.drive import Host
+from bench.load.driver import NEVER, Trace
+from bench.load.samples import Samples
+
+LATE_NS: Final = 1_000_000
+"""A request that the driver got to so long after it was due is late."""
+LATE_SHARE: Final = 0.01
+"""More late requests than this, and the 99th percentile could be the driver's own."""
+BUSY_SHARE: Final = 0.8
+"""A driver busier than this has no room for what comes at once."""
+STOLEN_SHARE: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether the service was measured, or something else.
+
+    Attributes:
+        is_trusted: whether it was the service.
+        reasons: sentences that say why not; none where it was.
+        remarks: sentences that a reader of the figures should know anyway.
+    """
+
+    is_trusted: bool
+    reasons: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one line."""
+        if self.is_trusted:
+            return "the driver kept its schedule: latencies are the service's"
+        return f"the driver was the bottleneck, no verdict: {'; '.join(self.reasons)}"
+
+
+def verdict_on(samples: Samples, traces: Sequence[Trace], host: Host) -> Verdict:
+    """Judge a run by its driver and its machine, phase by phase."""
+    reasons = [*_late_phases(samples), *_busy_drivers(traces)]
+    if host.stolen_share > STOLEN_SHARE:
+        reasons.append(
+            f"the host gave {host.stolen_share:.0%} of the processors to other machines"
+            f" (at most {STOLEN_SHARE:.0%})"
+        )
+    return Verdict(is_trusted=not reasons, reasons=tuple(reasons), remarks=tuple(_remarks(samples)))
+
+
+def is_late(samples: Samples) -> NDArray[np.bool_]:
+    """Which requests the driver got to late."""
+    return np.greater(samples.lag_ns, LATE_NS)
+
+
+def has_waited(samples: Samples) -> NDArray[np.bool_]:
+    """Which requests waited for a connection, or never got one."""
+    waited_ns = samples.sent_ns - samples.taken_ns
+    waited: NDArray[np.bool_] = (samples.sent_ns == NEVER) | (waited_ns > LATE_NS)
+    return waited
+
+
+def _late_phases(samples: Samples) -> list[str]:
+    late = is_late(samples)
+    found = []
+    for number, phase in enumerate(samples.phases):
+        inside = samples.phase == number
+        share = float(late[inside].mean()) if inside.any() else 0.0
+        if share > LATE_SHARE:
+            found.append(
+                f"in phase {phase.name} it got to {share:.1%} of the requests more than"
+                f" {LATE_NS / 1e6:g} ms late (at most {LATE_SHARE:.0%})"
+            )
+    return found
+
+
+def _busy_drivers(traces: Sequence[Trace]) -> list[str]:
+    return [
+        f"driver {number} was busy for {share:.0%} of its time (at most {BUSY_SHARE:.0%})"
+        for number, share in enumerate((trace.busy_ns / trace.wall_ns for trace in traces), 1)
+        if share > BUSY_SHARE
+    ]
+
+
+def _remarks(samples: Samples) -> list[str]:
+    n_waited = int(np.count_nonzero(has_waited(samples)))
+    if not n_waited:
+        return []
+    remark = (
+        f"{n_waited:,} requests waited for one of the connections, as in a client's pool;"
+        " with more connections they would have waited inside the service"
+    )
+    return [remark]

@@ -1,0 +1,140 @@
+"""The verb as a whole, and beside an independent tool."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic_ns
+
+import numpy as np
+import pytest
+
+from bench.load.cli import NO_VERDICT, Contradiction, load
+from bench.load.driver import Work, follow
+from bench.load.schedule import constant, scheduled
+from tests.bench.load_server import load_server
+
+EVENTS = "ts,customer_id,order_id,item_id\n" + "".join(
+    f"2026-11-01T10:00:{second:02d}Z,c{second % 7},o{second},i{second % 3}\n"
+    for second in range(60)
+)
+URL = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> str:
+    path = tmp_path / "events.csv"
+    path.write_text(EVENTS)
+    return str(path)
+
+
+def test_a_replay_is_sent_kept_and_told(
+    events: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with load_server() as server:
+        code = load(
+            server.target.url,
+            schedule="replay",
+            events=[events],
+            speed=59.0,
+            since=datetime(2026, 11, 1, 10, 0, 30, tzinfo=UTC),
+            out_dir=tmp_path,
+            json=True,
+        )
+
+    told = json.loads(capsys.readouterr().out)
+    [run_dir] = tmp_path.glob("load-*")
+    assert json.loads((run_dir / "summary.json").read_bytes()) == told
+    assert code == (0 if told["verdict"]["is_trusted"] else NO_VERDICT)
+    assert sum(server.asked.values()) == told["all"]["requests"] == 30
+    assert json.loads(next(iter(server.asked))) == {
+        "placement": "checkout",
+        "k": 10,
+        "customer_id": "c2",
+        "cart": [{"item_id": "i0"}],
+    }
+    # Of the seven customers two ordered five times before, and all others four times.
+    assert told["kinds"]["known"]["requests"] == 30
+    with np.load(run_dir / "samples.npz") as raw:
+        assert raw["statuses"].tolist() == [200] * 30
+        assert raw["due_ns"] == pytest.approx(np.arange(30) * 1e9 / 59, abs=1)
+
+
+def test_the_synthetic_shop_is_asked_without_any_events(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with load_server() as server:
+        load(
+            server.target.url,
+            rate=200,
+            seconds=0.5,
+            arrivals="even",
+            fresh=True,
+            customers=1000,
+            offers=1000,
+            out_dir=tmp_path,
+        )
+
+    out = capsys.readouterr().out
+    assert sum(server.asked.values()) == server.connections == 100
+    assert "constant" in out
+    assert "100 connections made" in out
+
+
+def test_the_same_load_is_written_for_another_tool_and_nothing_is_sent(
+    events: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = load(URL, events=[events], rate=20, emit_for="k6", emit_dir=tmp_path / "k6")
+
+    assert code == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "k6" / "load.js")
+    assert not list(tmp_path.glob("load-*"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        ({"schedule": "replay"}, "needs --events"),
+        ({"schedule": "replay", "events": ["x"], "shares": (1, 0, 0)}, "--shares"),
+        ({"speed": 2.0}, "for a replay only"),
+        ({"schedule": "replay", "events": ["x"], "speed": 1.0, "scale": 9.0}, "give one"),
+        ({"emit_for": "k6", "unix": Path("s")}, "leave --unix out"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_refused(flags: dict[str, object], why: str) -> None:
+    with pytest.raises(Contradiction, match=why):
+        load(URL, **flags)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load (nghttp2-client) is missing")
+def test_an_independent_tool_sees_the_same_waits(tmp_path: Path) -> None:
+    """Every answer takes 20 ms, at ten requests a second: nothing stands in line."""
+    body = b"stall 0.02"
+    (tmp_path / "body").write_bytes(body)
+    with load_server() as server:
+        words = ["h2load", "--h1", "-n20", "-c1", "--rps=10", f"--log-file={tmp_path / 'log'}"]
+        subprocess.run(
+            [*words, "-d", str(tmp_path / "body"), server.target.url],
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+        plan = scheduled(constant(10, 2), "even", 0)
+        work = Work(
+            target=server.target,
+            wire=[server.target.request(body, stays=True)],
+            due_ns=plan.due_ns,
+            which=np.zeros(20, dtype=np.int64),
+            connections=1,
+        )
+        trace = follow(work, monotonic_ns())
+
+    assert server.asked == {body.decode(): 40}
+    _, statuses, theirs_us = np.loadtxt(tmp_path / "log", dtype=np.int64, unpack=True)
+    ours_us = (trace.done_ns - trace.sent_ns) // 1000
+    assert statuses.tolist() == trace.statuses.tolist() == [200] * 20
+    assert [np.count_nonzero(us >= 20_000) for us in (ours_us, theirs_us)] == [20, 20]
+    assert np.median(ours_us) == pytest.approx(np.median(theirs_us), rel=0.5)

@@ -1,0 +1,224 @@
+"""Samples, figures and the verdict, on runs that are made up so that the right answer is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import monotonic_ns
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from hdrh.histogram import HdrHistogram
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.http_answers import LOST
+from bench.load.drive import Host
+from bench.load.driver import NEVER, TIMED_OUT, Trace, Work, follow
+from bench.load.figures import over_time, summary_of
+from bench.load.report import load_text
+from bench.load.samples import PERCENTILES, Samples, encoded, gathered, percentiles_us
+from bench.load.schedule import Schedule, constant, scheduled, step
+from bench.load.verdict import verdict_on
+from tests.bench.load_server import load_server
+
+MS = 1_000_000
+QUIET = Host(busy_share=0.5, stolen_share=0.0)
+MIX = {"cart_items": {"p50": 3, "p90": 5, "max": 9}}
+
+
+def trace_of(plan: Schedule, **changes: Any) -> Trace:
+    """Each request was taken and sent when it was due, and answered half a millisecond later."""
+    due_ns = plan.due_ns
+    trace = Trace(
+        taken_ns=due_ns.copy(),
+        sent_ns=due_ns.copy(),
+        done_ns=due_ns + MS // 2,
+        statuses=np.full(len(plan), 200),
+        connects=8,
+        cpu_ns=10**9,
+        busy_ns=10**9,
+        wall_ns=int(plan.seconds * 1e9),
+    )
+    return replace(trace, **changes)
+
+
+def samples_of(plan: Schedule, *traces: Trace) -> Samples:
+    kind = (np.arange(len(plan)) % 2).astype(np.uint8)
+    return gathered(plan, ("known", "cold"), kind, traces)
+
+
+@pytest.fixture
+def plan() -> Schedule:
+    return scheduled(step(100, 6), "even", 0)
+
+
+def test_a_good_run_is_trusted_and_told_by_phase_kind_and_second(plan: Schedule) -> None:
+    trace = trace_of(plan)
+
+    summary = summary_of(samples_of(plan, trace), [trace], QUIET)
+
+    assert summary["verdict"]["is_trusted"]
+    phases = summary["phases"]
+    assert {name: phase["requests"] for name, phase in phases.items()} == {
+        "1×": 200,
+        "5×": 1000,
+        "1× again": 200,
+    }
+    assert phases["5×"]["asked_per_s"] == phases["5×"]["due_per_s"] == 500
+    # The last request of a phase is due a millisecond before its end, so all answers are inside.
+    assert phases["5×"]["answered_per_s"] == 500
+    assert phases["5×"]["latency"]["p99_us"] == 500
+    assert phases["1×"]["errors"] == {}
+    assert {name: kind["requests"] for name, kind in summary["kinds"].items()} == {
+        "known": 700,
+        "cold": 700,
+    }
+    assert [second["due"] for second in summary["seconds"]] == [100, 100, 500, 500, 100, 100]
+    assert summary["drivers"][0]["busy_us_per_request"] == round(1e6 / 1400, 2)
+    assert orjson.loads(orjson.dumps(summary))["phases"] == phases
+    assert load_text(summary | {"mix": MIX}).startswith("the driver kept its schedule")
+
+
+def test_answers_count_where_they_come_not_where_they_were_due(plan: Schedule) -> None:
+    trace = trace_of(plan, done_ns=plan.due_ns + 2_000 * MS)
+
+    phases = summary_of(samples_of(plan, trace), [trace], QUIET)["phases"]
+
+    assert [phase["answered_per_s"] for phase in phases.values()] == [0, 100, 500]
+
+
+def test_drivers_samples_come_back_in_the_order_they_were_due(plan: Schedule) -> None:
+    whole = trace_of(plan)
+    halves = [
+        replace(
+            whole,
+            **{
+                name: getattr(whole, name)[first::2]
+                for name in ("taken_ns", "sent_ns", "done_ns", "statuses")
+            },
+        )
+        for first in range(2)
+    ]
+
+    assert samples_of(plan, *halves).done_ns.tolist() == whole.done_ns.tolist()
+
+
+def test_errors_are_counted_and_only_who_was_given_up_counts_as_waiting(plan: Schedule) -> None:
+    statuses = np.full(len(plan), 200)
+    statuses[:50] = [503] * 20 + [LOST] * 10 + [TIMED_OUT] * 20
+    done_ns = plan.due_ns + MS
+    done_ns[30:50] = plan.due_ns[30:50] + 5_000 * MS
+    trace = trace_of(plan, statuses=statuses, done_ns=done_ns)
+
+    samples = samples_of(plan, trace)
+    figures = summary_of(samples, [trace], QUIET)["all"]
+
+    assert figures["errors"] == {"503": 20, "lost": 10, "timed out": 20}
+    assert np.count_nonzero(samples.timed) == len(plan) - 30
+    assert figures["latency"]["max_us"] == 5_000_000
+    assert over_time(samples)[0]["errors"] == 50
+
+
+def test_a_second_in_which_nothing_is_due_is_left_out() -> None:
+    plan = Schedule(
+        phases=constant(1, 3), due_ns=np.array([0, 2_500 * MS]), phase=np.zeros(2, dtype=np.uint8)
+    )
+
+    assert [row["second"] for row in over_time(samples_of(plan, trace_of(plan)))] == [0, 2]
+
+
+def test_a_late_driver_gives_no_verdict(plan: Schedule) -> None:
+    taken_ns = plan.due_ns.copy()
+    taken_ns[:3] += 2 * MS  # of 200 in the first phase, and of 1400 in all
+    trace = trace_of(plan, taken_ns=taken_ns, sent_ns=taken_ns, done_ns=taken_ns + MS)
+
+    summary = summary_of(samples_of(plan, trace), [trace], QUIET)
+
+    assert not summary["verdict"]["is_trusted"]
+    assert summary["verdict"]["reasons"] == (
+        "in phase 1× it got to 1.5% of the requests more than 1 ms late (at most 1%)",
+    )
+    assert summary["phases"]["1×"]["late"] == 3
+    told = load_text(summary | {"mix": MIX})
+    assert told.startswith("the driver was the bottleneck, no verdict: in phase 1×")
+
+
+def test_a_busy_driver_gives_no_verdict(plan: Schedule) -> None:
+    idle, busy = trace_of(plan), trace_of(plan, busy_ns=int(0.81 * plan.seconds * 1e9))
+
+    verdict = verdict_on(samples_of(plan, idle), [idle, busy], QUIET)
+
+    assert verdict.reasons == ("driver 2 was busy for 81% of its time (at most 80%)",)
+
+
+def test_a_host_that_is_elsewhere_gives_no_verdict(plan: Schedule) -> None:
+    trace = trace_of(plan)
+
+    verdict = verdict_on(samples_of(plan, trace), [trace], Host(busy_share=0.9, stolen_share=0.06))
+
+    assert verdict.reasons == ("the host gave 6% of the processors to other machines (at most 5%)",)
+
+
+def test_a_slow_service_is_not_the_driver_s_fault(plan: Schedule) -> None:
+    sent_ns = plan.due_ns + 50 * MS
+    sent_ns[7] = NEVER
+    trace = trace_of(plan, sent_ns=sent_ns, done_ns=plan.due_ns + 60 * MS)
+
+    samples = samples_of(plan, trace)
+    verdict = verdict_on(samples, [trace], QUIET)
+
+    assert verdict.is_trusted
+    assert verdict.remarks[0].startswith("1,400 requests waited for one of the connections")
+    assert samples.service_ns[6:9].tolist() == [10 * MS, 0, 10 * MS]
+
+
+def test_a_driver_that_is_asked_for_too_much_says_so() -> None:
+    plan = scheduled(constant(1e6, 0.01), "even", 0)
+    with load_server() as server:
+        work = Work(
+            target=server.target,
+            wire=[server.target.request(b"fine", stays=True)],
+            due_ns=plan.due_ns,
+            which=np.zeros(len(plan), dtype=np.int64),
+            connections=64,
+        )
+        trace = follow(work, monotonic_ns())
+    verdict = verdict_on(samples_of(plan, trace), [trace], QUIET)
+
+    assert server.asked == {"fine": 10_000}
+    assert trace.statuses.tolist() == [200] * 10_000
+    assert not verdict.is_trusted
+    assert "more than 1 ms late" in verdict.sentence
+
+
+@given(st.lists(st.integers(1, 10**12), min_size=1, max_size=300))
+def test_percentiles_are_samples_with_enough_above_them(values: list[int]) -> None:
+    found = percentiles_us(np.array(values))
+
+    ordered = sorted(values)
+    for percentile in PERCENTILES:
+        told = found[f"p{percentile:g}_us"]
+        # Exactly, in tenths of a percent.
+        place = -(-len(values) * round(percentile * 10) // 1000) - 1
+        enough = len(values) - 1 - place >= 10
+        assert told == (round(ordered[place] / 1000, 2) if enough else None)
+    assert found["max_us"] == round(ordered[-1] / 1000, 2)
+
+
+def test_no_samples_have_no_percentiles() -> None:
+    assert set(percentiles_us(np.array([], dtype=np.int64)).values()) == {None}
+    assert HdrHistogram.decode(encoded(np.array([], dtype=np.int64))).get_total_count() == 0
+
+
+def test_the_histogram_says_what_the_samples_say() -> None:
+    nanoseconds = (np.random.default_rng(1).lognormal(13, 1.5, 20_000)).astype(np.int64)
+
+    kept = HdrHistogram.decode(encoded(nanoseconds))
+
+    assert kept.get_total_count() == 20_000
+    for name, exact_us in percentiles_us(nanoseconds).items():
+        percentile = 100.0 if name == "max_us" else float(name[1:-3])
+        assert exact_us is not None
+        assert kept.get_value_at_percentile(percentile) / 1000 == pytest.approx(exact_us, rel=1e-3)
