@@ -1,5 +1,18 @@
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
 from index.adder import Pool
 from index.arrays import RowBytes, Scores
+from index.context import ContextLookup
+from index.generation import Reader
+from index.model import Model
+from index.records import OfferRecord
+from index.request import ChosenOffer, RepeatPolicy, Request, Tier
+
+Doubles: TypeAlias = NDArray[np.float64]
 
 class Scratch:
     def __init__(self, prior: Scores) -> None: ...
@@ -11,3 +24,27 @@ class Scratch:
         bought: RowBytes | None,
         most: int,
     ) -> list[tuple[int, float]]: ...
+
+class Weights:
+    def __init__(
+        self, named: dict[str, float], contexts: Doubles, slope: float, intercept: float
+    ) -> None: ...
+
+class Plain:
+    def __init__(
+        self,
+        reader: Reader,
+        lookup: ContextLookup,
+        model: Model,
+        weights: dict[str, Weights],
+        thin_below: int,
+        chosen: type[ChosenOffer],
+    ) -> None: ...
+    def decide(
+        self,
+        request: Request,
+        key: bytes | None,
+        wanted: int,
+        repeat: RepeatPolicy,
+        may_show: Callable[[OfferRecord], bool],
+    ) -> tuple[Tier, list[ChosenOffer]] | None: ...

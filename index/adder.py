@@ -70,13 +70,16 @@ class Adder:
 
     Args:
         prior: float32, shape (n_offers,).
+
+    Attributes:
+        scratch: compiled code's; None where there is none.
     """
 
-    __slots__ = ("_prior", "_scratch", "_sums")
+    __slots__ = ("_prior", "_sums", "scratch")
 
     def __init__(self, prior: Scores) -> None:
         self._prior = prior
-        self._scratch = Scratch(prior) if IS_COMPILED else None
+        self.scratch = Scratch(prior) if IS_COMPILED else None
         self._sums: Scores | None = None
 
     def best(self, terms: Terms, first: int) -> Iterator[tuple[int, float]]:
@@ -89,17 +92,17 @@ class Adder:
         Raises:
             IndexError: a row names an offer that does not exist.
         """
-        if self._scratch is None:
+        if self.scratch is None:
             candidates = self.candidates(terms)
             return best_first(candidates, candidates.scores, first)
-        found = self._scratch.best(*terms, first)
+        found = self.scratch.best(*terms, first)
         return iter(found) if len(found) < first else chain(found, self._further(terms, first))
 
     def _further(self, terms: Terms, done: int) -> Iterator[tuple[int, float]]:
-        assert self._scratch is not None
+        assert self.scratch is not None
         n_found = done
         while n_found == done:
-            more = self._scratch.best(*terms, done * FURTHER)
+            more = self.scratch.best(*terms, done * FURTHER)
             yield from more[done:]
             n_found, done = len(more), done * FURTHER
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from index.eligibility import normal_value
+from index.kept import Kept
 from index.layout import NO_ROW
 from index.model import Feature, FeatureKind, Model
 from index.records import NO_PRICE, ItemView
@@ -15,6 +20,9 @@ from index.request import CartLine, ContextValue
 CATEGORY_SEPARATOR = " > "
 _MAX_PRICE = 1e12
 HOURS = 7 * 24
+_KEPT_MINUTES: Final = 1024
+_WHOLE_MINUTES_SINCE: Final = 1973
+"""Before, some zones were off by seconds."""
 
 
 class ContextLookup:
@@ -25,6 +33,7 @@ class ContextLookup:
         zone: the brand's time zone.
 
     Attributes:
+        by_name: features by name.
         names: `feature=value` of each context row, for explanations.
         signals: signal name of each context row.
         weights: by tier name, the weight of each context row's signal.
@@ -32,11 +41,12 @@ class ContextLookup:
 
     __slots__ = (
         "_bands",
-        "_by_name",
         "_category",
         "_edges",
+        "_hour_rows",
         "_hours",
         "_zone",
+        "by_name",
         "names",
         "signals",
         "weights",
@@ -44,7 +54,8 @@ class ContextLookup:
 
     def __init__(self, model: Model, zone: tzinfo) -> None:
         self._zone = zone
-        self._by_name = {feature.name: feature for feature in model.features}
+        self.by_name = {feature.name: feature for feature in model.features}
+        self._hour_rows: Kept[int, int] = Kept(_KEPT_MINUTES)
         hours = self._rows_of_kind(model, "hour_of_week")
         self._hours = tuple(hours.get(str(hour), NO_ROW) for hour in range(HOURS)) if hours else ()
         self._category = self._rows_of_kind(model, "category")
@@ -76,16 +87,32 @@ class ContextLookup:
     def rows(self, at: datetime | None, context: Mapping[str, ContextValue]) -> tuple[int, ...]:
         """Rising context rows of the moment and the caller's context; unknown values give none."""
         found = set()
-        if at is not None and self._hours and "hour_of_week" not in context:
-            found.add(self._hours[hour_of_week(at, self._zone)])
+        if at is not None and "hour_of_week" not in context:
+            found.add(self.hour_row(at))
         for name, value in context.items():
-            feature = self._by_name.get(name)
+            feature = self.by_name.get(name)
             if feature is not None and value is not None:
-                found.add(self._row(feature, value))
+                found.add(self.row_of(feature, value))
         found.discard(NO_ROW)
         return tuple(sorted(found))
 
-    def _row(self, feature: Feature, value: ContextValue) -> int:
+    def hour_row(self, at: datetime) -> int:
+        """Row of the moment's local hour of the week; `NO_ROW` when hours have none.
+
+        What a minute comes to is kept: rules of time zones take longer than all else here.
+        """
+        if not self._hours:
+            return NO_ROW
+        if at.tzinfo is not UTC or at.year < _WHOLE_MINUTES_SINCE:
+            return self._hours[hour_of_week(at, self._zone)]
+        minute = int(at.timestamp()) // 60
+        row = self._hour_rows.get(minute)
+        if row is None:
+            row = self._hour_rows.keep(minute, self._hours[hour_of_week(at, self._zone)])
+        return row
+
+    def row_of(self, feature: Feature, value: ContextValue) -> int:
+        """Row of a feature's value; `NO_ROW` when nothing is known of it."""
         row = feature.rows.get(value) if type(value) is str else None
         if row is not None:
             return row
@@ -98,10 +125,8 @@ class ContextLookup:
         """Category and price-band rows of one cart line; `NO_ROW` for what is not known."""
         if item is not None and item.category_row != NO_ROW:
             category = item.category_row
-        elif line.category and self._category:
-            category = category_row(normal_value(line.category), self._category)
         else:
-            category = NO_ROW
+            category = self.row_of_category(line.category) if line.category else NO_ROW
         if line.unit_price is not None:
             band = self._band(min(line.unit_price, _MAX_PRICE) * 100.0)
         elif item is not None and item.price_cents != NO_PRICE:
@@ -109,6 +134,14 @@ class ContextLookup:
         else:
             band = NO_ROW
         return category, band
+
+    def row_of_category(self, path: str) -> int:
+        """Row of the nearest category that is known of a path, as a caller spells it."""
+        return category_row(normal_value(path), self._category) if self._category else NO_ROW
+
+    def band_edges(self) -> tuple[NDArray[np.float64], NDArray[np.uint32]]:
+        """Bounds between price bands, and the row of each band: one more of these."""
+        return np.array(self._edges, np.float64), np.array(self._bands, np.uint32)
 
     def _band(self, price_cents: float) -> int:
         return self._bands[bisect_right(self._edges, price_cents)]

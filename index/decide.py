@@ -16,6 +16,7 @@ from index.choose import Chooser
 from index.explain import overlay_note, with_reasons
 from index.gather import gather
 from index.generation import DAMAGE, Generation, Reader
+from index.plain import plain_decider
 from index.request import MAX_K, ChosenOffer, Decision, Request
 from index.score import terms_of
 
@@ -57,10 +58,13 @@ def decide_for_key(generation: Generation, request: Request, key: bytes | None) 
 def _decide(
     generation: Generation, reader: Reader, request: Request, key: bytes | None
 ) -> Decision:
+    decision_id = _decision_id(generation, request, key)
+    plain = plain_decider(generation, reader)
+    if plain is not None and (done := plain.decide(request, key)) is not None:
+        return Decision(decision_id.hex(), request.request_id or "", generation.snapshot_id, *done)
     model = generation.model
     found = gather(generation, reader, request, key)
     terms = terms_of(model, generation.lookup, reader, found, request.placement)
-    decision_id = _decision_id(generation, request, key)
     chooser = Chooser(generation, reader, request, model.tiers[found.tier_name])
     chosen = chooser.choose(terms, found.banned, found.in_cart, decision_id)
     note = None

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -101,6 +101,12 @@ class Generation:
     @property
     def model_id(self) -> str:
         return self.manifest.model_id
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether the brand asks for nothing special that every decision has to heed."""
+        model = self.model
+        return model.values is None and not model.reserve and not model.exploration
 
     @cached_property
     def prior_order(self) -> NDArray[np.intp]:
@@ -204,6 +210,7 @@ class Reader:
         "kept_contexts",
         "kept_offers",
         "patches",
+        "plain",
     )
 
     def __init__(self, generation: Generation) -> None:
@@ -223,18 +230,29 @@ class Reader:
         self.patches = generation.patches
         self._prior = generation.model.prior
         self.adder = Adder(self._prior)
+        self.plain: Any = None
 
     def top(self, placement: str) -> bytes:
         """Candidates that are always considered at a placement, with nothing to add, as pairs."""
         return self._tops.get(placement) or self._tops[ANY_PLACEMENT]
 
     def customer(self, key: bytes) -> CustomerView | None:
-        data = self._customers[shard_of(key, self._n_shards)].get(key)
+        data = self.customer_data(key)
         return None if data is None else CustomerView(data)
 
+    def customer_data(self, key: bytes) -> memoryview | None:
+        """A customer's record as it lies in the table."""
+        data: memoryview | None = self._customers[shard_of(key, self._n_shards)].get(key)
+        return data
+
     def item(self, item_id: str) -> ItemView | None:
-        data = self._items.get(item_key(item_id))
+        data = self.item_data(item_id)
         return None if data is None else ItemView(data)
+
+    def item_data(self, item_id: str) -> memoryview | None:
+        """An item's record as it lies in the table."""
+        data: memoryview | None = self._items.get(item_key(item_id))
+        return data
 
     def offer(self, offer_row: int) -> OfferRecord | None:
         """An offer record as the overlay leaves it; the ones shown most stay decoded."""
@@ -279,6 +297,7 @@ class Reader:
     def renew(self) -> None:
         """New transactions, after a table could not be read."""
         self.adder = Adder(self._prior)
+        self.plain = None  # it has the old one's scratch space
         for kept in (self.kept_contexts, self.kept_offers):
             kept.clear()
         for transaction in self._transactions:

@@ -1,0 +1,428 @@
+"""`index.plain` compiled: gathers, adds up and chooses for requests that ask for nothing special."""
+
+from cpython.dict cimport PyDict_GetItem
+from cpython.object cimport PyObject
+from libc.math cimport exp, pow
+from libc.stdint cimport uint16_t
+
+cdef enum:
+    MAX_LINES = 32
+    MAX_CONTEXT = 128  # a request names 64 features at most
+    SPARE = 8
+    CUSTOMER_HEAD = 16
+    AVAILABLE = 1
+
+cdef uint32_t NO_ROW = 0xFFFFFFFF
+cdef uint32_t NO_PRICE = 0xFFFFFFFF
+MAX_PRICE = 1e12
+cdef double MAX_LOGIT = 60.0
+
+
+cdef packed struct CustomerHead:
+    uint32_t n_orders
+    uint16_t n
+    uint16_t n_history
+    uint32_t last_day
+    uint32_t unused
+
+
+cdef packed struct ItemHead:
+    uint32_t item_row
+    uint32_t n_orders
+    uint32_t price_cents
+    uint32_t category_row
+    uint16_t n_own
+    uint16_t n
+    uint16_t dim
+    uint16_t unused
+
+
+cdef struct Counted:
+    uint32_t row
+    Py_ssize_t times
+
+
+cdef struct Heard:
+    Pair* pairs
+    Py_ssize_t n
+
+
+cdef class Weights:
+    """Weights and calibration of one tier.
+
+    Args:
+        named: `TierModel.weights`.
+        contexts: float64, shape (n_contexts,): weight of each context row.
+        slope, intercept: see `TierModel`.
+    """
+
+    cdef double personal, cart, cart_sum, viewed, viewed_sum, slope, intercept
+    cdef const double[::1] contexts
+
+    def __init__(self, named, const double[::1] contexts, double slope, double intercept):
+        self.personal = named.get("personal", 0.0)
+        self.cart = named.get("cart", 0.0)
+        self.cart_sum = named.get("cart_sum", 0.0)
+        self.viewed = named.get("viewed", 0.0)
+        self.viewed_sum = named.get("viewed_sum", 0.0)
+        self.contexts = contexts
+        self.slope = -slope
+        self.intercept = -intercept
+
+    cdef double of(self, uint32_t row) except? -1.0:
+        """Weight of a context row."""
+        cdef double weight
+        if row < self.contexts.shape[0]:
+            weight = self.contexts[row]
+            if weight == weight:
+                return weight
+        raise KeyError(row)
+
+
+cdef class Plain:
+    """Decides plain requests; for one caller at a time.
+
+    Args:
+        reader: the caller's way into the snapshot; its scratch space and what it keeps are used.
+        lookup: context vocabularies.
+        model: the snapshot's model.
+        weights: `Weights` by tier name.
+        thin_below: orders from which a customer is no longer thin.
+        chosen: makes one offer of an answer.
+    """
+
+    cdef object reader, lookup, tier_name, chosen, kept_contexts, kept_offers
+    cdef Scratch scratch
+    cdef dict weights, features
+    cdef const double[::1] edges
+    cdef const uint32_t[::1] bands
+    cdef double cart_power, viewed_decay
+    cdef uint32_t thin_below
+
+    def __init__(self, reader, lookup, model, dict weights, uint32_t thin_below, chosen):
+        self.reader, self.lookup, self.tier_name = reader, lookup, model.tier_name
+        self.scratch = reader.adder.scratch
+        self.weights, self.chosen, self.thin_below = weights, chosen, thin_below
+        self.cart_power, self.viewed_decay = model.cart_power, model.viewed_decay
+        self.features = lookup.by_name
+        self.kept_contexts, self.kept_offers = reader.kept_contexts, reader.kept_offers
+        self.edges, self.bands = lookup.band_edges()
+
+    def decide(self, request, key, wanted, repeat, may_show):
+        """What `gather`, `terms_of` and `Chooser.choose` come to; None when that must be asked.
+
+        Args:
+            request: excludes and declines nothing, and wants no explanation.
+            key: table key of the customer, None for nobody.
+            wanted: how many offers.
+            repeat: policy for what the customer took: `allow` or `exclude`.
+            may_show: asked of offers that are there under conditions.
+
+        Returns:
+            Tier and offers; None when a vector search or the last resort is needed.
+
+        Raises:
+            IndexError: a row names an offer that does not exist.
+        """
+        cdef Py_buffer customer
+        cdef CustomerHead head
+        cdef Py_ssize_t n_pairs = 0, n_history = 0
+        cdef bint known = False
+        data = self.reader.customer_data(key) if key is not None else None
+        if data is None:
+            return self._decided(request, wanted, may_show, NULL, 0, 0, NULL, 0)
+        PyObject_GetBuffer(data, &customer, PyBUF_SIMPLE)
+        try:
+            if customer.len < CUSTOMER_HEAD:
+                raise ValueError("a customer record is cut short")
+            head = (<CustomerHead*>customer.buf)[0]
+            n_pairs = min(<Py_ssize_t>head.n, (customer.len - CUSTOMER_HEAD) // 8)
+            if repeat == "exclude":
+                n_history = (customer.len - CUSTOMER_HEAD - 12 * <Py_ssize_t>head.n) // 4
+                n_history = max(0, min(n_history, <Py_ssize_t>head.n_history))
+            return self._decided(
+                request, wanted, may_show,
+                <Pair*>(<char*>customer.buf + CUSTOMER_HEAD), n_pairs, head.n_orders,
+                <Row*>(<char*>customer.buf + CUSTOMER_HEAD + 12 * <Py_ssize_t>head.n), n_history,
+                True,
+            )
+        finally:
+            PyBuffer_Release(&customer)
+
+    cdef object _decided(
+        self, object request, Py_ssize_t wanted, object may_show,
+        Pair* personal, Py_ssize_t n_pairs, uint32_t n_orders, Row* history, Py_ssize_t n_history,
+        bint known=False,
+    ):
+        cdef uint32_t contexts[MAX_CONTEXT]
+        cdef Counted counted[2 * MAX_LINES]
+        cdef Heard cart_rows[MAX_LINES]
+        cdef Heard viewed_rows[MAX_LINES]
+        cdef Py_ssize_t n_counted = 0, n_lines = 0, n_viewed = 0, n_cart = 0, n_heard = 0
+        cdef Py_ssize_t n_contexts = self._contexts(request, contexts)
+        cdef Weights weights
+        cdef list held = []  # records, whose bytes are read to the end
+        cdef dict in_cart = {}
+        cart, viewed = request.cart, request.viewed
+        if cart:
+            n_lines = self._gather_cart(cart, held, in_cart, cart_rows, &n_cart, counted, &n_counted)
+            if n_lines < 0:
+                return None
+        if viewed:
+            n_viewed = self._gather_viewed(cart, viewed, held, viewed_rows, &n_heard)
+            if n_viewed < 0:
+                return None
+        cdef bint has_cart = n_lines > 0 or n_viewed > 0
+        if known:
+            tier = "thin" if n_orders < self.thin_below else "individual"
+        else:
+            tier = "context" if n_contexts or has_cart else "prior"
+        weights = self.weights[self.tier_name(tier, has_cart=has_cart)]
+        cdef double damping = pow(<double>n_lines, -self.cart_power) if n_lines else 1.0
+        cdef double weight, faded
+        cdef Py_ssize_t most = wanted + SPARE + len(in_cart), place
+        cdef bint sound = True
+        cdef Scratch scratch = self.scratch
+        cdef Scored* heap = <Scored*>PyMem_Malloc(most * sizeof(Scored) + 1)
+        if heap is NULL:
+            raise MemoryError
+        try:
+            try:
+                if known:
+                    sound &= scratch._add(personal, n_pairs, weights.personal)
+                sound &= scratch._take(self.reader.top(request.placement), 1.0)
+                for place in range(n_contexts):
+                    sound &= self._add_context(contexts[place], weights.of(contexts[place]))
+                for place in range(n_counted):
+                    weight = weights.of(counted[place].row) * damping * counted[place].times
+                    sound &= self._add_context(counted[place].row, weight)
+                for place in range(n_cart):
+                    sound &= scratch._listen(
+                        cart_rows[place].pairs, cart_rows[place].n,
+                        weights.cart, weights.cart_sum * damping,
+                    )
+                scratch._add_peaks()
+                for place in range(n_heard):
+                    faded = pow(self.viewed_decay, <double>place)
+                    sound &= scratch._listen(
+                        viewed_rows[place].pairs, viewed_rows[place].n,
+                        weights.viewed * faded, weights.viewed_sum * faded,
+                    )
+                scratch._add_peaks()
+                if n_history:
+                    sound &= scratch._take_out(history, n_history)
+            except BaseException:
+                scratch._add_peaks()
+                scratch._select(heap, 0)
+                raise
+            most = scratch._select(heap, most)
+            if not sound:
+                raise IndexError("a row names an offer that does not exist")
+            _sort(heap, most)
+            shown = self._shown(heap, most, wanted, in_cart, weights, may_show)
+            return None if shown is None else (tier, shown)
+        finally:
+            PyMem_Free(heap)
+
+    cdef Py_ssize_t _contexts(self, object request, uint32_t* rows) except -1:
+        """Rows of the moment and of the caller's context, rising, each once."""
+        cdef Py_ssize_t n = 0
+        cdef dict context = request.context
+        at = request.at
+        if at is not None and "hour_of_week" not in context:
+            _insert(self.lookup.hour_row(at), rows, &n)
+        for name, value in context.items():
+            feature = self.features.get(name)
+            if feature is not None and value is not None:
+                row = feature.rows.get(value) if type(value) is str else None
+                _insert(self.lookup.row_of(feature, value) if row is None else row, rows, &n)
+        return n
+
+    cdef bint _add_context(self, object row, double weight) except -1:
+        if weight == 0.0:
+            return True
+        record = _kept(self.kept_contexts, row)
+        if record is None:
+            record = self.reader.context(row)
+            if record is None:
+                return True
+        return self.scratch._take(record.pairs, weight)
+
+    cdef Py_ssize_t _gather_cart(
+        self, object cart, list held, dict in_cart, Heard* heard, Py_ssize_t* n_heard,
+        Counted* counted, Py_ssize_t* n_counted,
+    ) except -2:
+        """Rows of items, contexts of lines; how many lines say anything, -1 to be asked."""
+        cdef Py_ssize_t first = len(cart) - MAX_LINES, place = 0, n_lines = 0, own
+        cdef uint32_t category, band, offer
+        cdef set owned = set()
+        cdef const unsigned char[::1] record
+        cdef ItemHead* item
+        cdef Row* offers
+        for line in cart:
+            data = self.reader.item_data(line.item_id)
+            item = NULL
+            if data is not None:
+                record = data
+                item = _item(record)
+                held.append(data)
+                if item.item_row not in owned:
+                    owned.add(item.item_row)
+                    offers = <Row*>(<char*>item + sizeof(ItemHead))
+                    for own in range(item.n_own):
+                        offer = offers[own].row
+                        in_cart[offer] = in_cart.get(offer, 0) + 1
+            place += 1
+            if place <= first:
+                continue
+            category, band = self._category(line, item), self._band(line, item)
+            if item is not NULL and item.n:
+                heard[n_heard[0]] = _row_of(item)
+                n_heard[0] += 1
+            elif item is not NULL and item.dim:
+                return -1
+            elif category != NO_ROW:
+                known = self.reader.context(category)
+                if known is not None and known.has_vector:
+                    return -1
+            if category != NO_ROW:
+                _count(category, counted, n_counted)
+            if band != NO_ROW:
+                _count(band, counted, n_counted)
+            n_lines += item is not NULL or category != NO_ROW or band != NO_ROW
+        return n_lines
+
+    cdef Py_ssize_t _gather_viewed(
+        self, object cart, object viewed, list held, Heard* heard, Py_ssize_t* n_heard
+    ) except -2:
+        """Rows of items, the latest first; how many are known, -1 to be asked."""
+        cdef Py_ssize_t n_seen = 0, n_known = 0
+        cdef set seen = {line.item_id for line in cart}
+        cdef const unsigned char[::1] record
+        cdef ItemHead* item
+        for item_id in reversed(viewed):
+            if item_id in seen:
+                continue
+            seen.add(item_id)
+            n_seen += 1
+            if n_seen > MAX_LINES:
+                break
+            data = self.reader.item_data(item_id)
+            if data is None:
+                continue
+            record = data
+            item = _item(record)
+            n_known += 1
+            if item.n:
+                held.append(data)
+                heard[n_heard[0]] = _row_of(item)
+                n_heard[0] += 1
+            elif item.dim:
+                return -1
+        return n_known
+
+    cdef uint32_t _category(self, object line, ItemHead* item) except? 0:
+        if item is not NULL and item.category_row != NO_ROW:
+            return item.category_row
+        return self.lookup.row_of_category(line.category) if line.category else NO_ROW
+
+    cdef uint32_t _band(self, object line, ItemHead* item) except? 0:
+        cdef double cents
+        cdef Py_ssize_t low = 0, high = self.edges.shape[0], middle
+        price = line.unit_price
+        if price is not None:
+            cents = <double>min(price, MAX_PRICE) * 100.0
+        elif item is not NULL and item.price_cents != NO_PRICE:
+            cents = item.price_cents
+        else:
+            return NO_ROW
+        while low < high:
+            middle = (low + high) // 2
+            if cents < self.edges[middle]:
+                high = middle
+            else:
+                low = middle + 1
+        return self.bands[low]
+
+    cdef object _shown(
+        self, Scored* best, Py_ssize_t n, Py_ssize_t wanted, dict in_cart, Weights weights,
+        object may_show,
+    ):
+        """The first that may be shown; None when these are too few."""
+        cdef list shown = []
+        cdef Py_ssize_t place, rank = 0
+        cdef double score, logit
+        for place in range(n):
+            row, score = best[place].row, best[place].score
+            offer = _kept(self.kept_offers, row)
+            if offer is None:
+                offer = self.reader.offer(row)
+                if offer is None:
+                    continue
+            if in_cart and in_cart.get(row, -1) >= offer.n_items:
+                continue
+            if offer.flags != AVAILABLE and not may_show(offer):
+                continue
+            logit = weights.slope * score + weights.intercept
+            rank += 1
+            shown.append(
+                self.chosen(
+                    offer.offer_id, row, rank, score,
+                    1.0 / (1.0 + exp(logit if logit < MAX_LOGIT else MAX_LOGIT)),
+                    1.0, offer.fragment,
+                )
+            )
+            if rank == wanted:
+                return shown
+        return None
+
+
+cdef ItemHead* _item(const unsigned char[::1] record) except NULL:
+    """Head of an item's record, of which all parts are there."""
+    cdef ItemHead* item
+    if record.shape[0] >= <Py_ssize_t>sizeof(ItemHead):
+        item = <ItemHead*>&record[0]
+        if record.shape[0] >= <Py_ssize_t>sizeof(ItemHead) + 4 * item.n_own + 12 * item.n + 4 * item.dim:
+            return item
+    raise ValueError("an item record is cut short")
+
+
+cdef inline Heard _row_of(ItemHead* item) noexcept:
+    cdef Heard row
+    row.pairs = <Pair*>(<char*>item + sizeof(ItemHead) + 4 * item.n_own)
+    row.n = item.n
+    return row
+
+
+cdef inline object _kept(object known, object key):
+    """What a dict, of whatever class, has for a key; None for nothing."""
+    cdef PyObject* found = PyDict_GetItem(known, key)
+    return None if found is NULL else <object>found
+
+
+cdef inline void _insert(uint32_t row, uint32_t* rows, Py_ssize_t* n) noexcept:
+    """Put a row where it belongs among rising ones, unless it is there or none."""
+    cdef Py_ssize_t place = n[0]
+    if row == NO_ROW:
+        return
+    while place and rows[place - 1] > row:
+        place -= 1
+    if place and rows[place - 1] == row:
+        return
+    cdef Py_ssize_t moved = n[0]
+    while moved > place:
+        rows[moved] = rows[moved - 1]
+        moved -= 1
+    rows[place] = row
+    n[0] += 1
+
+
+cdef inline void _count(uint32_t row, Counted* counted, Py_ssize_t* n) noexcept:
+    cdef Py_ssize_t place
+    for place in range(n[0]):
+        if counted[place].row == row:
+            counted[place].times += 1
+            return
+    counted[n[0]].row = row
+    counted[n[0]].times = 1
+    n[0] += 1

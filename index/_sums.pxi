@@ -1,0 +1,255 @@
+"""`Adder.best` compiled; `index.adder` says what it is, and does the same without a compiler."""
+
+cdef packed struct Pair:
+    uint32_t row
+    float value
+
+
+cdef packed struct Row:
+    uint32_t row
+
+
+cdef struct Scored:
+    float score
+    uint32_t row
+
+
+cdef class Scratch:
+    """Dense sums over all offers that start, and are left, as the prior; for one caller at a time.
+
+    Args:
+        prior: float32, shape (n_offers,); kept.
+    """
+
+    cdef const float[::1] prior
+    cdef float* sums
+    cdef float* peaks
+    cdef uint8_t* touched
+    cdef uint32_t* rows  # those touched, in that order
+    cdef uint32_t* raised  # those whose peak is above 0
+    cdef Py_ssize_t n_rows, n_raised
+    cdef uint32_t n_offers
+
+    def __cinit__(self, const float[::1] prior):
+        cdef Py_ssize_t n = prior.shape[0], row
+        self.n_offers = <uint32_t>n
+        self.n_rows = self.n_raised = 0
+        self.prior = prior
+        self.sums = <float*>PyMem_Malloc(n * sizeof(float) + 1)
+        self.peaks = <float*>PyMem_Malloc(n * sizeof(float) + 1)
+        self.touched = <uint8_t*>PyMem_Malloc(n + 1)
+        self.rows = <uint32_t*>PyMem_Malloc(n * sizeof(uint32_t) + 1)
+        self.raised = <uint32_t*>PyMem_Malloc(n * sizeof(uint32_t) + 1)
+        if not (self.sums and self.peaks and self.touched and self.rows and self.raised):
+            raise MemoryError
+        for row in range(n):
+            self.sums[row] = prior[row]
+            self.peaks[row] = 0.0
+            self.touched[row] = 0
+
+    def __dealloc__(self):
+        PyMem_Free(self.sums)
+        PyMem_Free(self.peaks)
+        PyMem_Free(self.touched)
+        PyMem_Free(self.rows)
+        PyMem_Free(self.raised)
+
+    def best(
+        self,
+        list pairs,
+        list weights,
+        list pools,
+        const unsigned char[::1] bought,
+        Py_ssize_t most,
+    ):
+        """The best offers that the rows name, by falling score, ties by row.
+
+        Args:
+            pairs: rows as `records.PAIR` bytes.
+            weights: what each row's values are multiplied with.
+            pools: `index.adder.Pool`s: a list of rows, one of weights under which of each offer
+                only the largest value among the rows counts, and nothing below 0, and one of
+                weights under which all are added.
+            bought: offers left out, as uint32 bytes; None for none.
+            most: how many offers are wanted.
+
+        Returns:
+            At most `most` tuples of offer row and score.
+
+        Raises:
+            IndexError: a row names an offer that does not exist.
+        """
+        cdef Scored* heap = <Scored*>PyMem_Malloc(most * sizeof(Scored) + 1)
+        cdef Py_ssize_t n_best
+        cdef bint sound = True
+        if heap is NULL:
+            raise MemoryError
+        try:
+            try:
+                for part, weight in zip(pairs, weights):
+                    sound &= self._take(part, weight)
+                for pool, pool_weights, pool_added in pools:
+                    for part, weight, added in zip(pool, pool_weights, pool_added):
+                        sound &= self._hear(part, weight, added)
+                    self._add_peaks()
+            except BaseException:
+                self._add_peaks()
+                self._select(heap, 0)
+                raise
+            if bought is not None:
+                sound &= self._leave_out(bought)
+            n_best = self._select(heap, most)
+            if not sound:
+                raise IndexError("a row names an offer that does not exist")
+            return _sorted(heap, n_best)
+        finally:
+            PyMem_Free(heap)
+
+    cdef bint _take(self, object part, float weight) except -1:
+        """Add a row's weighted values."""
+        cdef Py_buffer view
+        cdef bint sound
+        PyObject_GetBuffer(part, &view, PyBUF_SIMPLE)
+        sound = self._add(<Pair*>view.buf, view.len // <Py_ssize_t>sizeof(Pair), weight)
+        PyBuffer_Release(&view)
+        return sound
+
+    cdef bint _add(self, Pair* pair, Py_ssize_t n, float weight) noexcept:
+        cdef Py_ssize_t place
+        cdef uint32_t row
+        for place in range(n):
+            row = pair[place].row
+            if row >= self.n_offers:
+                return False
+            self._touch(row)
+            self.sums[row] += pair[place].value * weight
+        return True
+
+    cdef bint _hear(self, object part, float weight, float added) except -1:
+        """Lift the peaks of a row's offers to its weighted values, and add these under another."""
+        cdef Py_buffer view
+        cdef bint sound
+        PyObject_GetBuffer(part, &view, PyBUF_SIMPLE)
+        sound = self._listen(
+            <Pair*>view.buf, view.len // <Py_ssize_t>sizeof(Pair), weight, added
+        )
+        PyBuffer_Release(&view)
+        return sound
+
+    cdef bint _listen(self, Pair* pair, Py_ssize_t n, float weight, float added) noexcept:
+        cdef Py_ssize_t place
+        cdef uint32_t row
+        cdef float value
+        for place in range(n):
+            row, value = pair[place].row, pair[place].value
+            if row >= self.n_offers:
+                return False
+            self._touch(row)
+            if added != 0.0:
+                self.sums[row] += value * added
+            value *= weight
+            if value > self.peaks[row]:
+                if self.peaks[row] == 0.0:
+                    self.raised[self.n_raised] = row
+                    self.n_raised += 1
+                self.peaks[row] = value
+        return True
+
+    cdef void _add_peaks(self) noexcept:
+        """Add the peaks, and take them down."""
+        cdef Py_ssize_t place
+        cdef uint32_t row
+        for place in range(self.n_raised):
+            row = self.raised[place]
+            self.sums[row] += self.peaks[row]
+            self.peaks[row] = 0.0
+        self.n_raised = 0
+
+    cdef inline void _touch(self, uint32_t row) noexcept:
+        """Note an offer whose sum has to be looked at, and left as the prior, in the end."""
+        if not self.touched[row]:
+            self.touched[row] = 1
+            self.rows[self.n_rows] = row
+            self.n_rows += 1
+
+    cdef bint _leave_out(self, const unsigned char[::1] bought) noexcept:
+        if not bought.shape[0]:
+            return True
+        return self._take_out(<Row*>&bought[0], bought.shape[0] // <Py_ssize_t>sizeof(Row))
+
+    cdef bint _take_out(self, Row* left_out, Py_ssize_t n) noexcept:
+        cdef Py_ssize_t place
+        cdef uint32_t row
+        for place in range(n):
+            row = left_out[place].row
+            if row >= self.n_offers:
+                return False
+            self._touch(row)
+            self.sums[row] = -INFINITY
+        return True
+
+    cdef Py_ssize_t _select(self, Scored* heap, Py_ssize_t most) noexcept:
+        """Fill a heap with the best, the worst of them on top; leave the sums as they began."""
+        cdef Py_ssize_t place, n_best = 0
+        cdef Scored one
+        for place in range(self.n_rows):
+            one.row = self.rows[place]
+            one.score = self.sums[one.row]
+            self.sums[one.row] = self.prior[one.row]
+            self.touched[one.row] = 0
+            # Neither those left out nor what a damaged value made NaN.
+            if not one.score > -INFINITY:
+                continue
+            if n_best < most:
+                _sift_up(heap, n_best, one)
+                n_best += 1
+            elif most and _is_worse(heap[0], one):
+                _sift_down(heap, n_best, one)
+        self.n_rows = 0
+        return n_best
+
+
+cdef list _sorted(Scored* heap, Py_ssize_t n_best):
+    cdef Py_ssize_t place
+    _sort(heap, n_best)
+    return [(heap[place].row, heap[place].score) for place in range(n_best)]
+
+
+cdef void _sort(Scored* heap, Py_ssize_t n_best) noexcept:
+    """Make a heap a list, the best first."""
+    cdef Scored worst
+    while n_best:
+        n_best -= 1
+        worst = heap[0]
+        _sift_down(heap, n_best, heap[n_best])
+        heap[n_best] = worst
+
+
+cdef inline bint _is_worse(Scored one, Scored other) noexcept:
+    return one.score < other.score or (one.score == other.score and one.row > other.row)
+
+
+cdef inline void _sift_up(Scored* heap, Py_ssize_t place, Scored one) noexcept:
+    """Put one in at the end of a heap."""
+    cdef Py_ssize_t parent
+    while place > 0:
+        parent = (place - 1) // 2
+        if not _is_worse(one, heap[parent]):
+            break
+        heap[place] = heap[parent]
+        place = parent
+    heap[place] = one
+
+
+cdef inline void _sift_down(Scored* heap, Py_ssize_t n, Scored one) noexcept:
+    """Put one in instead of the top of a heap of `n`."""
+    cdef Py_ssize_t place = 0, child = 1
+    while child < n:
+        if child + 1 < n and _is_worse(heap[child + 1], heap[child]):
+            child += 1
+        if not _is_worse(heap[child], one):
+            break
+        heap[place] = heap[child]
+        place = child
+        child = 2 * place + 1
+    heap[place] = one

@@ -1,0 +1,94 @@
+"""Plain requests: nearly all there are, which compiled code decides in one go.
+
+It goes the way of `gather`, `score` and `choose` where nothing special is asked or set: no
+explanation, nothing excluded or declined, no lowered odds for what was bought; no worth, reserve or
+exploration in the model. A request is handed back where it meets what is rare: an item that only
+vectors speak for, or too few offers that may be shown. What it decides is what the others would, to
+the last bit; tests hold both against each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from index.adder import IS_COMPILED
+from index.choose import Chooser
+from index.generation import Generation, Reader
+from index.layout import THIN_BELOW_ORDERS
+from index.model import ANY_PLACEMENT
+from index.records import OfferRecord
+from index.request import MAX_K, ChosenOffer, Request, Tier
+
+if IS_COMPILED:
+    from index._kernel import Plain, Weights
+
+_MAX_CONTEXT: Final = 64
+"""What a request from outside may name; compiled code has room for twice as many."""
+_POLICIES: Final = frozenset({"allow", "exclude"})
+
+
+class PlainDecider:
+    """Decides plain requests; for one caller at a time.
+
+    Args:
+        generation: the open snapshot: an ordinary one, see `Generation.is_plain`.
+        reader: the caller's way into it.
+    """
+
+    __slots__ = ("_compiled", "_generation", "_policies", "_reader")
+
+    def __init__(self, generation: Generation, reader: Reader) -> None:
+        model, lookup = generation.model, generation.lookup
+        self._generation = generation
+        self._reader = reader
+        self._policies = model.repeat
+        weights = {}
+        for name, tier in model.tiers.items():
+            # A row without a name has no weight either: not a number, which is told in the sums.
+            contexts = np.full(model.n_contexts, np.nan)
+            for row, weight in lookup.weights[name].items():
+                contexts[row] = weight
+            weights[name] = Weights(dict(tier.weights), contexts, tier.slope, tier.intercept)
+        self._compiled = Plain(reader, lookup, model, weights, THIN_BELOW_ORDERS, ChosenOffer)
+
+    def decide(self, request: Request, key: bytes | None) -> tuple[Tier, list[ChosenOffer]] | None:
+        """Tier and offers; None when the request is not plain.
+
+        Raises:
+            whatever reading damaged tables raises, see `generation.DAMAGE`.
+        """
+        if request.explain or request.exclude or request.declined:
+            return None
+        if len(request.context) > _MAX_CONTEXT:
+            return None
+        repeat = request.repeat
+        if repeat is None:
+            policies = self._policies
+            repeat = policies.get(request.placement, policies.get(ANY_PLACEMENT, "allow"))
+        if repeat not in _POLICIES:
+            return None
+        wanted = min(max(request.k, 1), MAX_K)
+        return self._compiled.decide(request, key, wanted, repeat, self._conditions(request))
+
+    def _conditions(self, request: Request) -> Callable[[OfferRecord], bool]:
+        """Asked of offers that are there under conditions alone."""
+        made: list[Chooser] = []
+
+        def may_show(offer: OfferRecord) -> bool:
+            if not made:
+                tier: Any = None  # of no matter for conditions
+                made.append(Chooser(self._generation, self._reader, request, tier))
+            return made[0].may_show(offer)
+
+        return may_show
+
+
+def plain_decider(generation: Generation, reader: Reader) -> PlainDecider | None:
+    """The reader's own, made once; None where there is none."""
+    if reader.plain is None and reader.adder.scratch is not None and generation.is_plain:
+        reader.plain = PlainDecider(generation, reader)
+    found: PlainDecider | None = reader.plain
+    return found
