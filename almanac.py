@@ -214,6 +214,11 @@ VERBS = {
         help="Measure the edge over HTTP, beside a no-op app and a Redis service.",
         extra="bench",
     ),
+    "bench soak": Verb(
+        target="bench.cli:soak",
+        help="Let a node change over again and again under load, and check every answer.",
+        extra="bench,ship",
+    ),
     "bench coupons": Verb(
         target="bench.cli:coupons",
         help="Measure which coupons households redeem, beside popularity and frequency.",
