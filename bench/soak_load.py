@@ -196,23 +196,20 @@ def _call(  # noqa: PLR0917  # what a process is given, in its order
 async def _all_calls(  # noqa: PLR0917  # as above
     pipe: Connection, port: int, wire: list[bytes], log: _Log, every_s: float, connections: int
 ) -> None:
-    loop = asyncio.get_running_loop()
-    over = asyncio.Event()
-    loop.add_reader(pipe.fileno(), over.set)
+    # A loop that watched the pipe itself would make it non-blocking, and cut what is sent later.
+    over = asyncio.get_running_loop().run_in_executor(None, pipe.recv)
     async with asyncio.TaskGroup() as group:
         for place in range(connections):
             first_ns = perf_counter_ns() + int(every_s * 1e9 * place / connections)
             group.create_task(_calls(port, wire, log, first_ns, int(every_s * 1e9), over))
-    loop.remove_reader(pipe.fileno())
-    pipe.recv()
 
 
 async def _calls(  # noqa: PLR0917  # as above
-    port: int, wire: list[bytes], log: _Log, due_ns: int, every_ns: int, over: asyncio.Event
+    port: int, wire: list[bytes], log: _Log, due_ns: int, every_ns: int, over: asyncio.Future[None]
 ) -> None:
     loop = asyncio.get_running_loop()
     caller, question = _Caller(), due_ns % len(wire)
-    while not over.is_set():
+    while not over.done():
         if (early_ns := due_ns - perf_counter_ns()) > 0:
             await asyncio.sleep(early_ns / 1e9)
         if not caller.is_open:
