@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +11,11 @@ import numpy as np
 import pytest
 
 from bench.soak_figures import growth_of, soak_summary, soak_table, windows_of
-from bench.soak_load import Heard
+from bench.soak_load import Callers, Heard
 from bench.soak_node import Held
 from bench.swap_soak import Soak, SoakPlan, soak
 from bench.synthetic import Shape
+from tests.bench.counting_server import CountingServer, request
 
 SECOND = 1_000_000_000
 
@@ -77,6 +80,33 @@ def test_no_request_is_lost_no_answer_torn_and_no_snapshot_left_over_by_swaps(
 
 def _first_and_last(run: Soak) -> list[tuple[str, Held, Held]]:
     return [(name, one, run.held[-1][name]) for name, one in run.held[0].items()]
+
+
+def test_callers_tell_what_was_lost_refused_or_torn_however_much_they_heard() -> None:
+    """More is heard than a pipe takes at once."""
+    words = [b"from a", b"says b", b"of another", b"refuse", b"vanish"]
+    right = {"a": [b'{"snapshot_id":"a"}'] * len(words), "b": [b"{}"] * len(words)}
+    wire = [request(word) for word in words]
+    with (
+        CountingServer() as server,
+        Callers(server.port, wire, right, rate=10_000, connections=4) as callers,
+    ):
+        deadline = time.monotonic() + 60
+        while sum(server.asked.values()) < 8000:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    heard = callers.heard
+    assert heard is not None
+    told = Counter(zip(heard.statuses.tolist(), heard.torn.tolist(), strict=True))
+    assert told == {
+        (200, False): server.asked[b"from a"],
+        (200, True): server.asked[b"says b"] + server.asked[b"of another"],
+        (503, False): server.asked[b"refuse"],
+        (0, False): server.asked[b"vanish"],
+    }
+    assert Counter(heard.snapshots.tolist())[0] == server.asked[b"from a"] + server.asked[b"says b"]
+    assert len(heard.failures) == 5
 
 
 def test_promises_that_are_kept_are_not_called_broken(quiet: Soak) -> None:

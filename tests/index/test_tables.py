@@ -219,6 +219,16 @@ def test_a_table_cut_anywhere_is_refused_before_it_can_kill(path: Path, tmp_path
     assert set(answers[CUTS.index(8192) :]) == {"Incomplete"}
 
 
+def test_what_is_no_lmdb_file_at_all_has_a_problem_too(path: Path, tmp_path: Path) -> None:
+    sound = write(path, rows(5)).read_bytes()
+    for number, data in enumerate((b"", b"no table", bytes(3 * 4096), sound[:5000])):
+        broken = tmp_path / str(number)
+        broken.write_bytes(data)
+
+        assert len(structure_problems(broken)) == 1
+    assert structure_problems(path) == []
+
+
 def test_pages_cut_away_after_opening_are_found_by_populating(path: Path) -> None:
     table = Table(write(path, rows(5000)), kind=OFFERS)
     os.truncate(path, path.stat().st_size - 40_960)

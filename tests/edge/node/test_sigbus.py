@@ -110,7 +110,7 @@ def test_cases_23_and_36_a_file_cut_under_its_readers_sends_the_node_back_by_its
 
     def went_back() -> bool:
         answers.append(ask(edge))
-        return edge.status()["swaps"].get("reverted", 0) == 1
+        return bool(edge.status()["swaps"].get("reverted", 0) == 1)
 
     eventually(went_back)
     eventually(lambda: serves(edge, a))
