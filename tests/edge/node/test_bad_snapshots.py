@@ -169,6 +169,7 @@ def test_case_13_a_damaged_object_is_fetched_elsewhere_or_not_at_all(world: Worl
 
 
 def test_what_can_not_be_brought_is_asked_for_again_after_a_pause_only(world: World) -> None:
+    """Case 18."""
     world.announce("b")
     with web_server(world.address) as web:
         web.lie = lie

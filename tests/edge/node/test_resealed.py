@@ -120,7 +120,7 @@ def test_case_25_damage_that_was_signed_is_found_by_the_trial_or_harms_no_worker
     assert outcomes["died of it"] < 0.02 * N_RESEALED
 
 
-def test_a_table_whose_pages_lead_astray_is_not_proved(
+def test_case_25_a_table_whose_pages_lead_astray_is_not_proved(
     first_night: World, tmp_path: Path, secret_file: Path
 ) -> None:
     """A page that no golden decision reads: it would kill the first worker that is asked for it."""
