@@ -98,13 +98,14 @@ def mapped(world: World, letter: str) -> Path:
 def test_cases_23_and_36_a_file_cut_under_its_readers_sends_the_node_back_by_itself(
     world: World, start_node: Callable[..., Edge]
 ) -> None:
-    """Workers die of a real SIGBUS, and the store is away, so that nothing can be mended."""
+    """Workers die of a real SIGBUS, and the store has lost its files: nothing can be mended."""
     right, a, b = expected(world), world.ids["a"], world.ids["b"]
     edge = start_node(watch_s=3600)
     eventually(lambda: serves(edge, a))
     world.announce("b")
     eventually(lambda: serves(edge, b))
-    (world.top / "store").rename(world.top / "gone")
+    objects, away = world.address / "objects", world.address / "away"
+    objects.rename(away)
     os.truncate(mapped(world, "b"), 0)
     answers: list[dict[str, Any] | None] = []
 
@@ -124,8 +125,7 @@ def test_cases_23_and_36_a_file_cut_under_its_readers_sends_the_node_back_by_its
     assert [one and one["snapshot_id"] for one in answers[-6:]] == [a] * 6
 
     # Only this disk had it damaged: fetched anew, it gets another chance.
-    shutil.rmtree(world.top / "store", ignore_errors=True)  # heartbeats went on
-    (world.top / "gone").rename(world.top / "store")
+    away.rename(objects)
     eventually(lambda: serves(edge, b))
     answers += [ask(edge) for _ in range(6)]
     assert world.standing.quarantined == {}
@@ -153,6 +153,30 @@ def test_case_23_a_file_cut_under_its_readers_is_fetched_anew(
     assert [one and one["offers"] for one in answers] == [right[b]] * 6
     assert world.standing.quarantined == {}
     assert path.stat().st_mode & 0o777 == 0o444
+
+
+def test_case_23_a_cut_file_that_can_not_be_fetched_is_mended_once_it_can(
+    world: World, start_node: Callable[..., Edge]
+) -> None:
+    """What proved good is all there is: without it nobody answers, and nobody need do anything."""
+    right, a = expected(world), world.ids["a"]
+    edge = start_node(watch_s=0)
+    eventually(lambda: serves(edge, a))
+    objects, away = world.address / "objects", world.address / "away"
+    objects.rename(away)
+    os.truncate(mapped(world, "a"), 0)
+
+    def nobody_answers() -> bool:
+        ask(edge)
+        return not any(worker["ready"] for worker in edge.status()["workers"])
+
+    eventually(nobody_answers)
+    away.rename(objects)
+    eventually(lambda: serves(edge, a))
+    answers = [ask(edge) for _ in range(6)]
+
+    assert [one and one["offers"] for one in answers] == [right[a]] * 6
+    assert world.standing.quarantined == {}
 
 
 def test_case_24_a_file_that_was_copied_over_in_place_is_replaced(
