@@ -18,7 +18,7 @@ from bench.swap_soak import Soak
 WINDOWS: Final = ("steady", "bringing", "changing over")
 MOST_RATIO: Final = 2.0
 MOST_BYTES_PER_SWAP: Final = 8 << 10
-FEWEST_TO_JUDGE: Final = 50
+FEWEST_TO_JUDGE: Final = 100
 """Swaps below which neither memory nor latency is judged: both take a while to settle."""
 _BEFORE_NS: Final = 300_000_000
 _AFTER_NS: Final = 1_500_000_000  # a retired snapshot is closed a second after the swap
@@ -101,13 +101,12 @@ def growth_of(held: Sequence[Mapping[str, Held]], name: str) -> dict[str, float]
 
     Returns:
         Private bytes in the first and the last tenth (medians), the slope of a line through those
-        of all swaps after the first tenth, and the first and last count of mappings and of open
-        files.
+        of the second half, and the first and last count of mappings and of open files.
     """
     own = [found[name] for found in held if name in found]
     private = np.array([found.private_bytes for found in own], dtype=np.float64)
     tenth = max(1, len(own) // 10)
-    settled = private[tenth:]
+    settled = private[len(own) // 2 :]
     slope = np.polyfit(np.arange(len(settled)), settled, 1)[0] if len(settled) > 1 else 0.0
     return {
         "private_first_tenth": float(np.median(private[:tenth])),
@@ -144,7 +143,7 @@ def broken(summary: Mapping[str, Any]) -> list[str]:
             found.append(f"{name} grows by {per_swap:.0f} bytes a swap")
     for window, figures in summary["latency"].items():
         if is_long and figures.get("p99_ratio", 0.0) > MOST_RATIO:
-            found.append(f"p99 while {window} is {figures['p99_ratio']} times that of steady hours")
+            found.append(f"p99 while {window} is {figures['p99_ratio']} times that between swaps")
     return found
 
 
@@ -161,7 +160,7 @@ def soak_table(summary: Mapping[str, Any]) -> str:
                 f"{figures.get('p99_ratio', '')}",
             ]
         )
-    memory = [["process", "MiB first", "MiB last", "bytes/swap", "mapped", "open files"]]
+    memory = [["process", "MiB first", "MiB last", "late B/swap", "mapped", "open files"]]
     for name, growth in summary["memory"].items():
         memory.append(
             [
