@@ -170,8 +170,8 @@ def soak(
     own ask at a fixed rate. An answer counts as torn unless it is, byte for byte, what the snapshot
     it names gives. Ends with exit code 7 when a request failed or an answer was torn, when a worker
     died, when mappings, open files or memory grew, or when p99 around swaps is more than twice
-    that between them; the last two need 100 swaps. Takes about 3 seconds a swap. Raw samples and
-    a summary are kept under `--out-dir`, the store and the node are not.
+    that between them. Memory needs 300 swaps to tell, p99 needs 100. Takes about 3 seconds a swap.
+    Raw samples and a summary are kept under `--out-dir`, the store and the node are not.
 
     Example: `almanac bench soak --swaps 100`
 

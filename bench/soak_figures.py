@@ -18,8 +18,10 @@ from bench.swap_soak import Soak
 WINDOWS: Final = ("steady", "bringing", "changing over")
 MOST_RATIO: Final = 2.0
 MOST_BYTES_PER_SWAP: Final = 8 << 10
-FEWEST_TO_JUDGE: Final = 100
-"""Swaps below which neither memory nor latency is judged: both take a while to settle."""
+FEWEST_FOR_LATENCY: Final = 100
+"""Swaps below which latency is not judged."""
+FEWEST_FOR_MEMORY: Final = 300
+"""Swaps below which growth is not judged: now and then a heap grows by a MiB, for good."""
 _BEFORE_NS: Final = 300_000_000
 _AFTER_NS: Final = 1_500_000_000  # a retired snapshot is closed a second after the swap
 NOISE: Final = (
@@ -132,17 +134,17 @@ def broken(summary: Mapping[str, Any]) -> list[str]:
         )
         if summary[what]
     ]
-    is_long = summary["swaps"] >= FEWEST_TO_JUDGE
+    n_swaps = summary["swaps"]
     for name, growth in summary["memory"].items():
         for what, told in (("mapped", "snapshot files mapped"), ("descriptors", "files open")):
             before, after = growth[f"{what}_before"], growth[f"{what}_after"]
             if name.startswith("worker") and after > before:
                 found.append(f"{name} has {after} {told}, and had {before}")
         per_swap = growth["private_bytes_per_swap"]
-        if is_long and per_swap > MOST_BYTES_PER_SWAP:
+        if n_swaps >= FEWEST_FOR_MEMORY and per_swap > MOST_BYTES_PER_SWAP:
             found.append(f"{name} grows by {per_swap:.0f} bytes a swap")
     for window, figures in summary["latency"].items():
-        if is_long and figures.get("p99_ratio", 0.0) > MOST_RATIO:
+        if n_swaps >= FEWEST_FOR_LATENCY and figures.get("p99_ratio", 0.0) > MOST_RATIO:
             found.append(f"p99 while {window} is {figures['p99_ratio']} times that between swaps")
     return found
 

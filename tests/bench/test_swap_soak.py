@@ -28,26 +28,26 @@ def held(private_bytes: int, *, mapped: int = 5, descriptors: int = 9) -> Held:
 
 @pytest.fixture
 def quiet() -> Soak:
-    """A hundred swaps, one in ten seconds, of two requests each; nothing went wrong."""
-    announced_ns = [10 * SECOND * number for number in range(1, 101)]
+    """Three hundred swaps, one in ten seconds, of two requests each; nothing went wrong."""
+    announced_ns = [10 * SECOND * number for number in range(1, 301)]
     due_ns = np.array([at + more for at in announced_ns for more in (0, 5 * SECOND)])
     return Soak(
-        plan=SoakPlan(swaps=100),
+        plan=SoakPlan(swaps=300),
         heard=Heard(
             due_ns=due_ns,
-            nanoseconds=np.full(200, 1_000_000),
-            statuses=np.full(200, 200),
-            snapshots=np.arange(200) // 2 % 2,
-            torn=np.zeros(200, dtype=np.bool_),
+            nanoseconds=np.full(600, 1_000_000),
+            statuses=np.full(600, 200),
+            snapshots=np.arange(600) // 2 % 2,
+            torn=np.zeros(600, dtype=np.bool_),
             names=("a", "b"),
             failures=(),
         ),
         announced_ns=announced_ns,
         served_ns=[at + SECOND for at in announced_ns],
-        held=[{"worker 0": held(1 << 20), "supervisor": held(1 << 20)} for _ in range(101)],
+        held=[{"worker 0": held(1 << 20), "supervisor": held(1 << 20)} for _ in range(301)],
         leaked=0,
         restarts=0,
-        outcomes={"swapped": 101},
+        outcomes={"swapped": 301},
     )
 
 
@@ -113,16 +113,16 @@ def test_promises_that_are_kept_are_not_called_broken(quiet: Soak) -> None:
     summary = soak_summary(quiet)
 
     assert summary["broken"] == []
-    assert summary["answered_by"] == {"a": 100, "b": 100}
+    assert summary["answered_by"] == {"a": 300, "b": 300}
     assert summary["latency"]["bringing"] == {
-        "requests": 100,
+        "requests": 300,
         "p50_us": 1000.0,
         "p99_us": 1000.0,
         "p999_us": 1000.0,
         "p99_ratio": 1.0,
     }
     assert summary["latency"]["changing over"] == {"requests": 0}
-    assert "100 swaps, 200 requests: 0 failed" in soak_table(summary)
+    assert "300 swaps, 600 requests: 0 failed" in soak_table(summary)
     assert soak_table(summary).endswith("All promises kept.")
 
 
@@ -136,8 +136,8 @@ def test_what_is_broken_is_said(quiet: Soak) -> None:
         quiet,
         heard=replace(heard, statuses=statuses, torn=torn, nanoseconds=slow),
         held=[
-            {"worker 0": held(10_000 * swap, mapped=5 + swap // 50), "supervisor": held(0)}
-            for swap in range(101)
+            {"worker 0": held(10_000 * swap, mapped=5 + swap // 150), "supervisor": held(0)}
+            for swap in range(301)
         ],
         leaked=2,
         restarts=1,
