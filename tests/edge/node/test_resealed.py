@@ -26,7 +26,7 @@ from tests.mutants import N_MUTANTS, mutants
 from tests.toys import N_OFFERS, SECRET
 
 ROOT = Path(__file__).parents[3]
-N_RESEALED = N_MUTANTS - round(0.9 * N_MUTANTS)
+N_RESEALED = N_MUTANTS - round(0.95 * N_MUTANTS)
 LEAF = 2 * 4096
 """Where the only page with records begins."""
 
