@@ -233,6 +233,11 @@ VERBS = {
         help="Measure how long shoppers wait at a given rate, a stall included.",
         extra="all",
     ),
+    "bench soak": Verb(
+        target="bench.cli:soak",
+        help="Let a node change over again and again under load, and check every answer.",
+        extra="bench,ship",
+    ),
     "bench coupons": Verb(
         target="bench.cli:coupons",
         help="Measure which coupons households redeem, beside popularity and frequency.",

@@ -1,4 +1,4 @@
-"""Compiles `index/_kernel.pyx`, and what it includes, when a wheel is made or a checkout is installed.
+"""Compiles `index/_kernel.pyx` when a wheel is made or a checkout is installed.
 
 Without a C compiler the package is installed all the same, as pure Python.
 """

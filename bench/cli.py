@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 import orjson
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -150,6 +151,74 @@ def http(
         told = (CANNOT_SHOW, row_table(summary["rows"]), ratio_lines(summary["cpu_ratios"]))
         print("\n\n".join((*told, company_line(run.facts))))
     print(f"samples and summary: {run_dir}", file=sys.stderr)
+
+
+def soak(
+    *,
+    swaps: Annotated[int, Parameter(validator=Number(gte=1, lte=100_000))] = 300,
+    workers: Annotated[int, Parameter(validator=Number(gte=1, lte=64))] = 2,
+    seconds_between: Annotated[float, Parameter(validator=Number(gte=0, lte=3600))] = 2.0,
+    rate: Annotated[int, Parameter(validator=Number(gte=1, lte=100_000))] = 200,
+    connections: Annotated[int, Parameter(validator=Number(gte=1, lte=1000))] = 8,
+    out_dir: Path = DEFAULT_DIR,
+    json: bool = False,
+) -> int:
+    """Let a node change over again and again under load, and check every answer.
+
+    A real node on loopback follows a signed channel that points at three snapshots in turn; each
+    change is announced, fetched, proved and swapped as ever, while callers in a process of their
+    own ask at a fixed rate. An answer counts as torn unless it is, byte for byte, what the snapshot
+    it names gives. Ends with exit code 7 when a request failed or an answer was torn, when a worker
+    died, when mappings, open files or memory grew, or when p99 around swaps is more than twice
+    that between them. Memory needs 300 swaps to tell, p99 needs 100. Takes about 3 seconds a swap.
+    Raw samples and a summary are kept under `--out-dir`, the store and the node are not.
+
+    Example: `almanac bench soak --swaps 100`
+
+    Parameters
+    ----------
+    swaps
+        How often the channel is announced.
+    workers
+        Processes of the node that answer.
+    seconds_between
+        From the end of a swap to the next announcement.
+    rate
+        Requests per second.
+    connections
+        Over how many connections, which stay.
+    out_dir
+        Where runs are kept.
+    json
+        Print the summary as JSON instead of a table.
+    """
+    # The other verbs must run where nothing that shipping needs is installed.
+    from bench.soak_figures import soak_summary, soak_table  # noqa: PLC0415
+    from bench.swap_soak import SoakPlan  # noqa: PLC0415
+    from bench.swap_soak import soak as run_soak  # noqa: PLC0415
+
+    plan = SoakPlan(
+        swaps=swaps,
+        workers=workers,
+        seconds_between=seconds_between,
+        rate=rate,
+        connections=connections,
+    )
+    words = f"--swaps {swaps} --workers {workers} --seconds-between {seconds_between}"
+    facts = machine_facts(f"almanac bench soak {words} --rate {rate} --connections {connections}")
+    with TemporaryDirectory(prefix="almanac-soak-") as work_dir:
+        run = run_soak(Path(work_dir), plan, lambda line: print(line, file=sys.stderr))
+    summary = {"machine": facts, **soak_summary(run)}
+    samples = {"due_ns": run.heard.due_ns, "nanoseconds": run.heard.nanoseconds}
+    samples |= {"statuses": run.heard.statuses, "snapshots": run.heard.snapshots}
+    samples |= {
+        f"private {name}": np.array([held[name].private_bytes for held in run.held if name in held])
+        for name in run.held[0]
+    }
+    run_dir = write_run("soak", summary, samples, out_dir)
+    print(orjson.dumps(summary).decode() if json else soak_table(summary))
+    print(f"samples and summary: {run_dir}", file=sys.stderr)
+    return 7 if summary["broken"] else 0
 
 
 def coupons(*, out_dir: Path = DEFAULT_DIR, json: bool = False) -> None:

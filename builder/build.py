@@ -32,6 +32,7 @@ from builder.learning import Counted, Learned, count_cut, learn_cut
 from builder.measuring import measure_snapshot
 from builder.night import Night
 from builder.pairing import learn_pair_model, with_pairs
+from builder.parent import require_no_loss
 from builder.profile import orders_between, shop_profile
 from builder.redemptions import load_redemptions
 from builder.report import Report
@@ -110,9 +111,17 @@ def build(night: Night, out_dir: Path, *, command: str, force: bool) -> Built:
         force: publish even tables that are worse than plain popularity.
 
     Raises:
-        DataGate: the tables are worse than plain popularity; nothing is at `out_dir` then.
+        DataGate: the tables are worse than plain popularity, or an incremental build lost orders
+            or items that its parent has; nothing is at `out_dir` then.
     """
     started_at = datetime.now(UTC)
+    if night.parent is not None and not force:
+        require_no_loss(
+            night.parent,
+            n_orders=_orders_of(night, night.plan.shipped),
+            n_items=night.n_items,
+            max_loss=night.config.input.max_loss,
+        )
     lessons = _learn_weights(night)
     plan = night.plan
     # A rehearsal is assembled in the work folder and forgotten, what ships beside its place.
@@ -353,15 +362,6 @@ def _writing(
 ) -> Iterator[_Ready]:
     config, check = night.config, secret_check(night.secret)
     binding = binding_of(learned, check)
-    n_orders = orders_between(
-        night.imported.events,
-        night.target_kind,
-        night.imported.first_us,
-        cut.until_us,
-        holdout_share=cut.holdout_share,
-        memory_bytes=night.memory_bytes,
-        temp_dir=night.engine.work_dir,
-    )
     with SnapshotWriter(path, binding=binding) as writer:
         with night.engine.listener.stage(f"write {path.name}"):
             manifest = assemble(
@@ -380,7 +380,7 @@ def _writing(
                 facts=Facts(
                     as_of_us=cut.until_us,
                     data={"first_us": night.imported.first_us, "until_us": cut.until_us},
-                    n_orders=n_orders,
+                    n_orders=_orders_of(night, cut),
                     build={
                         "seed": config.learn.seed,
                         "effort": config.learn.effort,
@@ -397,6 +397,18 @@ def _writing(
             told = {**manifest.build, "incremental": kept.told(runs)}
             manifest = msgspec.structs.replace(manifest, build=told)
         yield _Ready(writer=writer, manifest=manifest)
+
+
+def _orders_of(night: Night, cut: Cut) -> int:
+    return orders_between(
+        night.imported.events,
+        night.target_kind,
+        night.imported.first_us,
+        cut.until_us,
+        holdout_share=cut.holdout_share,
+        memory_bytes=night.memory_bytes,
+        temp_dir=night.engine.work_dir,
+    )
 
 
 def _told(config: Config) -> dict[str, Any]:

@@ -56,6 +56,9 @@ class Input:
     """How files are read and what is refused."""
 
     max_bad: Annotated[Share, "share of bad rows above which the build stops"] = 0.001
+    max_loss: Annotated[
+        Share, "share of the orders or items of an incremental build's parent that may be missing"
+    ] = 0.1
     map: Annotated[dict[str, str], "source column = our column, for files with other names"] = (
         field(default_factory=dict)
     )

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from builder.errors import UsageError
+from builder.errors import DataGate, UsageError
 from index.generation import Generation
 from index.layout import MODEL_NAME
 from index.manifest import read_manifest
@@ -35,12 +35,16 @@ class Parent:
         snapshot_id: which.
         model_id: of its very bytes: a task that names it is done again for another.
         depth: incremental builds since the last whole one.
+        n_orders: it was learned from.
+        n_items: it knows.
     """
 
     directory: Path
     snapshot_id: str
     model_id: str
     depth: int
+    n_orders: int
+    n_items: int
 
 
 def open_parent(directory: Path, *, brand: str, secret_check: str, target: str) -> Parent:
@@ -76,7 +80,28 @@ def open_parent(directory: Path, *, brand: str, secret_check: str, target: str) 
         snapshot_id=manifest.snapshot_id,
         model_id=manifest.model_id,
         depth=int(build.get("incremental", {}).get("depth", 0)),
+        n_orders=manifest.counts["orders"],
+        n_items=manifest.counts["items"],
     )
+
+
+def require_no_loss(parent: Parent, *, n_orders: int, n_items: int, max_loss: float) -> None:
+    """Refuse input that lost a part of what the earlier snapshot was learned from.
+
+    Raises:
+        DataGate: there are fewer orders or items than may be.
+    """
+    for noun, before, now in (
+        ("orders", parent.n_orders, n_orders),
+        ("items", parent.n_items, n_items),
+    ):
+        if now < (1.0 - max_loss) * before:
+            raise DataGate(
+                f"{now:,} {noun}, {parent.snapshot_id} has {before:,}:"
+                f" more than {max_loss:.0%} are missing",
+                hint="is a file or a partition missing? If not, allow more (input.max_loss), or"
+                " ship all the same with --force",
+            )
 
 
 def item_rows_in(generation: Generation, item_ids: Iterable[str]) -> Ints:

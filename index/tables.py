@@ -225,8 +225,15 @@ def table_facts(path: Path) -> TableFacts:
 
 
 def structure_problems(path: Path) -> list[str]:
-    """What LMDB's own offline verifier finds wrong in the file's structure; empty when sound."""
-    found: list[str] = lmdb.verify.verify(str(path))  # type: ignore[no-untyped-call]
+    """What LMDB's own offline verifier finds wrong in the file's structure; empty when sound.
+
+    It maps nothing and follows no page before it has checked where it leads, so that no file can
+    kill the process.
+    """
+    try:
+        found: list[str] = lmdb.verify.verify(str(path))  # type: ignore[no-untyped-call]
+    except lmdb.verify.VerifyError as problem:
+        return [str(problem)]
     return found
 
 

@@ -44,7 +44,7 @@ def verify_snapshot(path: Path, *, deep: bool = False) -> Iterator[str]:
         _check_file(path, entry, manifest)
     yield f"{len(listed)} files have the listed sizes and digests"
     if deep:
-        yield from _verify_structure(path, manifest)
+        yield f"{require_structure(path, manifest)} tables are sound LMDB files"
     with open_snapshot(path) as generation:
         yield "opens as the edge opens it: tables, vectors and model belong together"
         if deep:
@@ -55,6 +55,26 @@ def verify_snapshot(path: Path, *, deep: bool = False) -> Iterator[str]:
                     hint="this software or machine decides differently from the builder's",
                 )
             yield f"{len(manifest.golden)} golden decisions repeated"
+
+
+def require_structure(path: Path, manifest: Manifest) -> int:
+    """Check the pages of every table: none leads outside its file, no key is out of order.
+
+    LMDB believes what pages say of each other. A file that was damaged before its digest was taken
+    may answer thousands of reads and kill the process at the next one.
+
+    Returns:
+        How many tables there are.
+
+    Raises:
+        Incomplete: one is missing or of another size. Corrupt: one is not sound.
+    """
+    tables = [entry for entry in manifest.files if entry.last_pgno is not None]
+    check_sizes(path, tables)
+    for entry in tables:
+        if problems := structure_problems(path / entry.name):
+            raise Corrupt(problems[0], path=path / entry.name, hint="copy the snapshot again")
+    return len(tables)
 
 
 def check_golden(generation: Generation) -> list[str]:
@@ -107,11 +127,3 @@ def _binding_of(path: Path) -> bytes | None:
             table.close()
             return table.binding
     return None
-
-
-def _verify_structure(path: Path, manifest: Manifest) -> Iterator[str]:
-    tables = [entry.name for entry in manifest.files if entry.last_pgno is not None]
-    for name in tables:
-        if problems := structure_problems(path / name):
-            raise Corrupt(problems[0], path=path / name, hint="copy the snapshot again")
-    yield f"{len(tables)} tables are sound LMDB files"

@@ -130,18 +130,22 @@ class Follower:
         tried(self._mend)
         tried(self._fulfil)
         self._n_failed = self._n_failed + 1 if problems else 0
+        if not problems:  # the pause may still be one of the bad times that are over
+            self._next_look = min(self._next_look, time.monotonic() + self._pause_s())
         self._report.fail(failure_of(problems[0]) if problems else self._wish.failure)
         self._report.enter(self._phase())
 
     def _look(self) -> None:
         """Read the channel."""
-        pause = pause_s(self._settings.poll_s, self._settings.node_id, self._n_failed)
-        self._next_look = time.monotonic() + pause
+        self._next_look = time.monotonic() + self._pause_s()
         accepted = self._origins.channel(moment_now())
         self._channel = accepted.channel
         self._report.tell(last_success_s=time.time())
         if accepted.is_new:
             _log.info("channel accepted", epoch=self._channel.epoch)
+
+    def _pause_s(self) -> float:
+        return pause_s(self._settings.poll_s, self._settings.node_id, self._n_failed)
 
     def _settle(self) -> None:
         self._served.settle()
@@ -240,8 +244,10 @@ class Follower:
         if self._starts is None or self._starts[0] != name:
             wait_s = self._settings.spread_s * place_of(self._settings.node_id, name)
             self._starts = (name, now + wait_s if self._served.serving else now)
-        self._next_look = min(self._next_look, max(self._starts[1], now))
-        return now >= self._starts[1]
+        if now < self._starts[1]:
+            self._next_look = min(self._next_look, self._starts[1])
+            return False
+        return True
 
     def _meanwhile(self) -> None:
         """What goes on while something takes long.

@@ -2,8 +2,9 @@
 
     python -m edge.node.proof SNAPSHOT [SECRET_FILE]
 
-It opens the snapshot as a worker does, brings in every page, repeats every golden decision, and
-prints one JSON object. It ends with whoever holds its standard input.
+It opens the snapshot as a worker does, brings in every page, repeats every golden decision, checks
+that no page of a table leads astray, and prints one JSON object. It ends with whoever holds its
+standard input.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from index.errors import Corrupt, SecretUnavailable, SnapshotError, WrongSecret,
 from index.manifest import read_manifest
 from index.secret import brand_secret
 from index.snapshot import open_snapshot
-from index.verify import check_golden
+from index.verify import check_golden, require_structure
 
 _NO_FAULT_OF_ITS_OWN = (SecretUnavailable, WrongSecret, WrongVersion)
 
@@ -31,15 +32,15 @@ def tried(path: Path, secret_file: Path | None) -> Verdict:
     """Try a snapshot in this process, which may not survive it."""
     before = _private_bytes()
     try:
-        secret = brand_secret(read_manifest(path).brand, secret_file=secret_file, create=False)
+        manifest = read_manifest(path)
+        secret = brand_secret(manifest.brand, secret_file=secret_file, create=False)
         with open_snapshot(path, secret) as generation:
             if problems := check_golden(generation):
                 raise Corrupt(f"{len(problems)} golden decisions differ; {problems[0]}", path=path)
-            return Verdict(
-                outcome="proved",
-                n_golden=len(generation.manifest.golden),
-                private_bytes=max(0, _private_bytes() - before),
-            )
+            private_bytes = max(0, _private_bytes() - before)
+        # Last, because it takes memory that no worker will need.
+        require_structure(path, manifest)
+        return Verdict(outcome="proved", n_golden=len(manifest.golden), private_bytes=private_bytes)
     except SnapshotError as problem:
         unfit = isinstance(problem, _NO_FAULT_OF_ITS_OWN)
         # The folder of a trial has a passing name: the file inside it is what matters.

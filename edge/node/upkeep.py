@@ -11,6 +11,7 @@ from edge.node.bring import Bringer
 from edge.node.failures import PROBLEMS
 from edge.node.folder import NodeFolder
 from edge.node.plan import objects_of
+from edge.node.receipt import read_receipt
 from edge.node.scrub import Scrub
 from edge.node.served import Served
 from edge.node.standing import NodeState
@@ -67,11 +68,13 @@ class Upkeep:
 
         Raises:
             StoreError: the stores or the disk; it is tried again the next time.
+            SnapshotError: a manifest on this disk can't be read.
             FolderUnusable, FolderDamaged: it can't be remembered.
         """
         while self._served.suspects:
             suspect = self._served.suspects[-1]
-            if self._folder.receipt_of(suspect) and bringer.mend(suspect):
+            # Asked of its receipt alone: a file that was cut short counts as damaged as well.
+            if read_receipt(self._folder.snapshot(suspect)) and bringer.mend(suspect):
                 self._state.forget(suspect, "damaged on this disk, and fetched anew")
             self._served.suspects.pop()
         serving = self._served.serving

@@ -8,6 +8,7 @@ from collections import Counter
 from types import TracebackType
 from typing import Self
 
+_FROM = b'HTTP/1.1 200 OK\r\nx-snapshot-id: %b\r\ncontent-length: 19\r\n\r\n{"snapshot_id":"%b"}'
 _ANSWERS = {
     b"fine": b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{1}",
     b"refuse": b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\n{}",
@@ -15,6 +16,9 @@ _ANSWERS = {
     b"endless": b"HTTP/1.1 200 OK\r\n\r\n{1}",
     b"double": b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{1}{2}",
     b"vanish": b"",
+    b"from a": _FROM % (b"a", b"a"),
+    b"says b": _FROM % (b"b", b"a"),
+    b"of another": _FROM % (b"z", b"z"),
 }
 
 

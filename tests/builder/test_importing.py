@@ -270,6 +270,7 @@ def test_lines_of_overlapping_files_are_kept_once(tmp_path: Path) -> None:
 
 
 def test_gate_stops_the_build_and_names_the_evidence(tmp_path: Path) -> None:
+    """Case 3."""
     rows = [row(item_id=f"i{n}", ts="never" if n == 7 else "2024-01-05") for n in range(100)]
     path = write_rows(tmp_path / "e.csv", rows)
     with pytest.raises(DataGate) as caught:

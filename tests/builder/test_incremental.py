@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 from almanac import main
 from builder.cli import parent_for
 from builder.config import Config
-from builder.parent import NO_ROW, dense_rows, offer_ids_in, open_parent, rows_by_name
+from builder.errors import DataGate
+from builder.parent import (
+    NO_ROW,
+    dense_rows,
+    offer_ids_in,
+    open_parent,
+    require_no_loss,
+    rows_by_name,
+)
 from index.layout import customer_key, item_key, secret_check
 from index.manifest import read_manifest
 from index.records import CustomerView
@@ -192,6 +200,23 @@ def test_names_keep_their_rows(before: list[str], now: list[str]) -> None:
     for name, row in zip(now, rows, strict=True):
         if name in before and before.index(name) < len(now):
             assert row == before.index(name)
+
+
+def test_far_fewer_orders_than_yesterday_stop_the_build(
+    tmp_path: Path, yesterday: Path, config: Config
+) -> None:
+    """Case 3: the build learned from half of the input."""
+    half = [row for row in days() if int(row["customer_id"][1:]) % 2]
+    with pytest.raises(DataGate, match=f"112 orders, .* has {N_CUSTOMERS * N_ORDERS}"):
+        build_here(
+            tmp_path, [row for row in half if row["order_id"] > "2"], config, parent=yesterday
+        )
+    assert not (tmp_path / "snapshot").exists()
+    parent = parent_for(yesterday, 14, config, SECRET)
+    assert parent is not None
+    require_no_loss(parent, n_orders=288, n_items=48, max_loss=0.1)
+    with pytest.raises(DataGate, match="40 items"):
+        require_no_loss(parent, n_orders=320, n_items=40, max_loss=0.1)
 
 
 def test_a_build_says_what_it_can_not_go_on_from(

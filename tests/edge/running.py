@@ -9,10 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
-
-import httpx2
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60
@@ -68,7 +67,13 @@ class Edge:
 
     def status(self) -> dict[str, Any]:
         """What the console shows."""
-        found: dict[str, Any] = httpx2.get(f"{self.console}/status.json").json()
+        # Asked a thousand times while something is waited for: with no client to make each time.
+        connection = HTTPConnection(self.console.rpartition("//")[2], timeout=PATIENCE_S)
+        try:
+            connection.request("GET", "/status.json")
+            found: dict[str, Any] = json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
         return found
 
     def terminate(self) -> None:

@@ -81,6 +81,16 @@ def test_metrics_count_what_both_workers_answered(start_edge: StartEdge) -> None
     assert metric(edge, "almanac_worker_ready") == 2
 
 
+def test_case_32_faiss_has_one_thread_in_each_worker(start_edge: StartEdge) -> None:
+    """Set before anything is imported, whatever the environment of the edge says."""
+    edge = start_edge()
+    edge.event("serving")
+
+    for pid in pids(edge):
+        words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        assert [word for word in words if word.startswith(b"OMP_")] == [b"OMP_NUM_THREADS=1"]
+
+
 def test_a_worker_s_own_memory_is_small(start_edge: StartEdge) -> None:
     """Tables are shared; what a worker has for itself is its interpreter and libraries."""
     edge = start_edge()

@@ -67,6 +67,7 @@ def test_threads_that_come_and_go_leave_nothing_behind(toy: Generation) -> None:
 
 
 def test_what_is_inside_when_closing_is_finished(toy_dir: Path) -> None:
+    """Case 28."""
     generation = open_snapshot(toy_dir, SECRET)
     reader = generation.enter()
     generation.close()
@@ -90,6 +91,7 @@ def test_closing_twice_is_closing_once(toy_dir: Path) -> None:
 
 
 def test_closing_while_others_decide_is_safe(toy_dir: Path) -> None:
+    """Case 29."""
     asked = requests(50)
     for _ in range(20):
         generation = open_snapshot(toy_dir, SECRET)
@@ -116,6 +118,7 @@ def test_closing_while_others_decide_is_safe(toy_dir: Path) -> None:
 
 
 def test_a_decision_outlives_its_snapshot(toy_dir: Path) -> None:
+    """Case 28."""
     with open_snapshot(toy_dir, SECRET) as generation:
         decision = decide(generation, requests(1)[0])
         before = repr(decision)
@@ -158,6 +161,7 @@ def marks(decision: Decision) -> list[str]:
 def test_a_hole_gives_the_safe_answer_and_is_counted(
     toy_copy: Path, name: str, request_: Request, mark: bytes
 ) -> None:
+    """Case 26."""
     with open_snapshot(toy_copy, SECRET) as generation:
         hole(toy_copy / name, mark)
         decision = decide(generation, request_)

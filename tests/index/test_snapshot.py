@@ -112,6 +112,7 @@ def test_a_folder_in_a_file_s_place_is_named(toy_copy: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", [*TABLES, MODEL_NAME])
 def test_a_file_of_another_build_is_mixed(toy_copy: Path, other_dir: Path, name: str) -> None:
+    """Case 5."""
     shutil.copyfile(other_dir / name, toy_copy / name)
 
     with pytest.raises(Mixed, match="belongs to build 000000000000…") as raised:
@@ -124,6 +125,7 @@ def test_a_file_of_another_build_is_mixed(toy_copy: Path, other_dir: Path, name:
 def test_a_table_of_another_build_is_mixed_whatever_its_length(
     toy_copy: Path, tmp_path: Path
 ) -> None:
+    """Case 5."""
     longer = {row: {31: 1.0} for row in range(9)}
     write_toy(tmp_path / "longer", model=toy_model(binding=bytes(16)), contexts=longer)
     shutil.copyfile(tmp_path / "longer" / "contexts.lmdb", toy_copy / "contexts.lmdb")
@@ -189,6 +191,7 @@ def test_another_machine_s_snapshot_is_refused(toy_copy: Path, fact: str, value:
 
 @pytest.mark.parametrize("change", [{"entries": 3}, {"last_pgno": 9}])
 def test_counts_of_a_table_are_compared(toy_copy: Path, change: dict[str, int]) -> None:
+    """Case 2."""
     files = [
         msgspec.structs.replace(entry, **change) if entry.name == "items.lmdb" else entry
         for entry in read_manifest(toy_copy).files
@@ -236,6 +239,7 @@ def test_what_was_refused_leaves_nothing_open(toy_copy: Path, toy_dir: Path) -> 
 
 
 def test_every_table_is_mapped_whole_and_unmapped_when_closed(toy_copy: Path) -> None:
+    """Case 38."""
     with open_snapshot(toy_copy):
         mapped = Path("/proc/self/maps").read_text()
         assert all(str(toy_copy / name) in mapped for name in [*TABLES, VECTORS_NAME])

@@ -78,6 +78,7 @@ def test_values_may_be_longer_than_a_page(path: Path) -> None:
     ],
 )
 def test_records_out_of_order_are_refused(path: Path, records: Records, complaint: str) -> None:
+    """Case 2."""
     with (
         pytest.raises(WriteFailed, match=complaint),
         TableWriter(path, kind=OFFERS, binding=BINDING, capacity_bytes=1 << 20) as writer,
@@ -94,6 +95,7 @@ def test_order_is_also_kept_across_calls(path: Path) -> None:
 
 @pytest.mark.parametrize("expected", [0, 4, 6])
 def test_a_wrong_count_is_refused(path: Path, expected: int) -> None:
+    """Case 2."""
     with TableWriter(path, kind=OFFERS, binding=BINDING, capacity_bytes=1 << 20) as writer:
         writer.append(rows(5))
         with pytest.raises(WriteFailed, match=f"expected {expected} records, 5 were added"):
@@ -131,6 +133,7 @@ def test_a_missing_folder_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size_kib", [4, 8, 64])
 def test_a_full_disk_leaves_no_table(small_disk: Callable[[int], Path], size_kib: int) -> None:
+    """Case 1."""
     path = small_disk(size_kib) / "t.lmdb"
 
     with pytest.raises(WriteFailed):
@@ -159,6 +162,7 @@ def test_a_table_s_bytes_do_not_depend_on_how_it_was_appended(tmp_path: Path) ->
 
 
 def test_one_file_may_be_open_many_times(path: Path, tmp_path: Path) -> None:
+    """Case 30."""
     linked = tmp_path / "linked.lmdb"
     linked.hardlink_to(write(path, rows(3)))
     tables = [Table(name, kind=OFFERS) for name in (path, linked, path)]
@@ -217,6 +221,16 @@ def test_a_table_cut_anywhere_is_refused_before_it_can_kill(path: Path, tmp_path
     assert set(answers) <= {"Incomplete", "Corrupt"}
     # Once both meta pages are there, LMDB itself sees nothing wrong: our own check must.
     assert set(answers[CUTS.index(8192) :]) == {"Incomplete"}
+
+
+def test_what_is_no_lmdb_file_at_all_has_a_problem_too(path: Path, tmp_path: Path) -> None:
+    sound = write(path, rows(5)).read_bytes()
+    for number, data in enumerate((b"", b"no table", bytes(3 * 4096), sound[:5000])):
+        broken = tmp_path / str(number)
+        broken.write_bytes(data)
+
+        assert len(structure_problems(broken)) == 1
+    assert structure_problems(path) == []
 
 
 def test_pages_cut_away_after_opening_are_found_by_populating(path: Path) -> None:
@@ -311,6 +325,7 @@ def test_a_sound_table_has_no_structure_problems(path: Path) -> None:
 
 
 def test_a_forked_process_opens_no_table(path: Path) -> None:
+    """Case 31."""
     write(path, rows(3))
     code = f"""
 import os, sys

@@ -98,6 +98,7 @@ print(anonymous_kib() - before)
 
 @pytest.mark.parametrize(("n", "dim"), [(4096, 1024), (20_000, 256)], ids=["flat", "lists"])
 def test_opening_copies_nothing(tmp_path: Path, flat_path: Path, n: int, dim: int) -> None:
+    """Case 33."""
     path = tmp_path / "big.faiss"
     write_vectors(path, directions(n, dim))
     command = [sys.executable, "-c", COUNT_ANONYMOUS, str(flat_path), str(path)]
@@ -170,7 +171,7 @@ def test_another_program_s_file_is_corrupt(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size_kib", [4, 128, 252])
 def test_a_full_disk_is_noticed(small_disk: Callable[[int], Path], size_kib: int) -> None:
-    """256 KiB and some bytes are wanted; FAISS itself misses the shortage of the last of them."""
+    """Case 1: 256 KiB and some bytes are wanted; FAISS itself misses that the last are short."""
     with pytest.raises(WriteFailed):
         write_vectors(small_disk(size_kib) / "v", directions(N_FLAT))
 

@@ -89,6 +89,7 @@ def test_nothing_is_written_over(tmp_path: Path, make: object) -> None:
 
 
 def test_of_two_writers_the_first_to_end_wins(tmp_path: Path) -> None:
+    """Case 7."""
     out = tmp_path / "out"
     late = SnapshotWriter(out, binding=BINDING)
     write_toy(out)

@@ -153,6 +153,7 @@ def test_a_snapshot_never_changes_its_manifest(world: World) -> None:
 
 
 def test_a_document_of_any_size_is_cut_off(world: World) -> None:
+    """Case 14."""
     path = world.address / channel_key(BRAND, CHANNEL)
     path.unlink()
     path.write_bytes(os.urandom(1 << 20))

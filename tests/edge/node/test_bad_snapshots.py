@@ -17,6 +17,7 @@ from edge.node.standing import NodeState
 from index.manifest import FileEntry, check_digest, read_manifest
 from index.shipping import channel_changes as changes
 from index.shipping.chunks import object_key
+from index.shipping.names import channel_key, manifest_key
 from index.verify import verify_snapshot
 from tests.edge.node.world import BRAND, CHANNEL, World
 from tests.index.shipping.web_servers import web_server
@@ -155,9 +156,6 @@ def test_what_is_revoked_is_left_for_what_is_wanted_and_kept_if_there_is_nothing
 
 
 def test_case_13_a_damaged_object_is_fetched_elsewhere_or_not_at_all(world: World) -> None:
-    def lie(data: bytes) -> bytes:
-        return data if data[:1] == b"{" else bytes([data[0] ^ 1]) + data[1:]
-
     with web_server(world.address) as liar:
         liar.lie = lie
         world.announce("b")
@@ -168,6 +166,26 @@ def test_case_13_a_damaged_object_is_fetched_elsewhere_or_not_at_all(world: Worl
         with world.node(store=liar.address, mirrors=str(world.address)) as node:
             node.until(lambda: world.standing.last_good == world.ids["b"])
     assert list(verify_snapshot(world.folder.snapshot(world.ids["b"])))
+
+
+def test_what_can_not_be_brought_is_asked_for_again_after_a_pause_only(world: World) -> None:
+    """Case 18."""
+    world.announce("b")
+    with web_server(world.address) as web:
+        web.lie = lie
+        with world.node(store=web.address, poll_s=600) as node:
+            node.until_failing("damaged")
+            for _ in range(20):
+                node.hear(0.05)
+        asked = [path for path, _ in web.asked]
+
+    assert asked.count(f"/{channel_key(BRAND, CHANNEL)}") == 1
+    assert asked.count(f"/{manifest_key(BRAND, world.ids['b'])}") == 1
+
+
+def lie(data: bytes) -> bytes:
+    """Documents stay, of everything else the first bit is another."""
+    return data if data[:1] == b"{" else bytes([data[0] ^ 1]) + data[1:]
 
 
 def test_an_object_that_is_gone_from_the_store_is_named(world: World) -> None:

@@ -70,6 +70,7 @@ def pin_of(world: World, node: str, letter: str) -> Pin:
 def test_case_10_a_first_boot_serves_what_was_announced_and_nothing_that_was_only_published(
     new_world: World,
 ) -> None:
+    """Case 9."""
     with new_world.node() as node:
         node.until_failing("not_in_store")
         assert node.offers == []
@@ -93,6 +94,7 @@ def test_case_10_a_first_boot_serves_what_was_announced_and_nothing_that_was_onl
 
 
 def test_a_new_snapshot_is_brought_watched_confirmed_and_the_old_one_swept(world: World) -> None:
+    """Case 12."""
     with world.node() as node:
         world.announce("b")
         node.until(lambda: world.standing.last_good == world.ids["b"])
@@ -154,6 +156,7 @@ def test_what_is_wanted_may_change_while_it_is_being_fetched(world: World) -> No
 
 
 def test_all_nodes_of_a_fleet_do_not_begin_at_once(world: World) -> None:
+    """Case 18."""
     with world.node(spread_s=3600) as node:
         world.announce("b")
         node.until(lambda: node.state.phase == "waiting")

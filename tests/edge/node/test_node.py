@@ -136,6 +136,7 @@ def no_torn_answers(world: World, load: Load) -> Iterator[None]:
 def test_snapshots_change_under_load_and_no_request_is_lost(
     world: World, start_node: StartNode
 ) -> None:
+    """Case 37."""
     edge = start_node()
     eventually(lambda: served(edge) == world.ids["a"])
     load = Load(edge.url)
@@ -175,6 +176,7 @@ def test_a_retired_snapshot_is_unmapped(world: World, start_node: StartNode) -> 
 def test_three_deaths_of_a_new_snapshot_bring_back_the_last_good_one(
     world: World, start_node: StartNode
 ) -> None:
+    """Case 36."""
     edge = start_node(watch_s=120)
     eventually(lambda: served(edge) == world.ids["a"])
     world.announce("b")
@@ -221,6 +223,7 @@ def test_a_first_boot_waits_for_the_channel(new_world: World) -> None:
 
 
 def test_a_node_begins_and_goes_on_without_its_store(world: World, start_node: StartNode) -> None:
+    """Case 21."""
     (world.top / "store").rename(world.top / "gone")
     edge = start_node()
     assert edge.event("serving")["snapshot_id"] == world.ids["a"]

@@ -28,6 +28,7 @@ def test_a_pause_keeps_near_what_was_asked_for_and_has_an_end(
 
 
 def test_the_nodes_of_a_fleet_spread_evenly_and_otherwise_for_each_snapshot() -> None:
+    """Case 18."""
     places = {what: [place_of(f"node-{n}", what) for n in range(2000)] for what in ("a", "b")}
 
     for found in places.values():

@@ -118,6 +118,7 @@ def test_revoking_ends_pins_to_it(rolling: Channel) -> None:
 
 
 def test_a_pin_goes_first_until_its_time_is_over(rolling: Channel) -> None:
+    """Case 40."""
     pinned = pin(rolling, wish("node-1", at=C), stamp=STAMP)
     both = pin(pinned, wish("*", at=A), stamp=STAMP)
 

@@ -215,7 +215,7 @@ def between(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], No
 def test_what_is_published_meanwhile_is_whole_in_the_end(
     shop: Shop, snapshots: list[Path], between: Callable[[Callable[[], Any]], None]
 ) -> None:
-    """Its tables are those of snapshots that go: found to be there, and then deleted."""
+    """Case 12: its tables are those of snapshots that go, found to be there and then deleted."""
     for path in snapshots[:1]:
         shop.publish(path)
     shop.age(days=30)

@@ -46,6 +46,7 @@ fetch_object(store, sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]), reserve_by
 def test_a_put_killed_at_any_moment_is_done_again(
     store: Store, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    """Case 8."""
     environ = {} if store.name.startswith("file:") else request.getfixturevalue("s3")
     source, moments, n_cut = tmp_path / "source", random.Random(4), 0
     source.write_bytes(DATA)

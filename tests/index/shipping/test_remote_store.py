@@ -117,6 +117,7 @@ def test_a_web_server_is_only_read(local: Store, web: Answers) -> None:
 
 
 def test_endless_data_is_not_taken_in(local: Store, web: Answers) -> None:
+    """Case 14."""
     local.create("blob", b"0123456789")
     web.endless = True
     store = open_store(web.address)

@@ -89,6 +89,7 @@ def test_harm_ruled_out_goes_from_ring_to_ring_and_is_confirmed() -> None:
 
 
 def test_harm_shown_in_two_looks_ends_it_before_the_ring_has_baked() -> None:
+    """Cases 3 and 39."""
     watch, state = Watch(PACING), channel()
     acts = [watch.look(now, state, reports(state, now, 500)) for now in (1, 2, 3)]
 

@@ -194,6 +194,7 @@ def test_an_unsound_snapshot_is_not_sent(
 def test_what_can_not_be_fetched_whole_is_not_announced(
     run: Run, snapshots: list[Path], address: str
 ) -> None:
+    """Case 6."""
     assert run("announce", ids(snapshots)[0])[0] == 4
     run("publish", str(snapshots[0]), brand=False)
     lost = read_manifest(snapshots[0]).files[0]
@@ -234,6 +235,7 @@ def test_what_nobody_signed_is_announced_by_nobody_who_asks_for_trust(
 def test_of_two_who_change_a_channel_at_once_one_finds_out(
     run: Run, snapshots: list[Path], address: str, keys: Path
 ) -> None:
+    """Case 7."""
     run("publish", str(snapshots[0]), brand=False)
     run("announce", ids(snapshots)[0])
     store, roots = open_store(address), read_roots(keys)
@@ -295,7 +297,7 @@ def test_people_are_told_in_lines(
 def test_a_killed_publisher_leaves_all_of_a_snapshot_or_none(
     tmp_path: Path, snapshots: list[Path], keys: Path
 ) -> None:
-    """Killed at twenty moments, then run to its end: a manifest never names what is not there."""
+    """Case 8: killed twenty times, then run to its end: no manifest names what is not there."""
     root = read_roots(keys)[-1]
     snapshot_id = ids(snapshots)[0]
     n_unfinished = 0

@@ -224,6 +224,7 @@ def test_a_rotated_key_is_no_longer_accepted(repository: Repository, node: Trust
 def test_fast_forward_is_cured_by_rotating_the_release_key(
     repository: Repository, node: TrustStore
 ) -> None:
+    """Case 11."""
     honest = repository.channel
     stolen = repository.keys["release"]
     far = msgspec.structs.replace(honest, epoch=(1 << 53) - 1)

@@ -56,6 +56,7 @@ def test_shown_harm_fails_and_is_told(guard: str, changes: dict[str, Any]) -> No
 
 
 def test_no_data_is_no_pass() -> None:
+    """Case 39."""
     for new, control in (
         (Window(), GOOD),
         (GOOD, Window()),
