@@ -13,3 +13,4 @@ from libc.stdint cimport uint8_t, uint32_t
 
 include "_sums.pxi"
 include "_plain.pxi"
+include "_json.pxi"

@@ -5,7 +5,11 @@ from __future__ import annotations
 import msgspec
 import orjson
 
+from index.adder import IS_COMPILED
 from index.request import ChosenOffer, Decision
+
+if IS_COMPILED:
+    from index._kernel import offers_json
 
 
 def decision_json(decision: Decision) -> bytes:
@@ -19,9 +23,15 @@ def decision_json(decision: Decision) -> bytes:
         json_text(decision.request_id),
         decision.snapshot_id.encode(),
         decision.tier.encode(),
-        b",".join([_offer_json(offer) for offer in decision.offers]),
+        _offers_json(decision.offers),
         b"" if decision.overlay is None else b',"overlay":' + msgspec.json.encode(decision.overlay),
     )
+
+
+def _offers_json(offers: list[ChosenOffer]) -> bytes:
+    if IS_COMPILED and offers and offers[0].reasons is None:
+        return offers_json(offers, json_text)
+    return b",".join([_offer_json(offer) for offer in offers])
 
 
 def offer_fragment(members: dict[str, object]) -> bytes:
