@@ -9,7 +9,7 @@ addition (which the build asks of the C compiler).
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.math cimport INFINITY
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint32_t
 
 include "_sums.pxi"
 include "_plain.pxi"

@@ -14,43 +14,43 @@ cdef struct Scored:
     uint32_t row
 
 
+cdef struct Cell:
+    # All that is known of an offer lies together: most of the time goes into fetching it.
+    float sum
+    float peak
+    float prior
+    uint32_t turn  # in which the sum was begun
+
+
 cdef class Scratch:
-    """Dense sums over all offers that start, and are left, as the prior; for one caller at a time.
+    """Dense sums over all offers, begun with the prior in each turn; for one caller at a time.
 
     Args:
-        prior: float32, shape (n_offers,); kept.
+        prior: float32, shape (n_offers,).
     """
 
-    cdef const float[::1] prior
-    cdef float* sums
-    cdef float* peaks
-    cdef uint8_t* touched
-    cdef uint32_t* rows  # those touched, in that order
+    cdef Cell* cells
+    cdef uint32_t* rows  # those begun in this turn, in that order
     cdef uint32_t* raised  # those whose peak is above 0
     cdef Py_ssize_t n_rows, n_raised
-    cdef uint32_t n_offers
+    cdef uint32_t n_offers, turn
 
     def __cinit__(self, const float[::1] prior):
         cdef Py_ssize_t n = prior.shape[0], row
         self.n_offers = <uint32_t>n
         self.n_rows = self.n_raised = 0
-        self.prior = prior
-        self.sums = <float*>PyMem_Malloc(n * sizeof(float) + 1)
-        self.peaks = <float*>PyMem_Malloc(n * sizeof(float) + 1)
-        self.touched = <uint8_t*>PyMem_Malloc(n + 1)
+        self.turn = 1
+        self.cells = <Cell*>PyMem_Malloc(n * sizeof(Cell) + 1)
         self.rows = <uint32_t*>PyMem_Malloc(n * sizeof(uint32_t) + 1)
         self.raised = <uint32_t*>PyMem_Malloc(n * sizeof(uint32_t) + 1)
-        if not (self.sums and self.peaks and self.touched and self.rows and self.raised):
+        if not (self.cells and self.rows and self.raised):
             raise MemoryError
         for row in range(n):
-            self.sums[row] = prior[row]
-            self.peaks[row] = 0.0
-            self.touched[row] = 0
+            self.cells[row].prior = prior[row]
+            self.cells[row].turn = 0
 
     def __dealloc__(self):
-        PyMem_Free(self.sums)
-        PyMem_Free(self.peaks)
-        PyMem_Free(self.touched)
+        PyMem_Free(self.cells)
         PyMem_Free(self.rows)
         PyMem_Free(self.raised)
 
@@ -121,8 +121,7 @@ cdef class Scratch:
             row = pair[place].row
             if row >= self.n_offers:
                 return False
-            self._touch(row)
-            self.sums[row] += pair[place].value * weight
+            self._cell(row).sum += pair[place].value * weight
         return True
 
     cdef bint _hear(self, object part, float weight, float added) except -1:
@@ -140,37 +139,42 @@ cdef class Scratch:
         cdef Py_ssize_t place
         cdef uint32_t row
         cdef float value
+        cdef Cell* cell
         for place in range(n):
             row, value = pair[place].row, pair[place].value
             if row >= self.n_offers:
                 return False
-            self._touch(row)
+            cell = self._cell(row)
             if added != 0.0:
-                self.sums[row] += value * added
+                cell.sum += value * added
             value *= weight
-            if value > self.peaks[row]:
-                if self.peaks[row] == 0.0:
+            if value > cell.peak:
+                if cell.peak == 0.0:
                     self.raised[self.n_raised] = row
                     self.n_raised += 1
-                self.peaks[row] = value
+                cell.peak = value
         return True
 
     cdef void _add_peaks(self) noexcept:
         """Add the peaks, and take them down."""
         cdef Py_ssize_t place
-        cdef uint32_t row
+        cdef Cell* cell
         for place in range(self.n_raised):
-            row = self.raised[place]
-            self.sums[row] += self.peaks[row]
-            self.peaks[row] = 0.0
+            cell = &self.cells[self.raised[place]]
+            cell.sum += cell.peak
+            cell.peak = 0.0
         self.n_raised = 0
 
-    cdef inline void _touch(self, uint32_t row) noexcept:
-        """Note an offer whose sum has to be looked at, and left as the prior, in the end."""
-        if not self.touched[row]:
-            self.touched[row] = 1
+    cdef inline Cell* _cell(self, uint32_t row) noexcept:
+        """Where an offer's sum is; it begins with the prior when it is first asked for."""
+        cdef Cell* cell = &self.cells[row]
+        if cell.turn != self.turn:
+            cell.turn = self.turn
+            cell.sum = cell.prior
+            cell.peak = 0.0
             self.rows[self.n_rows] = row
             self.n_rows += 1
+        return cell
 
     cdef bint _leave_out(self, const unsigned char[::1] bought) noexcept:
         if not bought.shape[0]:
@@ -184,19 +188,16 @@ cdef class Scratch:
             row = left_out[place].row
             if row >= self.n_offers:
                 return False
-            self._touch(row)
-            self.sums[row] = -INFINITY
+            self._cell(row).sum = -INFINITY
         return True
 
     cdef Py_ssize_t _select(self, Scored* heap, Py_ssize_t most) noexcept:
-        """Fill a heap with the best, the worst of them on top; leave the sums as they began."""
+        """Fill a heap with the best, the worst of them on top; the next turn begins."""
         cdef Py_ssize_t place, n_best = 0
         cdef Scored one
         for place in range(self.n_rows):
             one.row = self.rows[place]
-            one.score = self.sums[one.row]
-            self.sums[one.row] = self.prior[one.row]
-            self.touched[one.row] = 0
+            one.score = self.cells[one.row].sum
             # Neither those left out nor what a damaged value made NaN.
             if not one.score > -INFINITY:
                 continue
@@ -206,7 +207,16 @@ cdef class Scratch:
             elif most and _is_worse(heap[0], one):
                 _sift_down(heap, n_best, one)
         self.n_rows = 0
+        self._turn()
         return n_best
+
+    cdef void _turn(self) noexcept:
+        cdef Py_ssize_t row
+        self.turn += 1
+        if self.turn == 0:  # once in four billion: no old turn may look like a new one
+            self.turn = 1
+            for row in range(self.n_offers):
+                self.cells[row].turn = 0
 
 
 cdef list _sorted(Scored* heap, Py_ssize_t n_best):
