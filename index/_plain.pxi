@@ -91,7 +91,7 @@ cdef class Plain:
         chosen: makes one offer of an answer.
     """
 
-    cdef object reader, lookup, tier_name, chosen, kept_contexts, kept_offers
+    cdef object reader, lookup, tier_name, chosen, kept_contexts, kept_offers, item_data
     cdef Scratch scratch
     cdef dict weights, features
     cdef const double[::1] edges
@@ -104,7 +104,7 @@ cdef class Plain:
         self.scratch = reader.adder.scratch
         self.weights, self.chosen, self.thin_below = weights, chosen, thin_below
         self.cart_power, self.viewed_decay = model.cart_power, model.viewed_decay
-        self.features = lookup.by_name
+        self.features, self.item_data = lookup.by_name, reader.item_data
         self.kept_contexts, self.kept_offers = reader.kept_contexts, reader.kept_offers
         self.edges, self.bands = lookup.band_edges()
 
@@ -161,15 +161,14 @@ cdef class Plain:
         cdef Py_ssize_t n_counted = 0, n_lines = 0, n_viewed = 0, n_cart = 0, n_heard = 0
         cdef Py_ssize_t n_contexts = self._contexts(request, contexts)
         cdef Weights weights
-        cdef list held = []  # records, whose bytes are read to the end
         cdef dict in_cart = {}
         cart, viewed = request.cart, request.viewed
         if cart:
-            n_lines = self._gather_cart(cart, held, in_cart, cart_rows, &n_cart, counted, &n_counted)
+            n_lines = self._gather_cart(cart, in_cart, cart_rows, &n_cart, counted, &n_counted)
             if n_lines < 0:
                 return None
         if viewed:
-            n_viewed = self._gather_viewed(cart, viewed, held, viewed_rows, &n_heard)
+            n_viewed = self._gather_viewed(cart, viewed, viewed_rows, &n_heard)
             if n_viewed < 0:
                 return None
         cdef bint has_cart = n_lines > 0 or n_viewed > 0
@@ -249,23 +248,20 @@ cdef class Plain:
         return self.scratch._take(record.pairs, weight)
 
     cdef Py_ssize_t _gather_cart(
-        self, object cart, list held, dict in_cart, Heard* heard, Py_ssize_t* n_heard,
+        self, object cart, dict in_cart, Heard* heard, Py_ssize_t* n_heard,
         Counted* counted, Py_ssize_t* n_counted,
     ) except -2:
         """Rows of items, contexts of lines; how many lines say anything, -1 to be asked."""
         cdef Py_ssize_t first = len(cart) - MAX_LINES, place = 0, n_lines = 0, own
         cdef uint32_t category, band, offer
         cdef set owned = set()
-        cdef const unsigned char[::1] record
         cdef ItemHead* item
         cdef Row* offers
         for line in cart:
-            data = self.reader.item_data(line.item_id)
+            data = self.item_data(line.item_id)
             item = NULL
             if data is not None:
-                record = data
-                item = _item(record)
-                held.append(data)
+                item = _item(data)
                 if item.item_row not in owned:
                     owned.add(item.item_row)
                     offers = <Row*>(<char*>item + sizeof(ItemHead))
@@ -293,12 +289,11 @@ cdef class Plain:
         return n_lines
 
     cdef Py_ssize_t _gather_viewed(
-        self, object cart, object viewed, list held, Heard* heard, Py_ssize_t* n_heard
+        self, object cart, object viewed, Heard* heard, Py_ssize_t* n_heard
     ) except -2:
         """Rows of items, the latest first; how many are known, -1 to be asked."""
         cdef Py_ssize_t n_seen = 0, n_known = 0
         cdef set seen = {line.item_id for line in cart}
-        cdef const unsigned char[::1] record
         cdef ItemHead* item
         for item_id in reversed(viewed):
             if item_id in seen:
@@ -307,14 +302,12 @@ cdef class Plain:
             n_seen += 1
             if n_seen > MAX_LINES:
                 break
-            data = self.reader.item_data(item_id)
+            data = self.item_data(item_id)
             if data is None:
                 continue
-            record = data
-            item = _item(record)
+            item = _item(data)
             n_known += 1
             if item.n:
-                held.append(data)
                 heard[n_heard[0]] = _row_of(item)
                 n_heard[0] += 1
             elif item.dim:
@@ -377,12 +370,19 @@ cdef class Plain:
         return None
 
 
-cdef ItemHead* _item(const unsigned char[::1] record) except NULL:
-    """Head of an item's record, of which all parts are there."""
-    cdef ItemHead* item
-    if record.shape[0] >= <Py_ssize_t>sizeof(ItemHead):
-        item = <ItemHead*>&record[0]
-        if record.shape[0] >= <Py_ssize_t>sizeof(ItemHead) + 4 * item.n_own + 12 * item.n + 4 * item.dim:
+cdef ItemHead* _item(object data) except NULL:
+    """Head of an item's record, of which all parts are there.
+
+    The bytes are the table's, which stays mapped as long as the reader's transaction lives.
+    """
+    cdef Py_buffer view
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    cdef ItemHead* item = <ItemHead*>view.buf
+    cdef Py_ssize_t n = view.len
+    PyBuffer_Release(&view)
+    if n >= <Py_ssize_t>sizeof(ItemHead):
+        n -= sizeof(ItemHead)
+        if n >= 4 * item.n_own + 12 * item.n + 4 * item.dim:
             return item
     raise ValueError("an item record is cut short")
 

@@ -304,6 +304,7 @@ class Reader:
             transaction.renew()
 
     def close(self) -> None:
+        self.plain = None  # it holds this reader
         for transaction in self._transactions:
             transaction.close()
 
