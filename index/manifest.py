@@ -109,6 +109,10 @@ class _Head(Struct):
     version: int = 0
 
 
+_HEAD: Final = msgspec.json.Decoder(_Head)
+_MANIFEST: Final = msgspec.json.Decoder(Manifest)
+
+
 def model_id(files: list[FileEntry]) -> str:
     """Hex SHA-256 that binds the files of one build.
 
@@ -161,7 +165,7 @@ def decode_manifest(data: bytes, path: Path) -> Manifest:
     _check_head(data, path)
     _check_seal(data, path)
     try:
-        manifest = msgspec.json.decode(data, type=Manifest)
+        manifest = _MANIFEST.decode(data)
     except _NO_JSON as problem:
         raise Corrupt(f"the manifest is damaged: {problem}", path=path) from problem
     if model_id(manifest.files) != manifest.model_id:
@@ -250,7 +254,7 @@ def _read_limited(path: Path) -> bytes:
 
 def _check_head(data: bytes, path: Path) -> None:
     try:
-        head = msgspec.json.decode(data, type=_Head)
+        head = _HEAD.decode(data)
     except _NO_JSON as problem:
         if f'"{FORMAT_NAME}"'.encode() in data:
             raise Corrupt(f"the manifest is damaged: {problem}", path=path) from problem

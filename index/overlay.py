@@ -93,6 +93,10 @@ class Overlay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                     yield entry.until
 
 
+_OVERLAY: Final = msgspec.json.Decoder(Overlay)
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, Raw])
+
+
 def read_overlay(payload: bytes) -> Overlay:
     """The overlay in a payload whose signatures were checked before.
 
@@ -100,7 +104,7 @@ def read_overlay(payload: bytes) -> Overlay:
         Corrupt: it is none.
     """
     try:
-        return msgspec.json.decode(payload, type=Overlay)
+        return _OVERLAY.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise Corrupt(f"the overlay makes no sense: {problem}") from problem
 
@@ -208,6 +212,6 @@ def _stored(reader: Reader, row: int) -> OfferRecord | None:
 
 def _repriced(fragment: bytes, price: float) -> bytes:
     """The fragment with another price; every other member stays byte for byte."""
-    members = msgspec.json.decode(b"{%b}" % fragment, type=dict[str, Raw])
+    members = _MEMBERS.decode(b"{%b}" % fragment)
     members["price"] = Raw(msgspec.json.encode(price))
     return msgspec.json.encode(members)[1:-1]

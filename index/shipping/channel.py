@@ -128,6 +128,10 @@ class Channel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return any(entry.snapshot_id == snapshot_id for entry in self.revoked)
 
 
+_DECODER: Final = msgspec.json.Decoder(Channel)
+_ANY: Final = msgspec.json.Decoder(dict[str, Any])
+
+
 def encode_channel(channel: Channel) -> bytes:
     """The payload that is signed."""
     return msgspec.json.encode(channel, order="deterministic")
@@ -139,7 +143,7 @@ def decode_channel(sealed: Sealed) -> Channel:
     Raises:
         NotADocument: another format version, or not what the format says.
     """
-    channel = decode_payload(CHANNEL, sealed.payload, Channel, CHANNEL_FORMAT)
+    channel = decode_payload(CHANNEL, sealed.payload, _DECODER, CHANNEL_FORMAT)
     if channel.expires_at <= channel.issued_at:
         raise NotADocument(f"epoch {channel.epoch} of the channel ends before it begins")
     return channel
@@ -173,7 +177,7 @@ def claimed_root_version(sealed: Sealed) -> int:
     Good for one thing: to know that newer roots, which prove themselves, are worth fetching.
     """
     try:
-        claimed: Any = msgspec.json.decode(sealed.payload, type=dict[str, Any]).get("root_version")
+        claimed: Any = _ANY.decode(sealed.payload).get("root_version")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return 0
     return claimed if isinstance(claimed, int) else 0

@@ -35,6 +35,7 @@ Name = Annotated[str, Meta(pattern=STORE_NAME)]
 Digest = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 Moment = Annotated[datetime, Meta(tz=True)]
 
+_HEAD: Final = msgspec.json.Decoder(dict[str, Any])
 _Document = TypeVar("_Document", bound=Struct)
 
 
@@ -169,27 +170,30 @@ def require_signatures(
     )
 
 
-def decode_payload(kind: Kind, payload: bytes, document: type[_Document], form: str) -> _Document:
+def decode_payload(
+    kind: Kind, payload: bytes, decoder: msgspec.json.Decoder[_Document], form: str
+) -> _Document:
     """Read a payload whose signatures were checked.
 
     Args:
         kind: what the document is.
         payload: JSON.
-        document: its type.
+        decoder: of its type, made when its module was loaded: two threads that decode a type for
+            the first time at once end the process (seen with msgspec 0.22).
         form: the `format` member that this software reads.
 
     Raises:
         NotADocument: another format version, or not what the format says.
     """
     try:
-        head = msgspec.json.decode(payload, type=dict[str, Any])
+        head = _HEAD.decode(payload)
         if head.get("format") != form:
             raise NotADocument(
                 f"the {kind.name} has format {str(head.get('format'))[:40]!r}, "
                 f"this software reads {form!r}",
                 hint="upgrade the side with the lower version",
             )
-        return msgspec.json.decode(payload, type=document)
+        return decoder.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise NotADocument(f"the {kind.name} makes no sense: {problem}") from problem
 

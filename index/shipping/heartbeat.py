@@ -126,6 +126,9 @@ class Heartbeat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     swaps: Annotated[list[Swap], Meta(max_length=MAX_SWAPS)] = field(default_factory=list)
 
 
+_DECODER: Final = msgspec.json.Decoder(Heartbeat)
+
+
 def seal_heartbeat(heartbeat: Heartbeat, keys: Iterable[SigningKey]) -> bytes:
     """Sign a heartbeat with a key of the role `node`; without keys it is marked as unsigned."""
     return seal_document(HEARTBEAT, msgspec.json.encode(heartbeat, order="deterministic"), keys)
@@ -138,7 +141,7 @@ def decode_heartbeat(sealed: Sealed, brand: str, channel: str, node_id: str) -> 
         NotADocument: another format version, or not what the format says.
         WrongChannel: of another node, or of another channel.
     """
-    found = decode_payload(HEARTBEAT, sealed.payload, Heartbeat, HEARTBEAT_FORMAT)
+    found = decode_payload(HEARTBEAT, sealed.payload, _DECODER, HEARTBEAT_FORMAT)
     if (found.brand, found.channel, found.node_id) != (brand, channel, node_id):
         raise WrongChannel(
             f"the heartbeat is of {found.brand}/{found.channel}/{found.node_id}, "

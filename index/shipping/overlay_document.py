@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
@@ -10,6 +11,8 @@ from index.overlay import OVERLAY_FORMAT, Overlay
 from index.shipping.documents import OVERLAY, decode_payload, seal_document
 from index.shipping.signing import Sealed, SigningKey
 from index.shipping.trust_errors import NotADocument, WrongChannel
+
+_DECODER: Final = msgspec.json.Decoder(Overlay)
 
 
 def encode_overlay(overlay: Overlay) -> bytes:
@@ -24,7 +27,7 @@ def decode_overlay(sealed: Sealed, brand: str, channel: str) -> Overlay:
         NotADocument: another format version, or not what the format says.
         WrongChannel: another brand's or channel's overlay.
     """
-    overlay = decode_payload(OVERLAY, sealed.payload, Overlay, OVERLAY_FORMAT)
+    overlay = decode_payload(OVERLAY, sealed.payload, _DECODER, OVERLAY_FORMAT)
     if overlay.expires_at <= overlay.issued_at:
         raise NotADocument(f"overlay {overlay.sequence} ends before it begins")
     if (overlay.brand, overlay.channel) != (brand, channel):

@@ -71,6 +71,9 @@ class Root(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return {name: bytes.fromhex(public) for name, public in self.keys.items()}
 
 
+_DECODER: Final = msgspec.json.Decoder(Root)
+
+
 def make_root(
     roles: Mapping[Role, Sequence[bytes]],
     *,
@@ -190,7 +193,7 @@ def _require_link(sealed: Sealed, root: Root, whose: str) -> None:
 
 
 def _decode(sealed: Sealed) -> Root:
-    root = decode_payload(ROOT, sealed.payload, Root, ROOT_FORMAT)
+    root = decode_payload(ROOT, sealed.payload, _DECODER, ROOT_FORMAT)
     _check(root)
     return root
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -21,6 +22,9 @@ class _Head(Struct):
     format: str
     snapshot_id: Name
     brand: Name
+
+
+_HEAD: Final = msgspec.json.Decoder(_Head)
 
 
 def target_of(manifest: bytes) -> Target:
@@ -87,7 +91,7 @@ def open_manifest(data: bytes, root: Root | None, *, brand: str, target: Target)
 
 def _head(manifest: bytes) -> _Head:
     try:
-        head = msgspec.json.decode(manifest, type=_Head)
+        head = _HEAD.decode(manifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise WrongManifest(
             f"these bytes are no manifest that can be shipped: {problem}",

@@ -47,6 +47,9 @@ class _Shape(Struct, forbid_unknown_fields=True):
     signatures: Annotated[list[_Signature], Meta(max_length=_MAX_SIGNATURES)]
 
 
+_SHAPE: Final = msgspec.json.Decoder(_Shape)
+
+
 def key_id(public: bytes) -> str:
     """A key's id: the hex SHA-256 of its 32 raw public bytes.
 
@@ -145,7 +148,7 @@ def unseal(data: bytes) -> Sealed:
         NotAnEnvelope: anything else.
     """
     try:
-        envelope = Envelope.from_dict(msgspec.to_builtins(msgspec.json.decode(data, type=_Shape)))
+        envelope = Envelope.from_dict(msgspec.to_builtins(_SHAPE.decode(data)))
         same = _encode(envelope) == data and list(envelope.signatures) == sorted(
             envelope.signatures
         )

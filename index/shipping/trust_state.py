@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import msgspec
 from msgspec import Struct, field
@@ -51,6 +52,9 @@ class State(Struct, frozen=True, kw_only=True):
     root: bytes | None
     floors: dict[str, Floor] = field(default_factory=dict)
     overlays: dict[str, Floor] = field(default_factory=dict)
+
+
+_STATE: Final = msgspec.json.Decoder(State)
 
 
 class StateFile:
@@ -121,7 +125,7 @@ class StateFile:
                 hint="remove it and give the root of installation again; "
                 "until then this node cannot tell old channel documents from new ones",
             )
-        return msgspec.json.decode(body, type=State)
+        return _STATE.decode(body)
 
 
 def _seal(body: bytes) -> bytes:

@@ -179,7 +179,8 @@ def test_what_can_not_be_brought_is_asked_for_again_after_a_pause_only(world: Wo
                 node.hear(0.05)
         asked = [path for path, _ in web.asked]
 
-    assert asked.count(f"/{channel_key(BRAND, CHANNEL)}") == 1
+    # Once to follow it, and once to find that there is no place for heartbeats.
+    assert asked.count(f"/{channel_key(BRAND, CHANNEL)}") == 2
     assert asked.count(f"/{manifest_key(BRAND, world.ids['b'])}") == 1
 
 
