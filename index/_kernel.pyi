@@ -47,6 +47,7 @@ class Plain:
         wanted: int,
         repeat: RepeatPolicy,
         may_show: Callable[[OfferRecord], bool],
+        at_most: int = 0,
     ) -> tuple[Tier, list[ChosenOffer]] | None: ...
 
 def offers_json(offers: list[ChosenOffer], quoted: Callable[[str], bytes]) -> bytes: ...

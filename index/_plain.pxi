@@ -11,6 +11,9 @@ cdef enum:
     SPARE = 8
     CUSTOMER_HEAD = 16
     AVAILABLE = 1
+    ALL = 0
+    MOMENT = 1
+    NOTHING = 2
 
 cdef uint32_t NO_ROW = 0xFFFFFFFF
 cdef uint32_t NO_PRICE = 0xFFFFFFFF
@@ -108,7 +111,7 @@ cdef class Plain:
         self.kept_contexts, self.kept_offers = reader.kept_contexts, reader.kept_offers
         self.edges, self.bands = lookup.band_edges()
 
-    def decide(self, request, key, wanted, repeat, may_show):
+    def decide(self, request, key, wanted, repeat, may_show, int at_most=ALL):
         """What `gather`, `terms_of` and `Chooser.choose` come to; None when that must be asked.
 
         Args:
@@ -117,6 +120,7 @@ cdef class Plain:
             wanted: how many offers.
             repeat: policy for what the customer took: `allow` or `exclude`.
             may_show: asked of offers that are there under conditions.
+            at_most: `ALL`, or what less is wanted, see `index.less`: `MOMENT` alone, or `NOTHING`.
 
         Returns:
             Tier and offers; None when a vector search or the last resort is needed.
@@ -128,29 +132,32 @@ cdef class Plain:
         cdef CustomerHead head
         cdef Py_ssize_t n_pairs = 0, n_history = 0
         cdef bint known = False
-        data = self.reader.customer_data(key) if key is not None else None
+        cdef bint excludes = repeat == "exclude"
+        data = None
+        if key is not None and (at_most == ALL or excludes):
+            data = self.reader.customer_data(key)
         if data is None:
-            return self._decided(request, wanted, may_show, NULL, 0, 0, NULL, 0)
+            return self._decided(request, wanted, may_show, at_most, NULL, 0, 0, NULL, 0)
         PyObject_GetBuffer(data, &customer, PyBUF_SIMPLE)
         try:
             if customer.len < CUSTOMER_HEAD:
                 raise ValueError("a customer record is cut short")
             head = (<CustomerHead*>customer.buf)[0]
             n_pairs = min(<Py_ssize_t>head.n, (customer.len - CUSTOMER_HEAD) // 8)
-            if repeat == "exclude":
+            if excludes:
                 n_history = (customer.len - CUSTOMER_HEAD - 12 * <Py_ssize_t>head.n) // 4
                 n_history = max(0, min(n_history, <Py_ssize_t>head.n_history))
             return self._decided(
-                request, wanted, may_show,
+                request, wanted, may_show, at_most,
                 <Pair*>(<char*>customer.buf + CUSTOMER_HEAD), n_pairs, head.n_orders,
                 <Row*>(<char*>customer.buf + CUSTOMER_HEAD + 12 * <Py_ssize_t>head.n), n_history,
-                True,
+                at_most == ALL,
             )
         finally:
             PyBuffer_Release(&customer)
 
     cdef object _decided(
-        self, object request, Py_ssize_t wanted, object may_show,
+        self, object request, Py_ssize_t wanted, object may_show, int at_most,
         Pair* personal, Py_ssize_t n_pairs, uint32_t n_orders, Row* history, Py_ssize_t n_history,
         bint known=False,
     ):
@@ -159,15 +166,19 @@ cdef class Plain:
         cdef Heard cart_rows[MAX_LINES]
         cdef Heard viewed_rows[MAX_LINES]
         cdef Py_ssize_t n_counted = 0, n_lines = 0, n_viewed = 0, n_cart = 0, n_heard = 0
-        cdef Py_ssize_t n_contexts = self._contexts(request, contexts)
+        cdef Py_ssize_t n_contexts = 0
         cdef Weights weights
         cdef dict in_cart = {}
+        if at_most != NOTHING:
+            n_contexts = self._contexts(request, contexts)
         cart, viewed = request.cart, request.viewed
         if cart:
-            n_lines = self._gather_cart(cart, in_cart, cart_rows, &n_cart, counted, &n_counted)
+            n_lines = self._gather_cart(
+                cart, in_cart, cart_rows, &n_cart, counted, &n_counted, at_most
+            )
             if n_lines < 0:
                 return None
-        if viewed:
+        if viewed and at_most == ALL:
             n_viewed = self._gather_viewed(cart, viewed, viewed_rows, &n_heard)
             if n_viewed < 0:
                 return None
@@ -249,7 +260,7 @@ cdef class Plain:
 
     cdef Py_ssize_t _gather_cart(
         self, object cart, dict in_cart, Heard* heard, Py_ssize_t* n_heard,
-        Counted* counted, Py_ssize_t* n_counted,
+        Counted* counted, Py_ssize_t* n_counted, int at_most,
     ) except -2:
         """Rows of items, contexts of lines; how many lines say anything, -1 to be asked."""
         cdef Py_ssize_t first = len(cart) - MAX_LINES, place = 0, n_lines = 0, own
@@ -269,7 +280,7 @@ cdef class Plain:
                         offer = offers[own].row
                         in_cart[offer] = in_cart.get(offer, 0) + 1
             place += 1
-            if place <= first:
+            if place <= first or at_most != ALL:
                 continue
             category, band = self._category(line, item), self._band(line, item)
             if item is not NULL and item.n:
