@@ -39,6 +39,7 @@ def serve(
     keep_alive_s: int | None = None,
     drain_delay_s: float | None = None,
     drain_limit_s: int | None = None,
+    queue_target_ms: float | None = None,
     storefront: bool | None = None,
     personas: Path | None = None,
     log_format: Literal["auto", "json", "console"] | None = None,
@@ -85,6 +86,7 @@ def serve(
         keep_alive_s: seconds an idle connection stays open (75).
         drain_delay_s: seconds between turning unready and closing the door (0).
         drain_limit_s: seconds that requests in flight get when stopping (30).
+        queue_target_ms: milliseconds in line above which answers become cheaper (10).
         storefront: show the demonstration page at /.
         personas: JSON file of customers that the demonstration page offers to be.
         log_format: shape of log lines; auto is console on a terminal, json elsewhere.

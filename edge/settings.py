@@ -81,6 +81,8 @@ class Settings:
         drain_delay_s: time between turning unready and closing the door, for load balancers
             to notice; a second signal cuts it short.
         drain_limit_s: time that requests in flight get when stopping.
+        queue_target_ms: how long callers may stand in line before answers become cheaper; see
+            `edge.overload`.
         storefront: whether to show the demonstration page at `/`.
         personas: JSON file of customers that the demonstration page offers to be.
         log_format: shape of log lines; `auto` is `console` on a terminal, `json` elsewhere.
@@ -113,6 +115,7 @@ class Settings:
     keep_alive_s: Annotated[int, Meta(ge=1, le=3600)] = 75
     drain_delay_s: Annotated[float, Meta(ge=0, le=600)] = 0.0
     drain_limit_s: Annotated[int, Meta(ge=1, le=600)] = 30
+    queue_target_ms: Annotated[float, Meta(ge=1, le=10_000)] = 10.0
     storefront: bool = False
     personas: Path | None = None
     log_format: Literal["auto", "json", "console"] = "auto"
