@@ -35,9 +35,11 @@ AT_MOST: Final = "almanac.at_most"
 """Where a request's scope says which ceiling it was given."""
 
 _WINDOW_NS: Final = 25_000_000
-_STEP: Final = 0.25
+_STEP: Final = 0.125
+_MOST_STEPS: Final = 8
+"""Of a turn that took many windows: a level, no more."""
 # Long waits of single requests, in targets: from here on context, prior, nobody listens any more.
-_LONG: Final = (2, 5, 50)
+_LONG: Final = (2, 5, 25)
 _EMPTY_NS: Final = 1_000_000
 """A loop that sleeps this long between two turns had nothing left to do."""
 _NO_TURN_YET: Final = 1 << 62
@@ -76,6 +78,7 @@ class Gate:
         "_long_ns",
         "_loop",
         "_pressure",
+        "_stands",
         "_target_ns",
         "_turned_ns",
         "_window_ns",
@@ -87,6 +90,7 @@ class Gate:
         self._long_ns = tuple(times * self._target_ns for times in _LONG)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pressure = self._carried = 0.0
+        self._stands = False
         self._began_ns = self._turned_ns = self._last_ns = self._least_ns = 0
         self._window_ns = perf_counter_ns()
 
@@ -119,15 +123,26 @@ class Gate:
         self._loop, self._began_ns = loop, now_ns
         # Called when the loop has been through all that waits now, and looked at its sockets.
         loop.call_soon(self._end_turn)
-        if now_ns - self._turned_ns > _EMPTY_NS:
+        # What the last turn leaves for the loop to tidy up grows with it, and is no sleep.
+        if now_ns - self._turned_ns > _EMPTY_NS + self._last_ns // 8:
             self._last_ns = self._least_ns = 0
         n_windows = (now_ns - self._window_ns) // _WINDOW_NS
         if n_windows:
-            stands = self._least_ns > self._target_ns
-            changed = self._pressure + (_STEP if stands else -_STEP * n_windows)
-            self._pressure = min(max(changed, 0.0), float(REFUSED))
-            self._counters.pressed(self._pressure)
+            self._press(n_windows)
             self._window_ns, self._least_ns = now_ns, _NO_TURN_YET
+
+    def _press(self, n_windows: int) -> None:
+        """One step for each window that went by, up or down."""
+        stands = self._least_ns > self._target_ns
+        if not stands:
+            steps = -n_windows
+        elif self._stands:
+            steps = min(n_windows, _MOST_STEPS)
+        else:
+            steps = 1  # one long turn may have been a stall: the next one tells
+        self._stands = stands
+        self._pressure = min(max(self._pressure + _STEP * steps, 0.0), float(REFUSED))
+        self._counters.pressed(self._pressure)
 
     def _end_turn(self) -> None:
         self._loop = None
