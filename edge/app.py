@@ -10,6 +10,7 @@ from functools import partial
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from edge.batch import PostBatch
 from edge.context_offers import GetOffers
 from edge.counters import Counters, blank_rows
 from edge.errors import SettingsRefused
@@ -43,6 +44,7 @@ def create_app(
     endpoints: dict[tuple[str, str], ASGIApp] = {
         ("/v1/offers", "POST"): PostOffers(state, max_body_bytes=settings.max_body_bytes),
         ("/v1/offers", "GET"): GetOffers(state),
+        ("/v1/offers:batch", "POST"): PostBatch(state, max_body_bytes=settings.max_body_bytes),
         ("/livez", "GET"): livez,
         ("/readyz", "GET"): Readyz(lambda: _checks(state, draining=draining())),
         ("/openapi.json", "GET"): openapi,

@@ -23,7 +23,7 @@ from index.generation import Generation
 from index.less import Ceiling
 from index.request import Decision, Request
 
-_MAX_HEADER_ID: Final = 128
+MAX_HEADER_ID: Final = 128
 _read = msgspec.json.Decoder(Request)
 
 
@@ -53,7 +53,7 @@ class PostOffers:
                 "type": "http.response.start",
                 "status": 200,
                 "headers": [
-                    *_PRIVATE,
+                    *PRIVATE,
                     (b"content-length", b"%d" % len(answer)),
                     *answer_headers(decision, took_ns, at_most),
                 ],
@@ -62,7 +62,7 @@ class PostOffers:
         await send({"type": "http.response.body", "body": answer})
 
 
-_PRIVATE: Final = (
+PRIVATE: Final = (
     (b"content-type", b"application/json"),
     (b"cache-control", b"private, no-store"),
 )
@@ -88,7 +88,7 @@ def completed(request: Request, headers: Mapping[bytes, bytes]) -> Request:
     if request_id and at is not None:
         return request
     if not request_id:
-        request_id = headers.get(b"x-request-id", b"")[:_MAX_HEADER_ID].decode("latin-1")
+        request_id = headers.get(b"x-request-id", b"")[:MAX_HEADER_ID].decode("latin-1")
     return replace(
         request,
         request_id=request_id or new_request_id(),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,12 +26,28 @@ class State:
         overlay: what is laid over the snapshot; None before there was one.
     """
 
-    __slots__ = ("counters", "generation", "overlay")
+    __slots__ = ("_pins", "counters", "generation", "overlay")
 
     def __init__(self, counters: Counters) -> None:
         self.counters = counters
         self.generation: Generation | None = None
         self.overlay: Overlay | None = None
+        self._pins: Counter[Generation] = Counter()
+
+    @contextmanager
+    def pinned(self, generation: Generation) -> Iterator[None]:
+        """Keep a snapshot open, also when it retires, for what goes on for several turns."""
+        self._pins[generation] += 1
+        try:
+            yield
+        finally:
+            self._pins[generation] -= 1
+            if not self._pins[generation]:
+                del self._pins[generation]
+
+    def is_pinned(self, generation: Generation) -> bool:
+        """Whether somebody still needs this snapshot open."""
+        return generation in self._pins
 
     def adopt(self, generation: Generation, placements: tuple[str, ...] = ()) -> None:
         """Answer from this snapshot from now on, under the overlay in force.
