@@ -15,7 +15,7 @@ answer by itself, because those behind it have waited as long.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from math import ceil
 from time import perf_counter_ns
@@ -67,36 +67,47 @@ class Gate:
     Args:
         counters: this process's cells.
         target_ms: how long callers may stand in line, milliseconds, before answers get cheaper.
+        clock: nanoseconds that only rise.
     """
 
     __slots__ = (
         "_began_ns",
         "_carried",
+        "_clock",
         "_counters",
         "_last_ns",
         "_least_ns",
         "_long_ns",
         "_loop",
         "_pressure",
+        "_relaxing",
         "_stands",
         "_target_ns",
         "_turned_ns",
         "_window_ns",
     )
 
-    def __init__(self, counters: Counters, *, target_ms: float) -> None:
+    def __init__(
+        self,
+        counters: Counters,
+        *,
+        target_ms: float,
+        clock: Callable[[], int] = perf_counter_ns,
+    ) -> None:
         self._counters = counters
+        self._clock = clock
         self._target_ns = int(target_ms * 1e6)
         self._long_ns = tuple(times * self._target_ns for times in _LONG)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pressure = self._carried = 0.0
         self._stands = False
+        self._relaxing: asyncio.TimerHandle | None = None
         self._began_ns = self._turned_ns = self._last_ns = self._least_ns = 0
-        self._window_ns = perf_counter_ns()
+        self._window_ns = clock()
 
     def level(self) -> int:
         """The level of a request that begins now, counted: an index of `CEILINGS`, or `REFUSED`."""
-        now_ns, loop = perf_counter_ns(), asyncio.get_running_loop()
+        now_ns, loop = self._clock(), asyncio.get_running_loop()
         if self._loop is not loop:
             self._begin_turn(now_ns, loop)
         in_line_ns = now_ns - self._began_ns
@@ -123,6 +134,10 @@ class Gate:
         self._loop, self._began_ns = loop, now_ns
         # Called when the loop has been through all that waits now, and looked at its sockets.
         loop.call_soon(self._end_turn)
+        self._look_back(now_ns)
+
+    def _look_back(self, now_ns: int) -> None:
+        """When the window is over, change the pressure by what was the shortest turn in it."""
         # What the last turn leaves for the loop to tidy up grows with it, and is no sleep.
         if now_ns - self._turned_ns > _EMPTY_NS + self._last_ns // 8:
             self._last_ns = self._least_ns = 0
@@ -143,10 +158,25 @@ class Gate:
         self._stands = stands
         self._pressure = min(max(self._pressure + _STEP * steps, 0.0), float(REFUSED))
         self._counters.pressed(self._pressure)
+        if self._pressure:
+            self._relax_soon()
+
+    def _relax_soon(self) -> None:
+        if self._relaxing is None:
+            loop = asyncio.get_running_loop()
+            self._relaxing = loop.call_later(2 * _WINDOW_NS / 1e9, self._relax)
+
+    def _relax(self) -> None:
+        """Let the pressure fall where nothing is asked any more."""
+        self._relaxing = None
+        if self._loop is None:
+            self._look_back(self._clock())
+        if self._pressure:
+            self._relax_soon()
 
     def _end_turn(self) -> None:
         self._loop = None
-        self._turned_ns = perf_counter_ns()
+        self._turned_ns = self._clock()
         self._last_ns = self._turned_ns - self._began_ns
         self._least_ns = min(self._least_ns, self._last_ns)
 
