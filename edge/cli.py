@@ -30,7 +30,10 @@ def serve(
     tries: int | None = None,
     host: str | None = None,
     port: int | None = None,
+    unix: Path | None = None,
+    unix_mode: str | None = None,
     workers: int | None = None,
+    pin: bool | None = None,
     secret_file: Path | None = None,
     admin_host: str | None = None,
     admin_port: int | None = None,
@@ -77,7 +80,10 @@ def serve(
         tries: starts a snapshot gets to be confirmed before the node goes back (3).
         host: address to answer on (127.0.0.1).
         port: port to answer on (8080); 0 takes a free one.
+        unix: file to answer on besides, for a proxy on this host.
+        unix_mode: who may connect there (660).
         workers: processes that answer (one per CPU).
+        pin: keep each worker on one CPU.
         secret_file: file with the brand's secret.
         admin_host: address of metrics and console (127.0.0.1).
         admin_port: their port (the one after --port).

@@ -72,7 +72,10 @@ class Settings:
         secret_file: file with the brand's secret; else it is looked for as `index.secret` says.
         host: address to answer on.
         port: port to answer on; 0 takes a free one.
+        unix: file to answer on besides, for a proxy on the same host.
+        unix_mode: who may connect there, as octal permission bits.
         workers: processes that answer; one per CPU by default.
+        pin: keep each worker on one of the CPUs that the edge may use.
         admin_host: address of metrics and console.
         admin_port: their port; the one after `port` by default, 0 takes a free one.
         max_body_bytes: largest request body.
@@ -107,7 +110,10 @@ class Settings:
     secret_file: Path | None = None
     host: str = "127.0.0.1"
     port: Port = 8080
+    unix: Path | None = None
+    unix_mode: Annotated[str, Meta(pattern=r"\A[0-7]{3}\Z")] = "660"
     workers: Annotated[int, Meta(ge=1, le=256)] = field(default_factory=_cpus)
+    pin: bool = False
     admin_host: str = "127.0.0.1"
     admin_port: Port | None = None
     max_body_bytes: Annotated[int, Meta(ge=1024, le=16 << 20)] = 64 << 10
@@ -203,6 +209,8 @@ def _contradictions(settings: Settings) -> list[str]:
         found.append(f"--admin-port={settings.port} is the port that answers requests")
     if settings.admin_port_wanted > 65535:
         found.append("--port=65535 leaves no port for the console: give --admin-port")
+    if settings.unix is None and settings.unix_mode != "660":
+        found.append("--unix-mode without --unix would be ignored")
     if settings.personas is not None and not settings.storefront:
         found.append("--personas without --storefront would be ignored")
     if not settings.allow_origins:

@@ -41,11 +41,11 @@ def answers_of_all(callers: list[socket.socket]) -> list[httpx2.Response]:
             ready = waiting.select(PATIENCE_S)
             assert ready, f"{len(callers) - len(found)} callers were never answered"
             for key, _ in ready:
-                caller: socket.socket = key.data
-                received[caller] += caller.recv(65536)
-                if answer := _whole(received[caller]):
-                    found[caller] = answer
-                    waiting.unregister(caller)
+                asked: socket.socket = key.data
+                received[asked] += asked.recv(65536)
+                if answer := _whole(received[asked]):
+                    found[asked] = answer
+                    waiting.unregister(asked)
     return list(found.values())
 
 
