@@ -98,6 +98,11 @@ async def _life(state: State, settings: Settings, _: object) -> AsyncIterator[No
             "ALMANAC_EDGE_STORE needs `almanac serve`: a server of one's own serves one snapshot",
             hint="give ALMANAC_EDGE_SNAPSHOT",
         )
+    if settings.decision_log is not None:
+        raise SettingsRefused(
+            "ALMANAC_EDGE_DECISION_LOG needs `almanac serve`: a process of its own writes the log",
+            hint="leave it out, or log the answers behind a server of one's own",
+        )
     state.adopt(opened(settings, settings.snapshot))
     # What was loaded lives as long as the process: the collector need not look at it again.
     gc.collect()

@@ -83,6 +83,8 @@ class PostBatch:
                     continue
                 decision, _ = timed_decision(self._state, generation, request, at_most)
                 answers.append(decision_json(decision))
+                if self._state.log is not None:
+                    self._state.log.record(request.placement, at_most, answers[-1])
         body = b'{"decisions":[%b],"answered":%d,"refused":%d}' % (
             b",".join(answers),
             len(answers) - n_bad,

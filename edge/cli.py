@@ -43,6 +43,7 @@ def serve(
     drain_delay_s: float | None = None,
     drain_limit_s: int | None = None,
     queue_target_ms: float | None = None,
+    decision_log: Path | None = None,
     storefront: bool | None = None,
     personas: Path | None = None,
     log_format: Literal["auto", "json", "console"] | None = None,
@@ -93,6 +94,7 @@ def serve(
         drain_delay_s: seconds between turning unready and closing the door (0).
         drain_limit_s: seconds that requests in flight get when stopping (30).
         queue_target_ms: milliseconds in line above which answers become cheaper (10).
+        decision_log: folder to log decisions to, one JSON line each.
         storefront: show the demonstration page at /.
         personas: JSON file of customers that the demonstration page offers to be.
         log_format: shape of log lines; auto is console on a terminal, json elsewhere.

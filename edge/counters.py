@@ -232,6 +232,11 @@ class Totals:
         return dict(zip(LEVELS, self._cells[_LEVELS_AT:_QUEUE_AT], strict=True))
 
     @property
+    def log_dropped(self) -> int:
+        """Decisions that found no room in the log's rings."""
+        return self._cells[LOG_DROPPED]
+
+    @property
     def pressure(self) -> float:
         """Of the worker that has most of it."""
         return self._pressure

@@ -91,6 +91,11 @@ class FleetCollector(Collector):
             "Requests refused because more was asked than can be answered.",
             value=totals.levels[LEVELS[-1]],
         )
+        yield CounterMetricFamily(
+            "almanac_decision_log_dropped",
+            "Decisions that were not logged, because the log's writer was behind.",
+            value=totals.log_dropped,
+        )
         yield GaugeMetricFamily(
             "almanac_pressure",
             "0 for whole answers, 1 for context, 2 for prior, 3 for none; the highest of a worker.",

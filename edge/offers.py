@@ -48,6 +48,8 @@ class PostOffers:
         at_most: Ceiling | None = scope.get(AT_MOST)
         decision, took_ns = timed_decision(self._state, generation, request, at_most)
         answer = decision_json(decision)
+        if self._state.log is not None:
+            self._state.log.record(request.placement, at_most, answer)
         await send(
             {
                 "type": "http.response.start",

@@ -21,6 +21,7 @@ from edge.counters import extended
 from edge.errors import EdgeError, WorkerRefused, WorkersDied
 from edge.fleet import Fleet
 from edge.listeners import UnixSocket, bound, url_of
+from edge.log_link import LogLink
 from edge.logs import configure_logs
 from edge.messages import FromWorker, LayOver, SnapshotFacts
 from edge.node.messages import (
@@ -117,7 +118,7 @@ class _Ending:
 
 
 class Supervisor:
-    """Keeps workers, and in a node the sync process, alive; swaps snapshots; drains.
+    """Keeps workers, and what else is to run beside them, alive; swaps snapshots; drains.
 
     Args:
         settings: what to run.
@@ -141,7 +142,13 @@ class Supervisor:
         self._listeners = listeners
         self._memory = memory
         self._board = board
-        self._workers = Workers(settings, listeners.address, listeners.unix)
+        self._decisions = LogLink(settings) if settings.decision_log is not None else None
+        self._workers = Workers(
+            settings,
+            listeners.address,
+            unix=listeners.unix,
+            rings=None if self._decisions is None else self._decisions.rings,
+        )
         self.fleet = Fleet(shared_cells(self._workers.cells), settings.workers)
         begin = OnDisk(snapshot_id=None, path=settings.snapshot) if settings.snapshot else None
         self.swap = Swap(
@@ -176,6 +183,8 @@ class Supervisor:
             asyncio.create_task(console.serve(sockets=[self._listeners.admin])),
             asyncio.create_task(self._remember()),
         ]
+        if self._decisions is not None:
+            self._decisions.start()
         self._workers.begin(self)
         for slot in self._workers.slots:
             self.start(slot)
@@ -183,6 +192,8 @@ class Supervisor:
         if self._sync is not None:
             self._sync.end()
         await self._drain()
+        if self._decisions is not None:
+            await self._decisions.end()
         console.stop()
         tasks[1].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -86,6 +86,7 @@ class Settings:
         drain_limit_s: time that requests in flight get when stopping.
         queue_target_ms: how long callers may stand in line before answers become cheaper; see
             `edge.overload`.
+        decision_log: folder that decisions are logged to, by a process of its own.
         storefront: whether to show the demonstration page at `/`.
         personas: JSON file of customers that the demonstration page offers to be.
         log_format: shape of log lines; `auto` is `console` on a terminal, `json` elsewhere.
@@ -122,6 +123,7 @@ class Settings:
     drain_delay_s: Annotated[float, Meta(ge=0, le=600)] = 0.0
     drain_limit_s: Annotated[int, Meta(ge=1, le=600)] = 30
     queue_target_ms: Annotated[float, Meta(ge=1, le=10_000)] = 10.0
+    decision_log: Path | None = None
     storefront: bool = False
     personas: Path | None = None
     log_format: Literal["auto", "json", "console"] = "auto"

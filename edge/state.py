@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge.counters import Counters, bounded_placements, extended
+from edge.decision_log import DecisionLog
 from edge.settings import Settings
 from index.generation import Generation
 from index.manifest import read_manifest
@@ -24,14 +25,16 @@ class State:
         generation: the snapshot that answers; None before one was opened.
         counters: this process's cells.
         overlay: what is laid over the snapshot; None before there was one.
+        log: where decisions are logged; None for nowhere.
     """
 
-    __slots__ = ("_pins", "counters", "generation", "overlay")
+    __slots__ = ("_pins", "counters", "generation", "log", "overlay")
 
     def __init__(self, counters: Counters) -> None:
         self.counters = counters
         self.generation: Generation | None = None
         self.overlay: Overlay | None = None
+        self.log: DecisionLog | None = None
         self._pins: Counter[Generation] = Counter()
 
     @contextmanager

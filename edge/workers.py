@@ -80,14 +80,21 @@ class Workers:
         settings: what every worker is started with.
         address: holds the address where requests are answered.
         unix: what all of them listen on besides; None for nothing.
+        rings: where they log decisions; None for nowhere.
     """
 
     def __init__(
-        self, settings: Settings, address: socket.socket, unix: UnixSocket | None = None
+        self,
+        settings: Settings,
+        address: socket.socket,
+        *,
+        unix: UnixSocket | None = None,
+        rings: Any | None = None,
     ) -> None:
         self._settings = settings
         self._address = address
         self._unix = unix
+        self._rings = rings
         self._context = get_context("spawn")
         self.cells: Any = self._context.RawArray("Q", ROW_CELLS * settings.workers + 1)
         self.slots = [Slot(number) for number in range(settings.workers)]
@@ -120,6 +127,7 @@ class Workers:
                     path,
                     placements,
                     overlay,
+                    self._rings,
                 ),
                 name=f"almanac-worker-{slot.number}",
                 daemon=True,
