@@ -4,12 +4,12 @@ The queue is measured, not assumed. One loop answers; what waits is what the loo
 looks at its sockets again, so the time between two looks (a *turn*) is how long callers stand in
 line. A burst makes one long turn and is gone in the next; a queue that stands makes every turn
 long. So, as CoDel does (Nichols and Jacobson, 2012), the shortest turn of a window decides: above
-the target, the pressure rises by a step, else it falls. Nothing here knows a rate, a number of
-cores, or what a decision costs.
+the target, the pressure rises, else it falls. Nothing here knows a rate, a number of cores, or what
+a decision costs.
 
 The pressure is a number from 0 to 3. Between two levels, so many answers are of the higher one as
-its fraction says, evenly spread. Besides, a request that has stood in line for long gets a cheaper
-answer by itself, because those behind it have waited as long.
+its fraction says, evenly spread. Besides, each request is seen by how long it stood in line itself:
+so the queue has a bound, in time, also within one turn in which thousands came at once.
 """
 
 from __future__ import annotations
@@ -35,11 +35,17 @@ AT_MOST: Final = "almanac.at_most"
 """Where a request's scope says which ceiling it was given."""
 
 _WINDOW_NS: Final = 25_000_000
-_STEP: Final = 0.125
-_MOST_STEPS: Final = 8
-"""Of a turn that took many windows: a level, no more."""
-# Long waits of single requests, in targets: from here on context, prior, nobody listens any more.
-_LONG: Final = (2, 5, 25)
+_RISE: Final = 0.125
+_FALL: Final = 0.25
+"""By how much the pressure changes in a window; it falls faster, since peaks end suddenly."""
+_MOST_AT_ONCE: Final = 1.0
+"""For a turn that took many windows."""
+_CHEAPER: Final = (2, 4)
+"""Waits of a single request, in targets, from which on it gets context, and prior."""
+_LIMIT: Final = 8
+"""The queue's bound, in targets: while it stands, who has waited so long is refused."""
+_GONE: Final = 50
+"""And after a stall, who has waited so long: nobody listens any more."""
 _EMPTY_NS: Final = 1_000_000
 """A loop that sleeps this long between two turns had nothing left to do."""
 _NO_TURN_YET: Final = 1 << 62
@@ -73,11 +79,13 @@ class Gate:
     __slots__ = (
         "_began_ns",
         "_carried",
+        "_cheaper_ns",
         "_clock",
         "_counters",
+        "_gone_ns",
         "_last_ns",
         "_least_ns",
-        "_long_ns",
+        "_limit_ns",
         "_loop",
         "_pressure",
         "_relaxing",
@@ -97,7 +105,9 @@ class Gate:
         self._counters = counters
         self._clock = clock
         self._target_ns = int(target_ms * 1e6)
-        self._long_ns = tuple(times * self._target_ns for times in _LONG)
+        self._cheaper_ns = tuple(times * self._target_ns for times in _CHEAPER)
+        self._limit_ns = _LIMIT * self._target_ns
+        self._gone_ns = _GONE * self._target_ns
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pressure = self._carried = 0.0
         self._stands = False
@@ -110,12 +120,13 @@ class Gate:
         now_ns, loop = self._clock(), asyncio.get_running_loop()
         if self._loop is not loop:
             self._begin_turn(now_ns, loop)
-        in_line_ns = now_ns - self._began_ns
-        level = self._shared_out()
-        if in_line_ns > self._long_ns[0]:
-            level = max(level, sum(in_line_ns > long_ns for long_ns in self._long_ns))
         # It came at some time during the turn before this one: on average, in its middle.
-        self._counters.admitted(level, in_line_ns + self._last_ns // 2)
+        in_line_ns = now_ns - self._began_ns + self._last_ns // 2
+        level = self._shared_out()
+        if in_line_ns > self._cheaper_ns[0]:
+            limits_ns = (*self._cheaper_ns, self._limit_ns if self._stands else self._gone_ns)
+            level = max(level, sum(in_line_ns > limit_ns for limit_ns in limits_ns))
+        self._counters.admitted(level, in_line_ns)
         return level
 
     async def refuse(self, send: Send, headers: Sequence[tuple[bytes, bytes]]) -> None:
@@ -147,16 +158,16 @@ class Gate:
             self._window_ns, self._least_ns = now_ns, _NO_TURN_YET
 
     def _press(self, n_windows: int) -> None:
-        """One step for each window that went by, up or down."""
+        """Up or down, once for each window that went by."""
         stands = self._least_ns > self._target_ns
         if not stands:
-            steps = -n_windows
+            change = -_FALL * n_windows
         elif self._stands:
-            steps = min(n_windows, _MOST_STEPS)
+            change = min(_RISE * n_windows, _MOST_AT_ONCE)
         else:
-            steps = 1  # one long turn may have been a stall: the next one tells
+            change = _RISE  # one long turn may have been a stall: the next one tells
         self._stands = stands
-        self._pressure = min(max(self._pressure + _STEP * steps, 0.0), float(REFUSED))
+        self._pressure = min(max(self._pressure + change, 0.0), float(REFUSED))
         self._counters.pressed(self._pressure)
         if self._pressure:
             self._relax_soon()
@@ -189,5 +200,5 @@ class Gate:
 
     def _wait_us(self) -> int:
         """Until answers are given again, if the queue is gone from now on; a window at least."""
-        steps = ceil((self._pressure - (REFUSED - 1)) / _STEP)
-        return max(steps, 1) * _WINDOW_NS // 1000
+        n_windows = ceil((self._pressure - (REFUSED - 1)) / _FALL)
+        return max(n_windows, 1) * _WINDOW_NS // 1000
