@@ -18,7 +18,7 @@ from edge.health import Readyz, livez, send_json
 from edge.middleware import route, wrapped
 from edge.offers import PostOffers
 from edge.openapi import OPERATIONS, document
-from edge.overload import Gate
+from edge.overload import Admission
 from edge.problems import Check
 from edge.settings import Settings, settings_from
 from edge.state import State, opened
@@ -57,8 +57,10 @@ def create_app(
     if settings.storefront:
         pages = storefront_routes(state, settings.personas)
         routes += [route(path, {"GET": page}) for path, page in pages.items()]
-    gate = Gate(state.counters, target_ms=settings.queue_target_ms)
-    return wrapped(routes, origins=settings.allow_origins, counters=state.counters, gate=gate)
+    admission = Admission(state.counters, target_ms=settings.queue_target_ms)
+    return wrapped(
+        routes, origins=settings.allow_origins, counters=state.counters, admission=admission
+    )
 
 
 def from_environment() -> ASGIApp:

@@ -233,7 +233,7 @@ class Totals:
 
     @property
     def log_dropped(self) -> int:
-        """Decisions that found no room in the log's rings."""
+        """Decisions that found no room in the log's spools."""
         return self._cells[LOG_DROPPED]
 
     @property

@@ -1,7 +1,7 @@
-"""The log of decisions: what workers put into their rings, and the lines that come of it.
+"""The log of decisions: what workers put into their spools, and the lines that come of it.
 
 A worker copies the answer it has made anyway; reading it, and leaving out what a log does not need,
-is the writer's work (`edge.log_writer`). When a ring is full the entry is dropped and counted.
+is the writer's work (`edge.log_writer`). When a spool is full the entry is dropped and counted.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from msgspec import Struct
 
 from edge.counters import LOG_DROPPED, Counters
 from edge.overload import CEILINGS
-from edge.ring import Ring
+from edge.spool import Spool
 from index.less import Ceiling
 from index.request import Tier
 
-RING_BYTES: Final = 8 << 20
+SPOOL_BYTES: Final = 8 << 20
 """Of one worker: some two thousand answers of ten offers with title and creative."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -74,36 +74,36 @@ _read_answer = msgspec.json.Decoder(_Answered).decode
 _write_line = msgspec.json.Encoder().encode
 
 
-def ring_of(rings: Any, slot: int) -> Ring:
-    """The ring of one worker, of an array made with `RING_BYTES` for each."""
-    memory = memoryview(rings).cast("B")
-    return Ring(memory[slot * RING_BYTES : (slot + 1) * RING_BYTES])
+def spool_of(spools: Any, slot: int) -> Spool:
+    """The spool of one worker, of an array made with `SPOOL_BYTES` for each."""
+    memory = memoryview(spools).cast("B")
+    return Spool(memory[slot * SPOOL_BYTES : (slot + 1) * SPOOL_BYTES])
 
 
 class DecisionLog:
     """A worker's end of it.
 
     Args:
-        ring: the worker's own.
+        spool: the worker's own.
         counters: where dropped entries are counted.
     """
 
-    __slots__ = ("_counters", "_ring")
+    __slots__ = ("_counters", "_spool")
 
-    def __init__(self, ring: Ring, counters: Counters) -> None:
-        self._ring = ring
+    def __init__(self, spool: Spool, counters: Counters) -> None:
+        self._spool = spool
         self._counters = counters
 
     def record(self, placement: str, at_most: Ceiling | None, answer: bytes) -> None:
         """Log an answer as it was sent."""
         name = placement.encode("utf-8", "replace")
         head = _HEAD.pack(time.time_ns() // 1000, CEILINGS.index(at_most), len(name))
-        if not self._ring.put(head, name, answer):
+        if not self._spool.put(head, name, answer):
             self._counters.row[LOG_DROPPED] += 1
 
 
 def line_of(entry: bytes) -> bytes:
-    """An entry of a ring as a line of JSON."""
+    """An entry of a spool as a line of JSON."""
     at_us, level, name_bytes = _HEAD.unpack_from(entry)
     body = _HEAD.size + name_bytes
     answer = _read_answer(entry[body:])

@@ -1,4 +1,4 @@
-"""The decision log as the supervisor holds it: rings for all workers, and who empties them."""
+"""The decision log as the supervisor holds it: spools for all workers, and who empties them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import structlog
 
-from edge.decision_log import RING_BYTES
+from edge.decision_log import SPOOL_BYTES
 from edge.log_writer import write_log
 from edge.settings import Settings
 
@@ -27,14 +27,14 @@ class LogLink:
         settings: with a folder for the log.
 
     Attributes:
-        rings: memory that workers and writer share.
+        spools: memory that workers and writer share.
         restarts: how often the writer was replaced.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._context = get_context("spawn")
-        self.rings: Any = self._context.RawArray("B", RING_BYTES * settings.workers)
+        self.spools: Any = self._context.RawArray("B", SPOOL_BYTES * settings.workers)
         self._process: SpawnProcess | None = None
         self._line: Connection | None = None
         self._ended = False
@@ -52,7 +52,7 @@ class LogLink:
                 target=write_log,
                 args=(
                     settings.decision_log,
-                    self.rings,
+                    self.spools,
                     settings.workers,
                     theirs,
                     settings.log_format,

@@ -1,7 +1,7 @@
-"""The process that empties the workers' rings into the decision log.
+"""The process that empties the workers' spools into the decision log.
 
-It shares no fate with those that answer: while it is away, or the disk full, rings fill up, and
-then entries are dropped and counted. An entry leaves its ring when its line is written, so a
+It shares no fate with those that answer: while it is away, or the disk full, spools fill up, and
+then entries are dropped and counted. An entry leaves its spool when its line is written, so a
 process that is killed in between may write some lines twice, and loses none.
 """
 
@@ -16,11 +16,11 @@ from typing import Any, Final, Literal
 import msgspec
 import structlog
 
-from edge.decision_log import line_of, ring_of
+from edge.decision_log import line_of, spool_of
 from edge.errors import FolderBusy
 from edge.log_files import LogFiles
 from edge.logs import configure_logs
-from edge.ring import Ring
+from edge.spool import Spool
 
 _AT_ONCE: Final = 500
 _PAUSE_S: Final = 0.05
@@ -31,7 +31,7 @@ _log = structlog.get_logger()
 
 def write_log(
     folder: Path,
-    rings: Any,
+    spools: Any,
     n_workers: int,
     line: Connection,
     log_format: Literal["auto", "json", "console"],
@@ -40,7 +40,7 @@ def write_log(
 
     Args:
         folder: where the files go.
-        rings: of all workers; see `edge.decision_log`.
+        spools: of all workers; see `edge.decision_log`.
         n_workers: how many.
         line: nothing is said on it; its end is the end, whatever ended the supervisor.
         log_format: shape of this process's own log lines.
@@ -48,14 +48,14 @@ def write_log(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # whoever sends it to everybody: workers still answer
     configure_logs(log_format, process="decision-log")
-    ours = [ring_of(rings, slot) for slot in range(n_workers)]
+    ours = [spool_of(spools, slot) for slot in range(n_workers)]
     files: LogFiles | None = None
     failed = ""
     while True:
-        last = bool(wait([line], 0))  # what was put into a ring before is written still
+        last = bool(wait([line], 0))  # what was put into a spool before is written still
         try:
             files = files or LogFiles(folder)
-            n_lines = sum(drain(ring, files) for ring in ours)
+            n_lines = sum(drain(spool, files) for spool in ours)
             files.finish_if_due()
             failed = ""
         except (OSError, FolderBusy) as problem:
@@ -73,16 +73,16 @@ def write_log(
             wait([line], _PAUSE_S)
 
 
-def drain(ring: Ring, files: LogFiles) -> int:
-    """Write what a ring holds, or some hundreds of it; how many lines that were.
+def drain(spool: Spool, files: LogFiles) -> int:
+    """Write what a spool holds, or some hundreds of it; how many lines that were.
 
     Raises:
-        OSError: nothing was written; the ring is as it was.
+        OSError: nothing was written; the spool is as it was.
     """
-    entries, upto = ring.entries(_AT_ONCE)
+    entries, upto = spool.entries(_AT_ONCE)
     if entries:
         files.add(b"".join(map(_line, entries)))
-    ring.release(upto)
+    spool.release(upto)
     return len(entries)
 
 

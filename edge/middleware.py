@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.bodies import ClientGone
 from edge.counters import Counters, blank_rows
-from edge.overload import AT_MOST, CEILINGS, REFUSED, Gate
+from edge.overload import AT_MOST, CEILINGS, REFUSED, Admission
 from edge.problems import Refusal, send_refusal
 
 EXPOSED: Final = (
@@ -30,7 +30,6 @@ EXPOSED: Final = (
     "X-Retry-After-Us",
     "X-Snapshot-Id",
 )
-GATED: Final = "/v1/"
 _log = structlog.get_logger()
 
 
@@ -44,7 +43,7 @@ def wrapped(
     *,
     origins: Sequence[str],
     counters: Counters | None,
-    gate: Gate | None = None,
+    admission: Admission | None = None,
 ) -> ASGIApp:
     """Routes as an app in which every error is a problem document that pages may read.
 
@@ -52,10 +51,16 @@ def wrapped(
         routes: what is answered.
         origins: whose pages may read it.
         counters: where requests are counted; None for nowhere.
-        gate: what paths below `/v1/` have to pass; their scope says how good an answer is wanted.
+        admission: says in the scope of what is below `/v1/` how good an answer there is time for.
     """
     router = Router(routes, redirect_slashes=False, default=_not_found)
-    return _Front(router, _Sharing(router, origins), counters, gate)
+    return _Front(router, _Sharing(router, origins), counters, admission)
+
+
+def is_admitted(scope: Scope) -> bool:
+    """Whether a request costs a decision; a preflight, or a look at the health, costs none."""
+    path: str = scope["path"]
+    return path.startswith("/v1/") and scope["method"] != "OPTIONS"
 
 
 class _Sharing(CORSMiddleware):
@@ -92,12 +97,16 @@ class _Front:
     """
 
     def __init__(
-        self, app: ASGIApp, sharing: _Sharing, counters: Counters | None, gate: Gate | None
+        self,
+        app: ASGIApp,
+        sharing: _Sharing,
+        counters: Counters | None,
+        admission: Admission | None,
     ) -> None:
         self._app = app
         self._sharing = sharing
         self._counters = counters or Counters(blank_rows())
-        self._gate = gate
+        self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -106,12 +115,12 @@ class _Front:
         status = 0
         headers = dict(scope["headers"])
         added = self._sharing.headers_for(headers.get(b"origin", b""))
-        gate = self._gate
-        if gate is not None and scope["path"].startswith(GATED) and scope["method"] != "OPTIONS":
-            level = gate.level()
+        admission = self._admission
+        if admission is not None and is_admitted(scope):
+            level = admission.level()
             if level == REFUSED:
                 # Before anything else is done: what is refused has to cost next to nothing.
-                await gate.refuse(send, added)
+                await admission.refuse(send, added)
                 self._counters.refused()
                 return
             scope[AT_MOST] = CEILINGS[level]

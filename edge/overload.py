@@ -67,7 +67,7 @@ _HEADERS: Final = (
 )
 
 
-class Gate:
+class Admission:
     """Says of each request, before anything is done for it, how good an answer there is time for.
 
     Args:

@@ -147,7 +147,7 @@ class Supervisor:
             settings,
             listeners.address,
             unix=listeners.unix,
-            rings=None if self._decisions is None else self._decisions.rings,
+            spools=None if self._decisions is None else self._decisions.spools,
         )
         self.fleet = Fleet(shared_cells(self._workers.cells), settings.workers)
         begin = OnDisk(snapshot_id=None, path=settings.snapshot) if settings.snapshot else None

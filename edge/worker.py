@@ -85,7 +85,7 @@ def work(  # noqa: PLR0917  # what a process is given, in its order
     path: Path,
     placements: tuple[str, ...],
     overlay: bytes | None,
-    rings: Any | None,
+    spools: Any | None,
 ) -> None:
     """Answer requests from `listeners`; the target of a spawned process.
 
@@ -98,10 +98,10 @@ def work(  # noqa: PLR0917  # what a process is given, in its order
         path: directory of the snapshot to begin with.
         placements: those that have cells of their own so far.
         overlay: what is laid over the snapshot from the beginning; None for nothing.
-        rings: where decisions are logged, of all workers; None for nowhere.
+        spools: where decisions are logged, of all workers; None for nowhere.
     """
     from edge.app import create_app  # noqa: PLC0415 - see the module's first lines
-    from edge.decision_log import DecisionLog, ring_of  # noqa: PLC0415
+    from edge.decision_log import DecisionLog, spool_of  # noqa: PLC0415
     from edge.generations import Generations  # noqa: PLC0415
     from edge.state import State, apply_overlay, opened  # noqa: PLC0415
     from index.errors import SnapshotError  # noqa: PLC0415
@@ -114,8 +114,8 @@ def work(  # noqa: PLR0917  # what a process is given, in its order
     shared = shared_cells(cells)
     row = row_of(shared, slot)
     state = State(Counters(row))
-    if rings is not None:
-        state.log = DecisionLog(ring_of(rings, slot), state.counters)
+    if spools is not None:
+        state.log = DecisionLog(spool_of(spools, slot), state.counters)
 
     def ready_to_answer(directory: Path) -> Generation:
         generation = opened(settings, directory)

@@ -80,7 +80,7 @@ class Workers:
         settings: what every worker is started with.
         address: holds the address where requests are answered.
         unix: what all of them listen on besides; None for nothing.
-        rings: where they log decisions; None for nowhere.
+        spools: where they log decisions; None for nowhere.
     """
 
     def __init__(
@@ -89,12 +89,12 @@ class Workers:
         address: socket.socket,
         *,
         unix: UnixSocket | None = None,
-        rings: Any | None = None,
+        spools: Any | None = None,
     ) -> None:
         self._settings = settings
         self._address = address
         self._unix = unix
-        self._rings = rings
+        self._spools = spools
         self._context = get_context("spawn")
         self.cells: Any = self._context.RawArray("Q", ROW_CELLS * settings.workers + 1)
         self.slots = [Slot(number) for number in range(settings.workers)]
@@ -127,7 +127,7 @@ class Workers:
                     path,
                     placements,
                     overlay,
-                    self._rings,
+                    self._spools,
                 ),
                 name=f"almanac-worker-{slot.number}",
                 daemon=True,

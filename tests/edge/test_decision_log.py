@@ -19,7 +19,7 @@ from edge.decision_log import DecisionLog, LoggedDecision, line_of
 from edge.errors import FolderBusy
 from edge.log_files import LogFiles
 from edge.log_writer import drain
-from edge.ring import HEADER_BYTES, Ring
+from edge.spool import HEADER_BYTES, Spool
 from tests.edge.running import Edge, eventually
 
 StartEdge = Callable[..., Edge]
@@ -99,7 +99,7 @@ def test_every_answer_is_logged_once_and_can_be_learned_from(
 
 
 def test_an_answer_becomes_a_line() -> None:
-    ring = Ring(memoryview(bytearray(HEADER_BYTES + 4096)))
+    spool = Spool(memoryview(bytearray(HEADER_BYTES + 4096)))
     answer = {
         "decision_id": "d1",
         "request_id": "r1",
@@ -108,10 +108,10 @@ def test_an_answer_becomes_a_line() -> None:
         "offers": [{"offer_id": "o", "rank": 1, "score": -1.5, "propensity": 0.9, "title": "T"}],
         "overlay": {"sequence": 3},
     }
-    log = DecisionLog(ring, Counters(blank_rows()))
+    log = DecisionLog(spool, Counters(blank_rows()))
     log.record("café \ud800", "context", json.dumps(answer).encode())
 
-    (entry,), _ = ring.entries(9)
+    (entry,), _ = spool.entries(9)
     line = json.loads(line_of(entry))
 
     at = line.pop("at")
@@ -130,23 +130,23 @@ def test_an_answer_becomes_a_line() -> None:
 
 def test_an_answer_that_is_no_json_costs_its_own_line_only(tmp_path: Path) -> None:
     """As of a damaged table whose numbers are none."""
-    ring = Ring(memoryview(bytearray(HEADER_BYTES + 4096)))
-    log = DecisionLog(ring, Counters(blank_rows()))
+    spool = Spool(memoryview(bytearray(HEADER_BYTES + 4096)))
+    log = DecisionLog(spool, Counters(blank_rows()))
     sound = b'{"decision_id":"d","request_id":"r","snapshot_id":"s","tier":"prior","offers":[]}'
     for answer in (b'{"offers":[{"score":nan}]}', sound):
         log.record("home", None, answer)
     files = LogFiles(tmp_path)
 
-    assert drain(ring, files) == 2
+    assert drain(spool, files) == 2
     files.close()
 
     assert [line["decision_id"] for line in lines_of(tmp_path)] == ["d"]
-    assert ring.entries(9)[0] == []
+    assert spool.entries(9)[0] == []
 
 
 def test_what_finds_no_room_is_counted_and_nobody_waits() -> None:
     counters = Counters(blank_rows())
-    log = DecisionLog(Ring(memoryview(bytearray(HEADER_BYTES + 100))), counters)
+    log = DecisionLog(Spool(memoryview(bytearray(HEADER_BYTES + 100))), counters)
     for _ in range(5):
         log.record("home", None, b"x" * 40)
 

@@ -143,7 +143,7 @@ def test_more_than_can_be_answered_is_refused_and_forgotten(start_edge: StartEdg
 
 
 def test_health_is_told_whatever_is_asked(start_edge: StartEdge) -> None:
-    """Only what costs a decision passes the gate: a busy worker is a ready one."""
+    """Only what costs a decision has to be admitted: a busy worker is a ready one."""
     edge = start_edge(workers=1)
     for path in ("/readyz", "/livez", "/openapi.json"):
         assert httpx2.get(f"{edge.url}{path}").status_code == 200

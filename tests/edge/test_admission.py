@@ -1,4 +1,4 @@
-"""The gate by a clock of the test's own: when answers get cheaper, and when all is well again.
+"""Admission by a clock of the test's own: when answers get cheaper, and when all is well again.
 
 The loop is a real one; only the time that passes in it is told.
 """
@@ -14,18 +14,18 @@ import numpy as np
 import pytest
 
 from edge.counters import Counters, Totals, blank_rows
-from edge.overload import REFUSED, Gate
+from edge.overload import REFUSED, Admission
 
 MS = 1_000_000
 
 
 class Told:
-    """A gate of 10 ms whose clock stands still unless the test moves it."""
+    """A target of 10 ms whose clock stands still unless the test moves it."""
 
     def __init__(self) -> None:
         self.now_ns = 10**9
         self.counters = Counters(blank_rows())
-        self.gate = Gate(self.counters, target_ms=10, clock=lambda: self.now_ns)
+        self.admission = Admission(self.counters, target_ms=10, clock=lambda: self.now_ns)
 
     @property
     def totals(self) -> Totals:
@@ -35,7 +35,7 @@ class Told:
         """The levels of requests that the loop finds in one look, and what it sleeps afterwards."""
         levels = []
         for _ in range(n_requests):
-            levels.append(self.gate.level())
+            levels.append(self.admission.level())
             self.now_ns += int(each_ms * MS)
         await asyncio.sleep(0)
         self.now_ns += int(sleep_ms * MS)
@@ -225,7 +225,7 @@ def test_a_peak_is_answered_as_far_as_there_is_time(rate: int) -> None:
             if found == answered:
                 here.now_ns = max(here.now_ns, origin_ns + int(due_ns[answered]) + 1)
             for number in range(answered, found):
-                levels[number] = here.gate.level()
+                levels[number] = here.admission.level()
                 here.now_ns += costs_ns[levels[number]]
                 waits_ns[number] = here.now_ns - origin_ns - due_ns[number]
             answered = found
@@ -252,7 +252,7 @@ def test_a_refusal_says_when_to_come_again() -> None:
         async def send(message: Any) -> None:
             said.append(message)
 
-        await here.gate.refuse(send, [(b"vary", b"Origin")])
+        await here.admission.refuse(send, [(b"vary", b"Origin")])
 
         headers = dict(said[0]["headers"])
         assert said[0]["status"] == 503

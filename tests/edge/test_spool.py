@@ -1,4 +1,4 @@
-"""A ring gives what was put into it, in order, and refuses what has no room."""
+"""A spool gives what was put into it, in order, and refuses what has no room."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.ring import HEADER_BYTES, Ring
+from edge.spool import HEADER_BYTES, Spool
 
 steps = st.lists(
     st.binary(max_size=40) | st.integers(1, 5),  # to put, or how many to take
@@ -19,14 +19,14 @@ steps = st.lists(
 def test_what_goes_in_comes_out_in_order(steps: list[bytes | int], size: int) -> None:
     """Whatever the lengths, and however often it goes round."""
     memory = memoryview(bytearray(HEADER_BYTES + size))
-    writer, reader, model = Ring(memory), Ring(memory), deque[bytes]()
+    writer, reader, model = Spool(memory), Spool(memory), deque[bytes]()
     for step in steps:
         if isinstance(step, bytes):
             half = len(step) // 2
             if writer.put(step[:half], step[half:]):
                 model.append(step)
             else:
-                # There was no room: at worst, half of the ring is lost to an entry not cut.
+                # There was no room: at worst, half of the spool is lost to an entry not cut.
                 assert sum(len(entry) + 4 for entry in model) + 2 * len(step) + 8 > size
         else:
             entries, upto = reader.entries(step)
@@ -41,15 +41,15 @@ def test_what_goes_in_comes_out_in_order(steps: list[bytes | int], size: int) ->
 def test_entries_stay_until_they_are_released() -> None:
     """Who dies between reading and writing them down finds them again."""
     memory = memoryview(bytearray(HEADER_BYTES + 64))
-    Ring(memory).put(b"one")
+    Spool(memory).put(b"one")
 
-    assert Ring(memory).entries(9)[0] == Ring(memory).entries(9)[0] == [b"one"]
+    assert Spool(memory).entries(9)[0] == Spool(memory).entries(9)[0] == [b"one"]
 
 
 def test_a_full_ring_has_room_again_after_a_release() -> None:
-    ring = Ring(memoryview(bytearray(HEADER_BYTES + 30)))
+    spool = Spool(memoryview(bytearray(HEADER_BYTES + 30)))
 
-    assert [ring.put(b"x" * 6) for _ in range(4)] == [True, True, True, False]
-    ring.release(ring.entries(1)[1])
-    assert ring.put(b"y" * 6)
-    assert ring.entries(9)[0] == [b"x" * 6, b"x" * 6, b"y" * 6]
+    assert [spool.put(b"x" * 6) for _ in range(4)] == [True, True, True, False]
+    spool.release(spool.entries(1)[1])
+    assert spool.put(b"y" * 6)
+    assert spool.entries(9)[0] == [b"x" * 6, b"x" * 6, b"y" * 6]

@@ -1,4 +1,4 @@
-"""A ring of bytes that one process writes and another reads: nobody waits for anybody.
+"""A spool: bytes go round, written by one process and read by another; nobody waits for anybody.
 
 It begins with two 64-bit counts of bytes, ever written and ever read, each changed by one side
 alone. An entry is its length (uint32) and its bytes, never cut: where one does not fit before the
@@ -16,8 +16,8 @@ _LEFT_OUT: Final = b"\xff" * _LENGTH
 _WRITTEN, _READ = 0, 1
 
 
-class Ring:
-    """One ring, as either side sees it.
+class Spool:
+    """One spool, as either side sees it.
 
     Args:
         memory: shared bytes, zero at first: the header and what entries go round in.
