@@ -10,6 +10,7 @@ from functools import partial
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from edge.batch import PostBatch
 from edge.context_offers import GetOffers
 from edge.counters import Counters, blank_rows
 from edge.errors import SettingsRefused
@@ -17,6 +18,7 @@ from edge.health import Readyz, livez, send_json
 from edge.middleware import route, wrapped
 from edge.offers import PostOffers
 from edge.openapi import OPERATIONS, document
+from edge.overload import Admission
 from edge.problems import Check
 from edge.settings import Settings, settings_from
 from edge.state import State, opened
@@ -42,6 +44,7 @@ def create_app(
     endpoints: dict[tuple[str, str], ASGIApp] = {
         ("/v1/offers", "POST"): PostOffers(state, max_body_bytes=settings.max_body_bytes),
         ("/v1/offers", "GET"): GetOffers(state),
+        ("/v1/offers:batch", "POST"): PostBatch(state, max_body_bytes=settings.max_body_bytes),
         ("/livez", "GET"): livez,
         ("/readyz", "GET"): Readyz(lambda: _checks(state, draining=draining())),
         ("/openapi.json", "GET"): openapi,
@@ -54,7 +57,10 @@ def create_app(
     if settings.storefront:
         pages = storefront_routes(state, settings.personas)
         routes += [route(path, {"GET": page}) for path, page in pages.items()]
-    return wrapped(routes, origins=settings.allow_origins, counters=state.counters)
+    admission = Admission(state.counters, target_ms=settings.queue_target_ms)
+    return wrapped(
+        routes, origins=settings.allow_origins, counters=state.counters, admission=admission
+    )
 
 
 def from_environment() -> ASGIApp:
@@ -93,6 +99,11 @@ async def _life(state: State, settings: Settings, _: object) -> AsyncIterator[No
         raise SettingsRefused(
             "ALMANAC_EDGE_STORE needs `almanac serve`: a server of one's own serves one snapshot",
             hint="give ALMANAC_EDGE_SNAPSHOT",
+        )
+    if settings.decision_log is not None:
+        raise SettingsRefused(
+            "ALMANAC_EDGE_DECISION_LOG needs `almanac serve`: a process of its own writes the log",
+            hint="leave it out, or log the answers behind a server of one's own",
         )
     state.adopt(opened(settings, settings.snapshot))
     # What was loaded lives as long as the process: the collector need not look at it again.

@@ -30,7 +30,10 @@ def serve(
     tries: int | None = None,
     host: str | None = None,
     port: int | None = None,
+    unix: Path | None = None,
+    unix_mode: str | None = None,
     workers: int | None = None,
+    pin: bool | None = None,
     secret_file: Path | None = None,
     admin_host: str | None = None,
     admin_port: int | None = None,
@@ -39,6 +42,8 @@ def serve(
     keep_alive_s: int | None = None,
     drain_delay_s: float | None = None,
     drain_limit_s: int | None = None,
+    queue_target_ms: float | None = None,
+    decision_log: Path | None = None,
     storefront: bool | None = None,
     personas: Path | None = None,
     log_format: Literal["auto", "json", "console"] | None = None,
@@ -76,7 +81,10 @@ def serve(
         tries: starts a snapshot gets to be confirmed before the node goes back (3).
         host: address to answer on (127.0.0.1).
         port: port to answer on (8080); 0 takes a free one.
+        unix: file to answer on besides, for a proxy on this host.
+        unix_mode: who may connect there (660).
         workers: processes that answer (one per CPU).
+        pin: keep each worker on one CPU.
         secret_file: file with the brand's secret.
         admin_host: address of metrics and console (127.0.0.1).
         admin_port: their port (the one after --port).
@@ -85,6 +93,8 @@ def serve(
         keep_alive_s: seconds an idle connection stays open (75).
         drain_delay_s: seconds between turning unready and closing the door (0).
         drain_limit_s: seconds that requests in flight get when stopping (30).
+        queue_target_ms: milliseconds in line above which answers become cheaper (10).
+        decision_log: folder to log decisions to, one JSON line each.
         storefront: show the demonstration page at /.
         personas: JSON file of customers that the demonstration page offers to be.
         log_format: shape of log lines; auto is console on a terminal, json elsewhere.

@@ -13,10 +13,12 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from edge.offers import answer_headers, current_snapshot, timed_decision
+from edge.overload import AT_MOST
 from edge.problems import FieldError, Refusal, misfit
 from edge.state import State
 from index.encode import decision_json
 from index.generation import Generation
+from index.less import Ceiling
 from index.request import Request
 
 _ASKED: Final = ("placement", "k", "at")
@@ -28,6 +30,7 @@ _PUBLIC: Final = (
     (b"cache-control", _CACHE),
     (b"cdn-cache-control", _CACHE + b", stale-if-error=86400"),
 )
+_KEPT_BY_NOBODY: Final = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 
 
 class GetOffers:
@@ -43,13 +46,16 @@ class GetOffers:
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         generation = current_snapshot(self._state)
         request = public_request(scope["query_string"], generation)
-        decision, took_ns = timed_decision(self._state, generation, request)
+        at_most: Ceiling | None = scope.get(AT_MOST)
+        decision, took_ns = timed_decision(self._state, generation, request, at_most)
         answer = decision_json(decision)
         etag = b'"%b-%b"' % (
             decision.snapshot_id.encode(),
             blake2b(answer, digest_size=12).hexdigest().encode(),
         )
-        headers = [*_PUBLIC, (b"etag", etag), *answer_headers(decision, took_ns)]
+        # An answer below the usual is for who asked, not for everybody's caches.
+        caching = _PUBLIC if at_most != "prior" else _KEPT_BY_NOBODY
+        headers = [*caching, (b"etag", etag), *answer_headers(decision, took_ns, at_most)]
         if _is_known(etag, dict(scope["headers"]).get(b"if-none-match", b"")):
             await send({"type": "http.response.start", "status": 304, "headers": headers[1:]})
             await send({"type": "http.response.body", "body": b""})

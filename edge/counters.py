@@ -11,6 +11,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final, TypeAlias, get_args
 
 from index.request import Tier
@@ -42,7 +43,15 @@ OVERLAY_SEQUENCE, OVERLAY_ISSUED_S, OVERLAY_EXPIRES_S = range(10, 13)
 OVERLAY_REMOVED, OVERLAY_REPRICED, OVERLAY_UNKNOWN = range(13, 16)
 DEATHS: Final = 16
 """Workers of this row that died unasked; added up by the supervisor, when nobody else writes."""
-_CODES_AT: Final = 17
+QUEUED_NS, PRESSURE_MILLI, LOG_DROPPED = range(17, 20)
+_LEVELS_AT: Final = 20
+LEVELS: Final = ("full", "context", "prior", "refused")
+"""What there was time for, by level; see `edge.overload`."""
+QUEUE_MS: Final = (1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0)
+"""Upper bounds of the buckets of times in line."""
+_QUEUE_NS: Final = tuple(int(bound_ms * 1e6) for bound_ms in QUEUE_MS)
+_QUEUE_AT: Final = _LEVELS_AT + len(LEVELS)
+_CODES_AT: Final = _QUEUE_AT + len(QUEUE_MS) + 1
 _WRAP: Final = 1 << 64
 _LARGEST_SCORE: Final = 1e4
 _FINE_AT: Final = _CODES_AT + len(CODES) + 1
@@ -109,6 +118,21 @@ class Counters:
         row[IN_FLIGHT] -= 1
         if code:
             row[self._codes.get(code, _FINE_AT - 1)] += 1
+
+    def refused(self) -> None:
+        """A request was answered 503 as it arrived."""
+        self.row[self._codes[503]] += 1
+
+    def admitted(self, level: int, queued_ns: int) -> None:
+        """A request was given a level, an index of `LEVELS`, after this time in line."""
+        row = self.row
+        row[_LEVELS_AT + level] += 1
+        row[_QUEUE_AT + bisect_left(_QUEUE_NS, queued_ns)] += 1
+        row[QUEUED_NS] += queued_ns
+
+    def pressed(self, pressure: float) -> None:
+        """The pressure changed; see `edge.overload`."""
+        self.row[PRESSURE_MILLI] = int(pressure * 1000)
 
     def decided(self, placement: str, tier: Tier, took_ns: int) -> None:
         """A decision was made."""
@@ -183,6 +207,7 @@ class Totals:
         self._cells: list[int] = [sum(column) for column in zip(*rows, strict=True)] or [
             0
         ] * ROW_CELLS
+        self._pressure = max((row[PRESSURE_MILLI] for row in rows), default=0) / 1000
         # The row that lags behind speaks for all; a row whose worker is gone lags behind nobody.
         ready = [row for row in rows if row[READY]] or [[0] * ROW_CELLS]
         self._overlay = min(ready, key=lambda row: row[OVERLAY_SEQUENCE])
@@ -200,6 +225,33 @@ class Totals:
     def deaths(self) -> int:
         """Workers that died unasked."""
         return self._cells[DEATHS]
+
+    @property
+    def levels(self) -> dict[str, int]:
+        """Requests by what there was time for."""
+        return dict(zip(LEVELS, self._cells[_LEVELS_AT:_QUEUE_AT], strict=True))
+
+    @property
+    def log_dropped(self) -> int:
+        """Decisions that found no room in the log's spools."""
+        return self._cells[LOG_DROPPED]
+
+    @property
+    def pressure(self) -> float:
+        """Of the worker that has most of it."""
+        return self._pressure
+
+    @property
+    def queued_s(self) -> float:
+        """Seconds that requests stood in line, all together."""
+        return self._cells[QUEUED_NS] / 1e9
+
+    @property
+    def queue_buckets(self) -> list[tuple[float, int]]:
+        """Upper bound in seconds and cumulated number of requests, up to infinity."""
+        bounds_s = (*(bound_ms / 1e3 for bound_ms in QUEUE_MS), float("inf"))
+        counts = accumulate(self._cells[_QUEUE_AT:_CODES_AT])
+        return list(zip(bounds_s, counts, strict=True))
 
     @property
     def tiers(self) -> dict[Tier, int]:

@@ -12,6 +12,7 @@ from edge.counters import (
     DEATHS,
     IN_FLIGHT,
     PID,
+    PRESSURE_MILLI,
     READY,
     STARTED_S,
     TIERS,
@@ -85,7 +86,7 @@ class Fleet:
     def forget(self, slot: int) -> None:
         """A worker is gone: what it counted stays, what it was doesn't."""
         row = row_of(self._cells, slot)
-        row[PID] = row[STARTED_S] = row[READY] = row[IN_FLIGHT] = 0
+        row[PID] = row[STARTED_S] = row[READY] = row[IN_FLIGHT] = row[PRESSURE_MILLI] = 0
         if not self.draining:
             row[DEATHS] += 1
 
@@ -117,6 +118,8 @@ class Fleet:
             "requests": {"total": sum(totals.codes.values()), "codes": totals.codes},
             "in_flight": totals.in_flight,
             "damaged": totals.damaged,
+            "levels": totals.levels,
+            "pressure": totals.pressure,
             "swaps": dict(self.swaps),
             "leaked": self.leaked,
             "sync": None if self.sync is None else asdict(self.sync),

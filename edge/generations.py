@@ -160,7 +160,7 @@ class Generations:
         """Close what has retired long enough; tell of damage."""
         now, kept = self._loop.time(), []
         for generation, since in self._retired:
-            if now - since >= GRACE_S:
+            if now - since >= GRACE_S and not self._state.is_pinned(generation):
                 generation.close()
             if generation.is_closed:
                 self._tell(Closed(snapshot_id=generation.snapshot_id))

@@ -1,15 +1,28 @@
-"""Listening sockets: one address, and a socket on it for every worker.
+"""Listening sockets: one TCP address with a socket on it for every worker, and one file for all.
 
 The kernel spreads connections evenly over sockets that share an address (SO_REUSEPORT); with one
 socket for all, whoever wakes first takes most of them and keeps them alive. When a worker dies its
 socket dies with it, so callers go to the others at once instead of waiting for a replacement.
+
+A Unix socket can't be shared so: whoever calls there is taken by the first worker that has time.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
 import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Self
 
 from edge.errors import AddressTaken
+
+BACKLOG: Final = 2048
+"""Connections that the kernel keeps for a socket nobody has accepted from yet."""
+_PROBE_S: Final = 1.0
 
 
 def bound(host: str, port: int, *, flag: str) -> socket.socket:
@@ -46,6 +59,80 @@ def listener_at(held: socket.socket) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     listener.bind(held.getsockname())
     return listener
+
+
+class UnixSocket:
+    """A file that callers on this host connect to; gone when it is closed.
+
+    Args:
+        path: where. A socket that nobody listens on any more is replaced.
+        mode: who may connect, as the file's permission bits.
+
+    Raises:
+        AddressTaken: somebody listens there, it is another kind of file, or it can't be made.
+    """
+
+    def __init__(self, path: Path, mode: int) -> None:
+        self.path = path
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with _nobody_else_in(path.parent):
+                _remove_stale(path)
+                self.socket.bind(str(path))
+                path.chmod(mode)  # before it listens, so that nobody else gets in meanwhile
+                self.socket.listen(BACKLOG)
+                self._inode = path.stat().st_ino
+        except BaseException as problem:
+            self.socket.close()
+            if isinstance(problem, OSError):
+                raise AddressTaken(
+                    f"{path} can't be listened on: {problem.strerror or problem}",
+                    hint="give another path with --unix",
+                ) from problem
+            raise
+
+    def close(self) -> None:
+        """Be found no more. Workers answer whom they have accepted already."""
+        try:
+            if self.path.stat().st_ino == self._inode:
+                self.path.unlink()
+        except FileNotFoundError:
+            pass
+        self.socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@contextmanager
+def _nobody_else_in(folder: Path) -> Iterator[None]:
+    """Two who begin at once must not take each other's socket for a stale one."""
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        is_socket = stat.S_ISSOCK(path.lstat().st_mode)
+    except FileNotFoundError:
+        return
+    if not is_socket:
+        raise FileExistsError(None, "it exists, and is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_PROBE_S)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise FileExistsError(None, "somebody listens there")
 
 
 def url_of(listener: socket.socket) -> str:

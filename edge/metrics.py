@@ -16,6 +16,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from starlette.types import Receive, Scope, Send
 
+from edge.counters import LEVELS
 from edge.fleet import Fleet
 from edge.memory import memory_of
 
@@ -29,6 +30,7 @@ class FleetCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from self._decisions()
         yield from self._requests()
+        yield from self._queue()
         yield from self._snapshot()
         yield from self._overlay()
         yield from self._workers()
@@ -46,7 +48,7 @@ class FleetCollector(Collector):
         yield HistogramMetricFamily(
             "almanac_decision_duration_seconds",
             "Time to decide, without HTTP.",
-            buckets=[("+Inf" if le == float("inf") else str(le), n) for le, n in totals.buckets],
+            buckets=_named(totals.buckets),
             sum_value=totals.decide_s,
         )
         yield CounterMetricFamily(
@@ -66,6 +68,38 @@ class FleetCollector(Collector):
         yield requests
         yield GaugeMetricFamily(
             "almanac_requests_in_flight", "Requests being answered.", value=totals.in_flight
+        )
+
+    def _queue(self) -> Iterator[Metric]:
+        totals = self._fleet.totals()
+        yield HistogramMetricFamily(
+            "almanac_queue_delay_seconds",
+            "How long requests stood in line before they began, as far as a worker can tell.",
+            buckets=_named(totals.queue_buckets),
+            sum_value=totals.queued_s,
+        )
+        degraded = CounterMetricFamily(
+            "almanac_degraded_answers",
+            "Answers that were cheaper because others waited, by the tier allowed.",
+            labels=("level",),
+        )
+        for level in LEVELS[1:-1]:
+            degraded.add_metric((level,), totals.levels[level])
+        yield degraded
+        yield CounterMetricFamily(
+            "almanac_refused",
+            "Requests refused because more was asked than can be answered.",
+            value=totals.levels[LEVELS[-1]],
+        )
+        yield CounterMetricFamily(
+            "almanac_decision_log_dropped",
+            "Decisions that were not logged, because the log's writer was behind.",
+            value=totals.log_dropped,
+        )
+        yield GaugeMetricFamily(
+            "almanac_pressure",
+            "0 for whole answers, 1 for context, 2 for prior, 3 for none; the highest of a worker.",
+            value=totals.pressure,
         )
 
     def _snapshot(self) -> Iterator[Metric]:
@@ -176,6 +210,10 @@ class FleetCollector(Collector):
             "Bytes that deltas made needless to fetch.",
             value=sync.bytes_spared,
         )
+
+
+def _named(buckets: list[tuple[float, int]]) -> list[tuple[str, float]]:
+    return [("+Inf" if le == float("inf") else str(le), count) for le, count in buckets]
 
 
 class Metrics:

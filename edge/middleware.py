@@ -18,9 +18,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.bodies import ClientGone
 from edge.counters import Counters, blank_rows
+from edge.overload import AT_MOST, CEILINGS, REFUSED, Admission
 from edge.problems import Refusal, send_refusal
 
-EXPOSED: Final = ("ETag", "Server-Timing", "X-Request-Id", "X-Snapshot-Id")
+EXPOSED: Final = (
+    "ETag",
+    "Retry-After",
+    "Server-Timing",
+    "X-At-Most",
+    "X-Request-Id",
+    "X-Retry-After-Us",
+    "X-Snapshot-Id",
+)
 _log = structlog.get_logger()
 
 
@@ -30,11 +39,28 @@ def route(path: str, methods: Mapping[str, ASGIApp]) -> Route:
 
 
 def wrapped(
-    routes: Sequence[BaseRoute], *, origins: Sequence[str], counters: Counters | None
+    routes: Sequence[BaseRoute],
+    *,
+    origins: Sequence[str],
+    counters: Counters | None,
+    admission: Admission | None = None,
 ) -> ASGIApp:
-    """Routes as an app in which every error is a problem document that pages may read."""
+    """Routes as an app in which every error is a problem document that pages may read.
+
+    Args:
+        routes: what is answered.
+        origins: whose pages may read it.
+        counters: where requests are counted; None for nowhere.
+        admission: says in the scope of what is below `/v1/` how good an answer there is time for.
+    """
     router = Router(routes, redirect_slashes=False, default=_not_found)
-    return _Front(router, _Sharing(router, origins), counters)
+    return _Front(router, _Sharing(router, origins), counters, admission)
+
+
+def is_admitted(scope: Scope) -> bool:
+    """Whether a request costs a decision; a preflight, or a look at the health, costs none."""
+    path: str = scope["path"]
+    return path.startswith("/v1/") and scope["method"] != "OPTIONS"
 
 
 class _Sharing(CORSMiddleware):
@@ -70,10 +96,17 @@ class _Front:
     One layer instead of three: each would wrap every message of every answer once more.
     """
 
-    def __init__(self, app: ASGIApp, sharing: _Sharing, counters: Counters | None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        sharing: _Sharing,
+        counters: Counters | None,
+        admission: Admission | None,
+    ) -> None:
         self._app = app
         self._sharing = sharing
         self._counters = counters or Counters(blank_rows())
+        self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -82,6 +115,15 @@ class _Front:
         status = 0
         headers = dict(scope["headers"])
         added = self._sharing.headers_for(headers.get(b"origin", b""))
+        admission = self._admission
+        if admission is not None and is_admitted(scope):
+            level = admission.level()
+            if level == REFUSED:
+                # Before anything else is done: what is refused has to cost next to nothing.
+                await admission.refuse(send, added)
+                self._counters.refused()
+                return
+            scope[AT_MOST] = CEILINGS[level]
 
         def answer(message: Message) -> Awaitable[None]:
             nonlocal status

@@ -13,15 +13,17 @@ from msgspec.structs import replace
 from starlette.types import Receive, Scope, Send
 
 from edge.bodies import check_type, read_body
+from edge.overload import AT_MOST
 from edge.problems import Refusal, misfit
 from edge.request_ids import header_value, new_request_id
 from edge.state import State
 from index.decide import decide
 from index.encode import decision_json
 from index.generation import Generation
+from index.less import Ceiling
 from index.request import Decision, Request
 
-_MAX_HEADER_ID: Final = 128
+MAX_HEADER_ID: Final = 128
 _read = msgspec.json.Decoder(Request)
 
 
@@ -43,23 +45,26 @@ class PostOffers:
         body = await read_body(headers, receive, self._max_body_bytes)
         request = completed(parsed(body), headers)
         generation = current_snapshot(self._state)
-        decision, took_ns = timed_decision(self._state, generation, request)
+        at_most: Ceiling | None = scope.get(AT_MOST)
+        decision, took_ns = timed_decision(self._state, generation, request, at_most)
         answer = decision_json(decision)
+        if self._state.log is not None:
+            self._state.log.record(request.placement, at_most, answer)
         await send(
             {
                 "type": "http.response.start",
                 "status": 200,
                 "headers": [
-                    *_PRIVATE,
+                    *PRIVATE,
                     (b"content-length", b"%d" % len(answer)),
-                    *answer_headers(decision, took_ns),
+                    *answer_headers(decision, took_ns, at_most),
                 ],
             }
         )
         await send({"type": "http.response.body", "body": answer})
 
 
-_PRIVATE: Final = (
+PRIVATE: Final = (
     (b"content-type", b"application/json"),
     (b"cache-control", b"private, no-store"),
 )
@@ -85,7 +90,7 @@ def completed(request: Request, headers: Mapping[bytes, bytes]) -> Request:
     if request_id and at is not None:
         return request
     if not request_id:
-        request_id = headers.get(b"x-request-id", b"")[:_MAX_HEADER_ID].decode("latin-1")
+        request_id = headers.get(b"x-request-id", b"")[:MAX_HEADER_ID].decode("latin-1")
     return replace(
         request,
         request_id=request_id or new_request_id(),
@@ -108,10 +113,12 @@ def current_snapshot(state: State) -> Generation:
     return state.generation
 
 
-def timed_decision(state: State, generation: Generation, request: Request) -> tuple[Decision, int]:
-    """A decision, counted, and the nanoseconds it took."""
+def timed_decision(
+    state: State, generation: Generation, request: Request, at_most: Ceiling | None
+) -> tuple[Decision, int]:
+    """A decision of at most this tier, counted, and the nanoseconds it took."""
     started = perf_counter_ns()
-    decision = decide(generation, request)
+    decision = decide(generation, request, at_most=at_most)
     took_ns = perf_counter_ns() - started
     state.counters.decided(request.placement, decision.tier, took_ns)
     offers = decision.offers
@@ -119,11 +126,14 @@ def timed_decision(state: State, generation: Generation, request: Request) -> tu
     return decision, took_ns
 
 
-def answer_headers(decision: Decision, took_ns: int) -> tuple[tuple[bytes, bytes], ...]:
-    """Headers that every decision carries."""
+def answer_headers(
+    decision: Decision, took_ns: int, at_most: Ceiling | None
+) -> tuple[tuple[bytes, bytes], ...]:
+    """Headers that every decision carries, and what says that there was no time for a better."""
     return (
         (b"x-snapshot-id", decision.snapshot_id.encode()),
         (b"x-request-id", header_value(decision.request_id)),
         (b"server-timing", b"decide;dur=%.3f" % (took_ns / 1e6)),
         (b"timing-allow-origin", b"*"),
+        *(() if at_most is None else ((b"x-at-most", at_most.encode()),)),
     )

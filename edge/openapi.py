@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from edge.batch import MAX_REQUESTS
 from edge.health import Health
 from edge.problems import Problem
 from edge.version import software_version
@@ -71,6 +72,30 @@ class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     overlay: OverlayNote | None = None
 
 
+class Batch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Several requests, each as it would be sent alone.
+
+    Attributes:
+        requests: a hundred at most; one that does not fit is refused alone.
+    """
+
+    requests: Annotated[list[Request], Meta(min_length=1, max_length=MAX_REQUESTS)]
+
+
+class BatchAnswer(Struct, frozen=True, kw_only=True):
+    """The answers to a batch.
+
+    Attributes:
+        decisions: one for each request, in order: a decision, or a problem document.
+        answered: how many are decisions.
+        refused: how many are problem documents.
+    """
+
+    decisions: list[Answer]
+    answered: int
+    refused: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One method of one path.
@@ -129,6 +154,15 @@ OPERATIONS: Final = (
         refusals=(400, 422, 500, 503),
     ),
     Operation(
+        path="/v1/offers:batch",
+        method="POST",
+        name="decideBatch",
+        summary="Offers for up to a hundred requests, all from one snapshot; private.",
+        body=Batch,
+        answers={200: ("A decision or a problem for each.", BatchAnswer)},
+        refusals=(400, 413, 415, 422, 500, 503),
+    ),
+    Operation(
         path="/livez",
         method="GET",
         name="isAlive",
@@ -161,8 +195,12 @@ OPERATIONS: Final = (
 def document() -> dict[str, Any]:
     """The OpenAPI document, made from the types that requests are really read with."""
     _, components = msgspec.json.schema_components(
-        [Request, Answer, Health, Problem], ref_template="#/components/schemas/{name}"
+        [Request, Answer, Batch, BatchAnswer, Health, Problem],
+        ref_template="#/components/schemas/{name}",
     )
+    # One type or the other is nothing that msgspec could read, only something to describe.
+    decisions = components["BatchAnswer"]["properties"]["decisions"]
+    decisions["items"] = {"anyOf": [_schema(Answer), _schema(Problem)]}
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation)

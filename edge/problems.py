@@ -109,21 +109,24 @@ def misfit(problem: msgspec.ValidationError) -> Refusal:
     )
 
 
+def problem_of(refusal: Refusal, request_id: str) -> Problem:
+    """A refusal as the document that says so."""
+    return Problem(
+        type=f"urn:almanac:problem:{refusal.status.name.lower().replace('_', '-')}",
+        title=refusal.status.phrase,
+        status=refusal.status,
+        detail=refusal.detail,
+        instance=f"urn:almanac:request:{header_value(request_id).decode()}",
+        errors=[*refusal.errors],
+        checks=[*refusal.checks],
+    )
+
+
 async def send_refusal(scope: Scope, send: Send, refusal: Refusal) -> None:
     """Answer with a problem document."""
     request_id = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
     request_id = request_id or new_request_id()
-    body = msgspec.json.encode(
-        Problem(
-            type=f"urn:almanac:problem:{refusal.status.name.lower().replace('_', '-')}",
-            title=refusal.status.phrase,
-            status=refusal.status,
-            detail=refusal.detail,
-            instance=f"urn:almanac:request:{header_value(request_id).decode()}",
-            errors=[*refusal.errors],
-            checks=[*refusal.checks],
-        )
-    )
+    body = msgspec.json.encode(problem_of(refusal, request_id))
     headers = [
         (b"content-type", PROBLEM_JSON),
         (b"content-length", b"%d" % len(body)),

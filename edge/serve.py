@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 import socket
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Final, Protocol
@@ -20,7 +20,8 @@ from edge.admin import admin_app
 from edge.counters import extended
 from edge.errors import EdgeError, WorkerRefused, WorkersDied
 from edge.fleet import Fleet
-from edge.listeners import bound, url_of
+from edge.listeners import UnixSocket, bound, url_of
+from edge.log_link import LogLink
 from edge.logs import configure_logs
 from edge.messages import FromWorker, LayOver, SnapshotFacts
 from edge.node.messages import (
@@ -79,8 +80,31 @@ def serve(settings: Settings, memory: Memory | None = None, board: FleetBoard | 
     with (
         bound(settings.host, settings.port, flag="--port") as address,
         bound(settings.admin_host, settings.admin_port_wanted, flag="--admin-port") as admin,
+        _unix_socket(settings) as unix,
     ):
-        return asyncio.run(Supervisor(settings, address, admin, memory, board).run())
+        listeners = Listeners(address=address, admin=admin, unix=unix)
+        return asyncio.run(Supervisor(settings, listeners, memory, board).run())
+
+
+def _unix_socket(settings: Settings) -> AbstractContextManager[UnixSocket | None]:
+    if settings.unix is None:
+        return nullcontext()
+    return UnixSocket(settings.unix, int(settings.unix_mode, 8))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listeners:
+    """Where the edge is reached.
+
+    Attributes:
+        address: holds the address where requests are answered.
+        admin: holds the address of metrics and console.
+        unix: a file where requests are answered too, or None.
+    """
+
+    address: socket.socket
+    admin: socket.socket
+    unix: UnixSocket | None = None
 
 
 @dataclass(slots=True)
@@ -94,12 +118,11 @@ class _Ending:
 
 
 class Supervisor:
-    """Keeps workers, and in a node the sync process, alive; swaps snapshots; drains.
+    """Keeps workers, and what else is to run beside them, alive; swaps snapshots; drains.
 
     Args:
         settings: what to run.
-        address: holds the address where requests are answered.
-        admin: holds the address of metrics and console.
+        listeners: where it is reached.
         memory: what the node remembers of its snapshots; None where one is served from the disk.
         board: all nodes of the channel; None where none is followed.
 
@@ -111,17 +134,21 @@ class Supervisor:
     def __init__(
         self,
         settings: Settings,
-        address: socket.socket,
-        admin: socket.socket,
+        listeners: Listeners,
         memory: Memory | None = None,
         board: FleetBoard | None = None,
     ) -> None:
         self._settings = settings
-        self._address = address
-        self._admin = admin
+        self._listeners = listeners
         self._memory = memory
         self._board = board
-        self._workers = Workers(settings, address)
+        self._decisions = LogLink(settings) if settings.decision_log is not None else None
+        self._workers = Workers(
+            settings,
+            listeners.address,
+            unix=listeners.unix,
+            spools=None if self._decisions is None else self._decisions.spools,
+        )
         self.fleet = Fleet(shared_cells(self._workers.cells), settings.workers)
         begin = OnDisk(snapshot_id=None, path=settings.snapshot) if settings.snapshot else None
         self.swap = Swap(
@@ -145,7 +172,7 @@ class Supervisor:
         Raises:
             WorkerRefused, WorkersDied: see `serve`.
         """
-        self.fleet.url = url_of(self._address)
+        self.fleet.url = url_of(self._listeners.address)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
@@ -153,9 +180,11 @@ class Supervisor:
             server_config(admin_app(self.fleet, self._board), self._settings), on_ready=self._follow
         )
         tasks = [
-            asyncio.create_task(console.serve(sockets=[self._admin])),
+            asyncio.create_task(console.serve(sockets=[self._listeners.admin])),
             asyncio.create_task(self._remember()),
         ]
+        if self._decisions is not None:
+            self._decisions.start()
         self._workers.begin(self)
         for slot in self._workers.slots:
             self.start(slot)
@@ -163,6 +192,8 @@ class Supervisor:
         if self._sync is not None:
             self._sync.end()
         await self._drain()
+        if self._decisions is not None:
+            await self._decisions.end()
         console.stop()
         tasks[1].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -244,7 +275,7 @@ class Supervisor:
     def _follow(self) -> None:
         """Begin to follow the channel, once the console can show how it goes."""
         if self._sync is not None:
-            _log.info("following", url=self.fleet.url, console=url_of(self._admin))
+            _log.info("following", url=self.fleet.url, console=url_of(self._listeners.admin))
             self._sync.start()
 
     def _greet(self) -> None:
@@ -276,7 +307,8 @@ class Supervisor:
         _log.info(
             "serving",
             url=self.fleet.url,
-            console=url_of(self._admin),
+            **self._also_at(),
+            console=url_of(self._listeners.admin),
             snapshot_id=facts.snapshot_id,
             brand=facts.brand,
             workers=len(self._workers.slots),
@@ -286,6 +318,10 @@ class Supervisor:
                 "sums are not compiled, decisions take about twice as long",
                 hint="install a wheel for this machine, or gcc and Python's headers, and reinstall",
             )
+
+    def _also_at(self) -> dict[str, str]:
+        unix = self._listeners.unix
+        return {} if unix is None else {"unix": str(unix.path)}
 
     def _hopeless(self, slot: Slot, death: Death) -> EdgeError | None:
         """Why to give up; never while a worker answers, or another snapshot may come."""
@@ -308,6 +344,9 @@ class Supervisor:
             _log.info("draining", workers=len(living), delay_s=self._settings.drain_delay_s)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.hurried.wait(), self._settings.drain_delay_s)
+        if self._listeners.unix is not None:
+            # Callers find the next edge, or none: nobody accepts from this one's any more.
+            self._listeners.unix.close()
         for process in self._processes():
             process.terminate()
         if not self._processes():

@@ -72,7 +72,10 @@ class Settings:
         secret_file: file with the brand's secret; else it is looked for as `index.secret` says.
         host: address to answer on.
         port: port to answer on; 0 takes a free one.
+        unix: file to answer on besides, for a proxy on the same host.
+        unix_mode: who may connect there, as octal permission bits.
         workers: processes that answer; one per CPU by default.
+        pin: keep each worker on one of the CPUs that the edge may use.
         admin_host: address of metrics and console.
         admin_port: their port; the one after `port` by default, 0 takes a free one.
         max_body_bytes: largest request body.
@@ -81,6 +84,9 @@ class Settings:
         drain_delay_s: time between turning unready and closing the door, for load balancers
             to notice; a second signal cuts it short.
         drain_limit_s: time that requests in flight get when stopping.
+        queue_target_ms: how long callers may stand in line before answers become cheaper; see
+            `edge.overload`.
+        decision_log: folder that decisions are logged to, by a process of its own.
         storefront: whether to show the demonstration page at `/`.
         personas: JSON file of customers that the demonstration page offers to be.
         log_format: shape of log lines; `auto` is `console` on a terminal, `json` elsewhere.
@@ -105,7 +111,10 @@ class Settings:
     secret_file: Path | None = None
     host: str = "127.0.0.1"
     port: Port = 8080
+    unix: Path | None = None
+    unix_mode: Annotated[str, Meta(pattern=r"\A[0-7]{3}\Z")] = "660"
     workers: Annotated[int, Meta(ge=1, le=256)] = field(default_factory=_cpus)
+    pin: bool = False
     admin_host: str = "127.0.0.1"
     admin_port: Port | None = None
     max_body_bytes: Annotated[int, Meta(ge=1024, le=16 << 20)] = 64 << 10
@@ -113,6 +122,8 @@ class Settings:
     keep_alive_s: Annotated[int, Meta(ge=1, le=3600)] = 75
     drain_delay_s: Annotated[float, Meta(ge=0, le=600)] = 0.0
     drain_limit_s: Annotated[int, Meta(ge=1, le=600)] = 30
+    queue_target_ms: Annotated[float, Meta(ge=1, le=10_000)] = 10.0
+    decision_log: Path | None = None
     storefront: bool = False
     personas: Path | None = None
     log_format: Literal["auto", "json", "console"] = "auto"
@@ -200,6 +211,8 @@ def _contradictions(settings: Settings) -> list[str]:
         found.append(f"--admin-port={settings.port} is the port that answers requests")
     if settings.admin_port_wanted > 65535:
         found.append("--port=65535 leaves no port for the console: give --admin-port")
+    if settings.unix is None and settings.unix_mode != "660":
+        found.append("--unix-mode without --unix would be ignored")
     if settings.personas is not None and not settings.storefront:
         found.append("--personas without --storefront would be ignored")
     if not settings.allow_origins:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from edge.counters import Counters, bounded_placements, extended
+from edge.decision_log import DecisionLog
 from edge.settings import Settings
 from index.generation import Generation
 from index.manifest import read_manifest
@@ -21,14 +25,32 @@ class State:
         generation: the snapshot that answers; None before one was opened.
         counters: this process's cells.
         overlay: what is laid over the snapshot; None before there was one.
+        log: where decisions are logged; None for nowhere.
     """
 
-    __slots__ = ("counters", "generation", "overlay")
+    __slots__ = ("_pins", "counters", "generation", "log", "overlay")
 
     def __init__(self, counters: Counters) -> None:
         self.counters = counters
         self.generation: Generation | None = None
         self.overlay: Overlay | None = None
+        self.log: DecisionLog | None = None
+        self._pins: Counter[Generation] = Counter()
+
+    @contextmanager
+    def pinned(self, generation: Generation) -> Iterator[None]:
+        """Keep a snapshot open, also when it retires, for what goes on for several turns."""
+        self._pins[generation] += 1
+        try:
+            yield
+        finally:
+            self._pins[generation] -= 1
+            if not self._pins[generation]:
+                del self._pins[generation]
+
+    def is_pinned(self, generation: Generation) -> bool:
+        """Whether somebody still needs this snapshot open."""
+        return generation in self._pins
 
     def adopt(self, generation: Generation, placements: tuple[str, ...] = ()) -> None:
         """Answer from this snapshot from now on, under the overlay in force.

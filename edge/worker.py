@@ -24,6 +24,7 @@ import uvicorn
 
 from edge.counters import IN_FLIGHT, PID, READY, STARTED_S, Cells, Counters, row_of
 from edge.errors import EdgeError
+from edge.listeners import BACKLOG
 from edge.logs import configure_logs
 from edge.messages import Refused, SnapshotFacts
 from edge.settings import Settings
@@ -62,6 +63,7 @@ def server_config(app: Any, settings: Settings, **changes: Any) -> uvicorn.Confi
     return uvicorn.Config(
         app,
         access_log=False,
+        backlog=BACKLOG,
         http="httptools",
         lifespan="off",
         log_config=None,
@@ -78,34 +80,42 @@ def work(  # noqa: PLR0917  # what a process is given, in its order
     settings: Settings,
     slot: int,
     cells: Any,
-    listener: socket.socket,
+    listeners: list[socket.socket],
     line: Connection,
     path: Path,
     placements: tuple[str, ...],
     overlay: bytes | None,
+    spools: Any | None,
 ) -> None:
-    """Answer requests from `listener`; the target of a spawned process.
+    """Answer requests from `listeners`; the target of a spawned process.
 
     Args:
         settings: as the supervisor has them.
         slot: which row of cells to fill.
         cells: cells shared with the supervisor.
-        listener: a socket of this worker's own; the kernel spreads callers over them.
+        listeners: first a socket of this worker's own; the kernel spreads callers over them.
         line: the pipe to the supervisor; see `edge.messages`.
         path: directory of the snapshot to begin with.
         placements: those that have cells of their own so far.
         overlay: what is laid over the snapshot from the beginning; None for nothing.
+        spools: where decisions are logged, of all workers; None for nowhere.
     """
     from edge.app import create_app  # noqa: PLC0415 - see the module's first lines
+    from edge.decision_log import DecisionLog, spool_of  # noqa: PLC0415
     from edge.generations import Generations  # noqa: PLC0415
     from edge.state import State, apply_overlay, opened  # noqa: PLC0415
     from index.errors import SnapshotError  # noqa: PLC0415
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody
     configure_logs(settings.log_format, process=f"worker-{slot}")
+    if settings.pin:
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[slot % len(cores)]})
     shared = shared_cells(cells)
     row = row_of(shared, slot)
     state = State(Counters(row))
+    if spools is not None:
+        state.log = DecisionLog(spool_of(spools, slot), state.counters)
 
     def ready_to_answer(directory: Path) -> Generation:
         generation = opened(settings, directory)
@@ -138,7 +148,7 @@ def work(  # noqa: PLR0917  # what a process is given, in its order
             # An orphan would hold the port for ever.
             loop.add_reader(parent.sentinel, server.stop)
         Generations(state, line, loop, opened=ready_to_answer, facts_of=facts_of).begin()
-        runner.run(server.serve(sockets=[listener]))
+        runner.run(server.serve(sockets=listeners))
     state.close()
 
 

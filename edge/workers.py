@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from edge.counters import ROW_CELLS
-from edge.listeners import listener_at
+from edge.listeners import UnixSocket, listener_at
 from edge.messages import FromWorker, Refused, ToWorker
 from edge.settings import Settings
 from edge.worker import work
@@ -79,11 +79,22 @@ class Workers:
     Args:
         settings: what every worker is started with.
         address: holds the address where requests are answered.
+        unix: what all of them listen on besides; None for nothing.
+        spools: where they log decisions; None for nowhere.
     """
 
-    def __init__(self, settings: Settings, address: socket.socket) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        address: socket.socket,
+        *,
+        unix: UnixSocket | None = None,
+        spools: Any | None = None,
+    ) -> None:
         self._settings = settings
         self._address = address
+        self._unix = unix
+        self._spools = spools
         self._context = get_context("spawn")
         self.cells: Any = self._context.RawArray("Q", ROW_CELLS * settings.workers + 1)
         self.slots = [Slot(number) for number in range(settings.workers)]
@@ -111,11 +122,12 @@ class Workers:
                     self._settings,
                     slot.number,
                     self.cells,
-                    listener,
+                    [listener] if self._unix is None else [listener, self._unix.socket],
                     theirs,
                     path,
                     placements,
                     overlay,
+                    self._spools,
                 ),
                 name=f"almanac-worker-{slot.number}",
                 daemon=True,

@@ -16,12 +16,13 @@ from index.choose import Chooser
 from index.explain import overlay_note, with_reasons
 from index.gather import gather
 from index.generation import DAMAGE, Generation, Reader
+from index.less import Ceiling, gather_less
 from index.plain import plain_decider
 from index.request import MAX_K, ChosenOffer, Decision, Request
 from index.score import terms_of
 
 
-def decide(generation: Generation, request: Request) -> Decision:
+def decide(generation: Generation, request: Request, *, at_most: Ceiling | None = None) -> Decision:
     """Which offers to show, for whom, in what moment.
 
     Never raises for odd input, and never returns an empty list unless the reserve or the exclusions
@@ -32,6 +33,7 @@ def decide(generation: Generation, request: Request) -> Decision:
         generation: an open snapshot.
         request: the question. Its `customer_id` is hashed with the secret the snapshot was opened
             with; without one everybody is a new visitor.
+        at_most: the highest tier wanted, for an answer that costs less; see `index.less`.
 
     Returns:
         The decision. It holds no view into the snapshot and outlives it.
@@ -39,14 +41,22 @@ def decide(generation: Generation, request: Request) -> Decision:
     Raises:
         RuntimeError: the generation was closed.
     """
-    return decide_for_key(generation, request, generation.key_of(request.customer_id))
+    return decide_for_key(
+        generation, request, generation.key_of(request.customer_id), at_most=at_most
+    )
 
 
-def decide_for_key(generation: Generation, request: Request, key: bytes | None) -> Decision:
+def decide_for_key(
+    generation: Generation,
+    request: Request,
+    key: bytes | None,
+    *,
+    at_most: Ceiling | None = None,
+) -> Decision:
     """Like `decide`, for a customer whose table key (16 bytes) is known, or None for nobody."""
     reader = generation.enter()
     try:
-        return _decide(generation, reader, request, key)
+        return _decide(generation, reader, request, key, at_most)
     except DAMAGE:
         generation.damaged += 1
         reader.renew()
@@ -56,14 +66,21 @@ def decide_for_key(generation: Generation, request: Request, key: bytes | None) 
 
 
 def _decide(
-    generation: Generation, reader: Reader, request: Request, key: bytes | None
+    generation: Generation,
+    reader: Reader,
+    request: Request,
+    key: bytes | None,
+    at_most: Ceiling | None,
 ) -> Decision:
     decision_id = _decision_id(generation, request, key)
     plain = plain_decider(generation, reader)
-    if plain is not None and (done := plain.decide(request, key)) is not None:
+    if plain is not None and (done := plain.decide(request, key, at_most)) is not None:
         return Decision(decision_id.hex(), request.request_id or "", generation.snapshot_id, *done)
     model = generation.model
-    found = gather(generation, reader, request, key)
+    if at_most is None:
+        found = gather(generation, reader, request, key)
+    else:
+        found = gather_less(generation, reader, request, key, at_most)
     terms = terms_of(model, generation.lookup, reader, found, request.placement)
     chooser = Chooser(generation, reader, request, model.tiers[found.tier_name])
     chosen = chooser.choose(terms, found.banned, found.in_cart, decision_id)

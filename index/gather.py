@@ -116,7 +116,7 @@ def gather(
         found.similar = _search(generation, found.strangers)
     if customer is not None:
         found.tier = "thin" if customer.n_orders < THIN_BELOW_ORDERS else "individual"
-        policy = _repeat_policy(request, generation.model)
+        policy = repeat_policy(request, generation.model)
         if policy == "exclude":
             found.bought = customer.history_bytes
         elif policy != "allow":
@@ -127,7 +127,7 @@ def gather(
     return found
 
 
-def _repeat_policy(request: Request, model: Model) -> RepeatPolicy:
+def repeat_policy(request: Request, model: Model) -> RepeatPolicy:
     """The request's own wish, or the brand's choice for the placement."""
     if request.repeat is not None:
         return request.repeat
@@ -166,6 +166,12 @@ def _gather_cart(
             rows[band] = rows.get(band, 0) + 1
         found.n_cart += item is not None or category != NO_ROW or band != NO_ROW
     found.in_cart = _times(owned.values())
+
+
+def offers_in_cart(items: Iterable[ItemView | None]) -> dict[int, int]:
+    """How many different items each offer is or contains, of those given."""
+    owned = {item.item_row: item.own_offers for item in items if item is not None}
+    return _times(owned.values())
 
 
 def _times(groups: Iterable[tuple[int, ...]]) -> dict[int, int]:

@@ -9,7 +9,7 @@ the last bit; tests hold both against each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +18,7 @@ from index.adder import IS_COMPILED
 from index.choose import Chooser
 from index.generation import Generation, Reader
 from index.layout import THIN_BELOW_ORDERS
+from index.less import Ceiling
 from index.model import ANY_PLACEMENT
 from index.records import OfferRecord
 from index.request import MAX_K, ChosenOffer, Request, Tier
@@ -27,6 +28,8 @@ if IS_COMPILED:
 
 _MAX_CONTEXT: Final = 64
 """What a request from outside may name; compiled code has room for twice as many."""
+_LESS: Final[Mapping[Ceiling | None, int]] = {None: 0, "context": 1, "prior": 2}
+"""`ALL`, `MOMENT` and `NOTHING` of compiled code."""
 _POLICIES: Final = frozenset({"allow", "exclude"})
 
 
@@ -54,8 +57,15 @@ class PlainDecider:
             weights[name] = Weights(dict(tier.weights), contexts, tier.slope, tier.intercept)
         self._compiled = Plain(reader, lookup, model, weights, THIN_BELOW_ORDERS, ChosenOffer)
 
-    def decide(self, request: Request, key: bytes | None) -> tuple[Tier, list[ChosenOffer]] | None:
+    def decide(
+        self, request: Request, key: bytes | None, at_most: Ceiling | None = None
+    ) -> tuple[Tier, list[ChosenOffer]] | None:
         """Tier and offers; None when the request is not plain.
+
+        Args:
+            request: the question.
+            key: table key of the customer, None for nobody.
+            at_most: the highest tier wanted, see `index.less`.
 
         Raises:
             whatever reading damaged tables raises, see `generation.DAMAGE`.
@@ -69,9 +79,12 @@ class PlainDecider:
             policies = self._policies
             repeat = policies.get(request.placement, policies.get(ANY_PLACEMENT, "allow"))
         if repeat not in _POLICIES:
-            return None
+            if at_most is None:
+                return None
+            repeat = "allow"  # what is lowered elsewhere is not looked at, see `index.less`
         wanted = min(max(request.k, 1), MAX_K)
-        return self._compiled.decide(request, key, wanted, repeat, self._conditions(request))
+        may_show = self._conditions(request)
+        return self._compiled.decide(request, key, wanted, repeat, may_show, _LESS[at_most])
 
     def _conditions(self, request: Request) -> Callable[[OfferRecord], bool]:
         """Asked of offers that are there under conditions alone."""

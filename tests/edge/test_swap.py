@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from edge.listeners import bound
-from edge.serve import Supervisor
+from edge.serve import Listeners, Supervisor
 from edge.settings import settings_from
 from edge.swap import OnDisk
 from index.manifest import read_manifest
@@ -66,7 +66,7 @@ async def running(held: Held, tmp_path: Path) -> AsyncIterator[Supervisor]:
         bound("127.0.0.1", 0, flag="--port") as address,
         bound("127.0.0.1", 0, flag="--admin-port") as admin,
     ):
-        supervisor = Supervisor(settings, address, admin, held)
+        supervisor = Supervisor(settings, Listeners(address=address, admin=admin), held)
         running = asyncio.create_task(supervisor.run())
         try:
             await until(lambda: all(worker.ready for worker in supervisor.fleet.workers()))

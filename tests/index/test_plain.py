@@ -17,6 +17,7 @@ from index.adder import IS_COMPILED
 from index.decide import decide
 from index.generation import Generation, Reader
 from index.layout import NO_ROW
+from index.less import Ceiling
 from index.model import WITH_CART, TierModel
 from index.plain import plain_decider
 from index.records import NO_PRICE, ItemRecord
@@ -114,12 +115,20 @@ requests = st.builds(
 )
 
 
-@given(number=st.integers(0, N_SHOPS - 1), request=requests)
+@given(
+    number=st.integers(0, N_SHOPS - 1),
+    request=requests,
+    at_most=st.sampled_from([None, "context", "prior"]),
+)
 def test_any_request_is_decided_alike(
-    shops: list[tuple[Generation, Generation]], number: int, request: Request
+    shops: list[tuple[Generation, Generation]],
+    number: int,
+    request: Request,
+    at_most: Ceiling | None,
 ) -> None:
     plain, whole = shops[number]
-    assert as_bytes(decide(plain, request)) == as_bytes(decide(whole, request))
+    ours, theirs = (decide(one, request, at_most=at_most) for one in (plain, whole))
+    assert as_bytes(ours) == as_bytes(theirs)
     assert plain.damaged == whole.damaged == 0
 
 

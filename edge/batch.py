@@ -1,0 +1,115 @@
+"""`POST /v1/offers:batch`: up to a hundred requests in one body, for list pages and mails."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+from msgspec.structs import replace
+from starlette.types import Receive, Scope, Send
+
+from edge.bodies import check_type, read_body
+from edge.offers import (
+    MAX_HEADER_ID,
+    PRIVATE,
+    completed,
+    current_snapshot,
+    parsed,
+    timed_decision,
+)
+from edge.overload import AT_MOST
+from edge.problems import Refusal, misfit, problem_of
+from edge.request_ids import header_value, new_request_id
+from edge.state import State
+from index.encode import decision_json
+from index.less import Ceiling
+
+MAX_REQUESTS: Final = 100
+BODY_FACTOR: Final = 16
+"""How many times a single request's limit a batch may be long."""
+_AT_ONCE: Final = 8
+"""Decisions between two looks at what else waits; others stand in line no longer than these."""
+
+
+class Batch(Struct, frozen=True, forbid_unknown_fields=True):
+    """Several requests, each as it would be sent alone."""
+
+    requests: Annotated[list[Raw], Meta(min_length=1, max_length=MAX_REQUESTS)]
+
+
+_read = msgspec.json.Decoder(Batch)
+
+
+class PostBatch:
+    """Answers each request of a batch, in order, from one snapshot. A plain ASGI app.
+
+    A request that is none gets a problem document in its place, and the others their decisions.
+
+    Args:
+        state: snapshot and counters.
+        max_body_bytes: a single request's limit.
+    """
+
+    def __init__(self, state: State, *, max_body_bytes: int) -> None:
+        self._state = state
+        self._max_body_bytes = max_body_bytes * BODY_FACTOR
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        check_type(headers)
+        batch = _batch(await read_body(headers, receive, self._max_body_bytes))
+        own_id = headers.get(b"x-request-id", b"")[:MAX_HEADER_ID].decode("latin-1")
+        own_id = own_id or new_request_id()
+        generation = current_snapshot(self._state)
+        at_most: Ceiling | None = scope.get(AT_MOST)
+        answers, n_bad = [], 0
+        with self._state.pinned(generation):
+            for place, raw in enumerate(batch.requests):
+                if place and not place % _AT_ONCE:
+                    await asyncio.sleep(0)
+                try:
+                    request = parsed(bytes(raw))
+                    if not request.request_id:
+                        request = replace(request, request_id=_numbered(own_id, place))
+                    request = completed(request, headers)
+                except Refusal as refusal:
+                    n_bad += 1
+                    answers.append(
+                        msgspec.json.encode(problem_of(refusal, _numbered(own_id, place)))
+                    )
+                    continue
+                decision, _ = timed_decision(self._state, generation, request, at_most)
+                answers.append(decision_json(decision))
+                if self._state.log is not None:
+                    self._state.log.record(request.placement, at_most, answers[-1])
+        body = b'{"decisions":[%b],"answered":%d,"refused":%d}' % (
+            b",".join(answers),
+            len(answers) - n_bad,
+            n_bad,
+        )
+        start = [
+            *PRIVATE,
+            (b"content-length", b"%d" % len(body)),
+            (b"x-snapshot-id", generation.snapshot_id.encode()),
+            (b"x-request-id", header_value(own_id)),
+            *(() if at_most is None else ((b"x-at-most", at_most.encode()),)),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": start})
+        await send({"type": "http.response.body", "body": body})
+
+
+def _batch(body: bytes) -> Batch:
+    try:
+        return _read.decode(body)
+    except msgspec.ValidationError as problem:
+        raise misfit(problem) from problem
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {problem}.") from problem
+
+
+def _numbered(own_id: str, place: int) -> str:
+    """The id of a request that came without: the batch's, and its place, from 0."""
+    return f"{own_id[: MAX_HEADER_ID - 4]}.{place}"
