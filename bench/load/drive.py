@@ -78,6 +78,7 @@ def share_of(work: Work, number: int, processes: int) -> Work:
         due_ns=work.due_ns[number::processes],
         which=work.which[number::processes],
         connections=max(connections, 1),
+        kept=None if work.kept is None else work.kept[number::processes],
     )
 
 
