@@ -84,7 +84,8 @@ def asked_alike(plan: Schedule, n_questions: int) -> tuple[Ints, NDArray[np.bool
         order = np.arange(count)
         which[inside] = order % pool
         kept[inside] = order // pool == (order % pool) % max(count // pool, 1)
-    return which * (n_questions // pool) if n_questions else which, kept
+    # All over the orders, not only the first of them.
+    return which * (n_questions // pool), kept
 
 
 def _steps(peaks: Peaks) -> tuple[Phase, ...]:

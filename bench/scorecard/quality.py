@@ -48,9 +48,7 @@ def quality_line(
         )
     truth = [questions.truth[one] for one in both]
     columns = np.column_stack([ndcg(one, truth) for one in lists])
-    # A guest is nobody's neighbour; the bootstrap wants numbers from 0.
-    owners = np.unique(questions.customer[both], return_inverse=True)[1]
-    drawn = metrics.bootstrap(columns, owners, _SEED)
+    drawn = metrics.bootstrap(columns, questions.customer[both], _SEED)
     means = [metrics.mean_interval(drawn, column) for column in (0, 1)]
     difference = metrics.difference_interval(drawn, 1, 0)
     n_alike = sum(one == other for one, other in zip(*lists, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import sleep
 from typing import Any, Final
@@ -140,10 +140,27 @@ def run(
 
 
 def run_once(
-    name: str, service: Service, work: Work, plan: Schedule, questions: Questions, *, tries: int = 1
+    name: str,
+    service: Service,
+    work: Work,
+    plan: Schedule,
+    questions: Questions,
+    *,
+    tries: int = 1,
+    on_begin: Callable[[int], None] | None = None,
 ) -> Run:
-    """Follow a schedule once."""
-    traces, host = drive(work, cores=service.cores)
+    """Follow a schedule once.
+
+    Args:
+        name: of the run.
+        service: whom to ask.
+        work: of `Service.work`, for the plan.
+        plan: when.
+        questions: what can be asked.
+        tries: how often it was run, this one included.
+        on_begin: see `bench.load.drive.drive`.
+    """
+    traces, host = drive(work, cores=service.cores, on_begin=on_begin)
     samples = gathered(plan, KIND_NAMES, questions.kind[work.which], traces)
     summary = summary_of(samples, traces, host)
     verdict = summary["verdict"]

@@ -1,0 +1,301 @@
+"""Peak trial: the busiest day once more, while all that can happen to a node happens to it.
+
+A new snapshot is announced, a worker is killed where it stands, and the overlay takes an offer
+away. Nothing may be lost: everyone is answered, and by a snapshot that was there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Thread
+from time import monotonic_ns, sleep
+from typing import Final
+
+import numpy as np
+
+from bench.http_processes import ServerFailed
+from bench.load.drive import drive
+from bench.load.schedule import replayed
+from bench.load.target import target_of
+from bench.scorecard.answers import OWN_PATH, read_answers
+from bench.scorecard.courses import course_of
+from bench.scorecard.lines import FAIL, PASS, Line, Table, Verdict, not_measured
+from bench.scorecard.node import Node, node_of, operate
+from bench.scorecard.peak import phase_figures
+from bench.scorecard.reissue import reissue
+from bench.scorecard.runs import Run, Service, run_once, say
+from bench.scorecard.serving import shared_out
+from bench.scorecard.shop import Shop
+from bench.scorecard.volume import Day
+from index.layout import STORE_NAME
+from index.manifest import read_manifest
+
+WORKERS: Final = 2
+_TITLE: Final = "Nothing is lost at the worst moment"
+_ANNOUNCED, _KILLED, _TAKEN_AWAY = 0.15, 0.5, 0.65
+_PATIENCE_S: Final = 20.0
+_WARM: Final = 200
+_POLL_S: Final = 0.1
+NOTICED_WITHIN_S: Final = 2.0
+"""So long after the overlay's command had ended every worker should know what it says."""
+
+
+@dataclass(slots=True)
+class Happened:
+    """What was done to the node, and when, in seconds since the replay began.
+
+    Attributes:
+        marks: each with a word.
+        commands: as they were run.
+        killed: process id of the worker.
+        workers: process ids that were ready at the end.
+        taken_away_s: when the overlay's command had ended; None if it never did.
+        problem: what went wrong with doing it; None for nothing.
+    """
+
+    marks: list[tuple[float, str]] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+    killed: int = 0
+    workers: list[int] = field(default_factory=list)
+    taken_away_s: float | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What became of the requests.
+
+    Attributes:
+        n: requests.
+        n_lost: without a good answer.
+        by_snapshot: answers that name each snapshot.
+        n_strange: answers that name none of those that were announced.
+        n_shown: answers with the offer that was taken away.
+        n_shown_late: those of them that were asked for when every worker should have known.
+        swapped_at_s: when the first answer came from the new snapshot; None for never.
+        last_shown_s: when the last answer came that held the offer; None where none ever did.
+    """
+
+    n: int
+    n_lost: int
+    by_snapshot: dict[str, int]
+    n_strange: int
+    n_shown: int
+    n_shown_late: int
+    swapped_at_s: float | None
+    last_shown_s: float | None
+
+
+def trial_lines(
+    shop: Shop, day: Day, *, seconds: float, following: Path | None, command: str
+) -> tuple[list[Line], list[Run]]:
+    """Do all of it once.
+
+    Args:
+        shop: snapshot and secret.
+        day: that is replayed.
+        seconds: that it takes.
+        following: the snapshot to swap in; None for another one of the same tables.
+        command: what repeats it.
+    """
+    brand = shop.manifest.brand
+    if re.match(STORE_NAME, brand) is None:
+        why = f"A brand called {brand!r} can't be published: choose a name of letters and digits."
+        return [not_measured("trial", why, command)], []
+    with TemporaryDirectory(prefix="almanac-trial-") as name:
+        folder = Path(name)
+        first = shop.manifest.snapshot_id
+        if following is None:
+            following = folder / "following"
+            second = reissue(shop.snapshot_dir, following).snapshot_id
+        else:
+            second = read_manifest(following).snapshot_id
+        store = folder / "store"
+        for directory in (shop.snapshot_dir, following):
+            operate("publish", str(directory), "--store", str(store), "--insecure")
+        with node_of(brand, first, store, shop.secret, folder, workers=WORKERS) as node:
+            return _replayed(node, day, (first, second), seconds, command)
+
+
+def _replayed(
+    node: Node, day: Day, ids: tuple[str, str], seconds: float, command: str
+) -> tuple[list[Line], list[Run]]:
+    service = Service(
+        name="almanac node",
+        target=target_of(f"http://127.0.0.1:{node.port}"),
+        path=OWN_PATH,
+        cores=shared_out()[0],
+    )
+    offer_id = _most_shown(service, day)
+    plan = replayed(day.questions.ts_us, day.speed_in(seconds))
+    n = len(plan)
+    say(f"trial: {n:,} requests of {day.name} in {plan.seconds:.0f} s")
+    happened = Happened()
+    doing: list[Thread] = []
+
+    def begin(begin_ns: int) -> None:
+        doing.append(
+            Thread(target=_do, args=(node, ids[1], offer_id, seconds, begin_ns, happened))
+        )
+        doing[0].start()
+
+    work = service.work(day.questions, plan.due_ns, np.arange(n), np.ones(n, dtype=bool))
+    found = run_once("trial", service, work, plan, day.questions, on_begin=begin)
+    doing[0].join()
+    counts = counted(found, ids, offer_id, happened.taken_away_s)
+    return [_line(found, day, counts, happened, offer_id, command)], [found]
+
+
+def _most_shown(service: Service, day: Day) -> str:
+    """The offer that most of the day's last shoppers are shown."""
+    last = day.questions.at(np.arange(len(day.questions) * 3 // 4, len(day.questions))).some(_WARM)
+    n = len(last)
+    work = service.work(
+        last, np.zeros(n, dtype=np.int64), np.arange(n), np.ones(n, dtype=bool)
+    )
+    (trace,), _ = drive(work, cores=service.cores)
+    shown = Counter(
+        offer
+        for answer in read_answers(trace.answers, service.path).values()
+        for offer in answer.offers
+    )
+    if not shown:
+        raise ServerFailed("the node shows nobody anything")
+    return shown.most_common(1)[0][0]
+
+
+def _do(  # noqa: PLR0917  # what a thread is given
+    node: Node, second: str, offer_id: str, seconds: float, begin_ns: int, happened: Happened
+) -> None:
+    """All that happens to the node, each thing at its share of the time."""
+
+    def now_s() -> float:
+        return (monotonic_ns() - begin_ns) / 1e9
+
+    def at(share: float, what: str) -> None:
+        sleep(max(share * seconds - now_s(), 0.0))
+        happened.marks.append((now_s(), what))
+
+    try:
+        at(_ANNOUNCED, "announced")
+        happened.commands.append(node.announce(second))
+        at(_KILLED, "worker killed")
+        happened.killed = node.workers()[0]
+        os.kill(happened.killed, signal.SIGKILL)
+        happened.commands.append(f"kill -9 {happened.killed}")
+        at(_TAKEN_AWAY, "overlay")
+        happened.commands.append(node.kill_offer(offer_id))
+        happened.taken_away_s = now_s()
+        deadline_s = now_s() + _PATIENCE_S
+        while len(happened.workers) < WORKERS and now_s() < deadline_s:
+            sleep(_POLL_S)
+            happened.workers = node.workers()
+    except (ServerFailed, OSError, IndexError) as problem:
+        happened.problem = f"{problem}"
+
+
+def counted(
+    found: Run, ids: tuple[str, str], offer_id: str, taken_away_s: float | None
+) -> Counts:
+    """Count what the answers say.
+
+    Args:
+        found: the run, with all its answers.
+        ids: of the snapshots that were announced, the first and the second.
+        offer_id: that the overlay took away.
+        taken_away_s: when the command that did so had ended; None if it never did.
+    """
+    samples, answers = found.samples, found.answers
+    names = Counter(answer.snapshot_id for answer in answers.values())
+    from_second = [one for one, answer in answers.items() if answer.snapshot_id == ids[1]]
+    shown = [one for one, answer in answers.items() if offer_id in answer.offers]
+    gone_s = np.inf if taken_away_s is None else taken_away_s + NOTICED_WITHIN_S
+    return Counts(
+        n=len(samples.due_ns),
+        n_lost=int(np.count_nonzero(~samples.good)),
+        by_snapshot={name: names[name] for name in ids},
+        n_strange=sum(n for name, n in names.items() if name not in ids),
+        n_shown=len(shown),
+        n_shown_late=sum(bool(samples.sent_ns[one] > gone_s * 1e9) for one in shown),
+        swapped_at_s=min((float(samples.done_ns[one]) / 1e9 for one in from_second), default=None),
+        last_shown_s=max((float(samples.done_ns[one]) / 1e9 for one in shown), default=None),
+    )
+
+
+def judged(counts: Counts, happened: Happened) -> tuple[Verdict, list[str]]:
+    """Whether nothing was lost, and all that did not go as it should."""
+    wrong = []
+    if happened.problem is not None:
+        wrong.append(f"the trial itself failed: {happened.problem}")
+    if counts.n_lost:
+        wrong.append(f"{counts.n_lost:,} of {counts.n:,} requests had no good answer")
+    if counts.n_strange:
+        wrong.append(f"{counts.n_strange:,} answers name a snapshot that nobody announced")
+    if counts.swapped_at_s is None:
+        wrong.append("no answer came from the new snapshot")
+    if counts.n_shown_late:
+        wrong.append(
+            f"{counts.n_shown_late:,} answers held the offer later than {NOTICED_WITHIN_S:g} s"
+            " after it was taken away"
+        )
+    if len(happened.workers) < WORKERS or happened.killed in happened.workers:
+        wrong.append("the killed worker was not replaced")
+    return (FAIL if wrong else PASS), wrong
+
+
+def _line(  # noqa: PLR0917  # what the line tells of
+    found: Run, day: Day, counts: Counts, happened: Happened, offer_id: str, command: str
+) -> Line:
+    verdict, wrong = judged(counts, happened)
+    sentence = (
+        f"All {counts.n:,} requests of {day.name} were answered, while a snapshot was swapped in,"
+        " a worker killed and an offer taken away."
+    )
+    if wrong:
+        sentence = f"{'; '.join(wrong)}.".capitalize()
+    snapshots = [
+        [f"answers from {name}", f"{n:,}"] for name, n in counts.by_snapshot.items()
+    ]
+    rows = [
+        ["requests", f"{counts.n:,}"],
+        ["without a good answer", f"{counts.n_lost:,}"],
+        *snapshots,
+        ["answers from any other", f"{counts.n_strange:,}"],
+        ["first answer from the new snapshot", _at(counts.swapped_at_s)],
+        ["worker killed, and replaced by", f"{happened.killed}, {happened.workers}"],
+        [f"answers with offer {offer_id}", f"{counts.n_shown:,}"],
+        ["the command that took it away had ended", _at(happened.taken_away_s)],
+        ["last answer with it", _at(counts.last_shown_s)],
+    ]
+    return Line(
+        part="trial",
+        title=_TITLE,
+        verdict=verdict,
+        sentence=sentence,
+        command=command,
+        evidence=(
+            course_of(found, None, happened.marks),
+            Table(
+                caption=f"Done meanwhile: {'; '.join(happened.commands)}.",
+                header=["what", "found"],
+                rows=rows,
+            ),
+            phase_figures(
+                found,
+                f"The busiest of {day.n_days:,} days, in {found.samples.phases[0].seconds * 10:.0f}"
+                f" s, on a node of {WORKERS} workers. Phases are tenths of the day’s span, in UTC.",
+            ),
+        ),
+        is_promise=True,
+        run=(found.name,),
+    )
+
+
+def _at(seconds: float | None) -> str:
+    return "never" if seconds is None else f"{seconds:.2f} s"
