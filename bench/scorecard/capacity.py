@@ -35,16 +35,19 @@ def capacity_per_s(service: Service, questions: Questions) -> float:
     Raises:
         NoAnswers: fewer than half of the answers were good.
     """
-    # All are due at once and wait for a connection: a closed loop with the open one's driver.
-    for n in (_WARM, _REQUESTS):
-        which = np.arange(n) % len(questions)
-        work = replace(
-            service.work(questions, np.zeros(n, dtype=np.int64), which),
-            connections=CLOSED_CONNECTIONS,
-            timeout_ns=_TIMEOUT_NS,
-        )
-        (trace,), _ = drive(work, cores=service.cores)
-        n_good = int(np.count_nonzero(trace.statuses == 200))
-        if n_good < n / 2:
-            raise NoAnswers(service.target.url, n_good, n)
+    _asked_at_once(service, questions, _WARM)
+    return _asked_at_once(service, questions, _REQUESTS)
+
+
+def _asked_at_once(service: Service, questions: Questions, n: int) -> float:
+    """All are due at once and wait for a connection: a closed loop with the open one's driver."""
+    work = replace(
+        service.work(questions, np.zeros(n, dtype=np.int64), np.arange(n) % len(questions)),
+        connections=CLOSED_CONNECTIONS,
+        timeout_ns=_TIMEOUT_NS,
+    )
+    (trace,), _ = drive(work, cores=service.cores)
+    n_good = int(np.count_nonzero(trace.statuses == 200))
+    if n_good < n / 2:
+        raise NoAnswers(service.target.url, n_good, n)
     return n_good / (int(trace.done_ns.max()) / 1e9)

@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from bench.scorecard.lines import (
-    FAIL,
+    FAILED,
     NOT_MEASURED,
-    PASS,
+    PASSED,
     Bar,
     Bars,
     Line,
@@ -131,9 +131,9 @@ def _judged(found: Sequence[Richness]) -> tuple[Verdict, str]:
         f" table ({n.n_examples:,} orders): {lifts}."
     )
     if behind:
-        return FAIL, f"{told} Surely behind: {', '.join(behind)}."
+        return FAILED, f"{told} Surely behind: {', '.join(behind)}."
     if all(ratio is not None and ratio.low > 1 for ratio in with_cart):
-        return PASS, f"{told} Surely ahead with every cart, and never surely behind."
+        return PASSED, f"{told} Surely ahead with every cart, and never surely behind."
     return NOT_MEASURED, f"{told} With a cart no difference can be shown: too few orders."
 
 

@@ -29,7 +29,9 @@ def course_of(
     edges = np.searchsorted(step, np.arange(int(step[-1]) + 2)) if len(step) else np.zeros(1, int)
     waits_ms = samples.latency_ns / 1e6
     rows: list[tuple[float, float, float | None, float | None, float | None]] = []
-    for number, (begin, end) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
+    for number, (begin, end) in enumerate(
+        zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+    ):
         timed = samples.timed[begin:end]
         waits = waits_ms[begin:end][timed]
         told = [float(np.percentile(waits, q)) for q in (50, 99, 100)] if len(waits) else [None] * 3

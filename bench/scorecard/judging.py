@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bench.load.driver import GARBLED
 from bench.load.samples import Samples, percentiles_us
-from bench.scorecard.lines import FAIL, NOT_MEASURED, PASS, Verdict
+from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED, Verdict
 from bench.scorecard.sla import PERCENTILE_OF, Sla
 
 _BEYOND = 10
@@ -56,7 +56,7 @@ def judge(
         )
     waits_ns = samples.latency_ns[inside & samples.timed]
     if not len(waits_ns):
-        return Judged(FAIL, f"None of {n:,} requests had a good answer at {place}.")
+        return Judged(FAILED, f"None of {n:,} requests had a good answer at {place}.")
     return _judged_wait(sla, waits_ns, place)
 
 
@@ -76,9 +76,9 @@ def _judged_wait(sla: Sla, waits_ns: NDArray[np.int64], place: str) -> Judged:
     allowed = n * (1 - PERCENTILE_OF[sla.metric] / 100)
     told = f"{n_over:,} of {n:,} requests waited {ms(sla.limit)} or longer at {place}, {promised}."
     if n_over == 0:
-        return Judged(PASS, told)
+        return Judged(PASSED, told)
     if n_over > max(allowed, _BEYOND):
-        return Judged(FAIL, told)
+        return Judged(FAILED, told)
     return Judged(NOT_MEASURED, f"{told} That is too few requests for {sla.metric}.")
 
 
@@ -92,7 +92,7 @@ def ms(microseconds: float) -> str:
 
 
 def _compared(found: float, limit: float, sentence: str) -> Judged:
-    return Judged(PASS if found < limit else FAIL, sentence)
+    return Judged(PASSED if found < limit else FAILED, sentence)
 
 
 def _times(found: float, limit: float) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 Verdict: TypeAlias = Literal["pass", "fail", "not measured"]
-PASS, FAIL, NOT_MEASURED = "pass", "fail", "not measured"
+PASSED: Final = "pass"
+FAILED: Final = "fail"
+NOT_MEASURED: Final = "not measured"
 PARTS: Final = {
     "peak": "The promise at peak",
     "volume": "Your real volume",
@@ -16,6 +18,17 @@ PARTS: Final = {
     "trial": "Peak trial",
 }
 """What is measured, in this order, by the words that choose it."""
+
+
+def worst(verdicts: Collection[Verdict]) -> Verdict:
+    """What holds of all together: one that fails is enough, and nothing unmeasured passes.
+
+    >>> worst(["pass", "not measured"]), worst(["not measured", "fail"]), worst([])
+    ('not measured', 'fail', 'pass')
+    """
+    if FAILED in verdicts:
+        return FAILED
+    return NOT_MEASURED if NOT_MEASURED in verdicts else PASSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +116,7 @@ class Line:
         evidence: what the verdict rests on.
         is_promise: whether the scorecard as a whole fails with it.
         run: names of the runs whose samples stand behind it.
+        figures: what other scorecards are compared by, by name.
     """
 
     part: str
@@ -113,9 +127,12 @@ class Line:
     evidence: Sequence[Evidence] = field(default_factory=tuple)
     is_promise: bool = False
     run: Sequence[str] = ()
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
-def not_measured(part: str, why: str, command: str, title: str | None = None) -> Line:
+def not_measured(
+    part: str, why: str, command: str, title: str | None = None, *, is_promise: bool = False
+) -> Line:
     """A line of which nothing can be said."""
     return Line(
         part=part,
@@ -123,4 +140,5 @@ def not_measured(part: str, why: str, command: str, title: str | None = None) ->
         verdict=NOT_MEASURED,
         sentence=why,
         command=command,
+        is_promise=is_promise,
     )

@@ -14,7 +14,7 @@ from bench.load.schedule import Ints, Phase, Schedule, scheduled, spike
 from bench.scorecard.answers import tier_shares
 from bench.scorecard.courses import course_of
 from bench.scorecard.judging import judge
-from bench.scorecard.lines import FAIL, NOT_MEASURED, PASS, Line, Table, Verdict
+from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED, Line, Table, Verdict
 from bench.scorecard.quality import quality_line
 from bench.scorecard.questions import Questions
 from bench.scorecard.runs import Run, Service, run
@@ -65,7 +65,15 @@ def peak_lines(
     spiked = run("spike", service, questions, shock, which, kept)
     lines = [_promise(sla, peaks, stepped, spiked) for sla in peaks.slas]
     lines.append(_spike_line(peaks, spiked))
-    lines.append(quality_line(questions, stepped, _place(PEAK, peaks), peaks.command, _at(peaks)))
+    lines.append(
+        quality_line(
+            questions,
+            stepped,
+            place=_place(PEAK, peaks),
+            command=peaks.command,
+            peak=1 + 2 * peaks.levels.index(PEAK),
+        )
+    )
     return lines, [stepped, spiked]
 
 
@@ -90,7 +98,10 @@ def asked_alike(plan: Schedule, n_questions: int) -> tuple[Ints, NDArray[np.bool
 
 def _steps(peaks: Peaks) -> tuple[Phase, ...]:
     loads = [1.0, *(load for level in peaks.levels for load in (level, 1.0))]
-    names = ["1×", *(name for level in peaks.levels for name in (f"{level:g}×", f"1× after {level:g}×"))]
+    names = [
+        "1×",
+        *(name for level in peaks.levels for name in (f"{level:g}×", f"1× after {level:g}×")),
+    ]
     return tuple(
         Phase(
             name=name,
@@ -100,11 +111,6 @@ def _steps(peaks: Peaks) -> tuple[Phase, ...]:
         )
         for name, load in zip(names, loads, strict=True)
     )
-
-
-def _at(peaks: Peaks) -> int:
-    """The number of the phase at 5×."""
-    return 1 + 2 * peaks.levels.index(PEAK)
 
 
 def _place(times: float, peaks: Peaks) -> str:
@@ -142,7 +148,7 @@ def _promise(sla: Sla, peaks: Peaks, stepped: Run, spiked: Run) -> Line:
 
 def _spike_line(peaks: Peaks, spiked: Run) -> Line:
     n_bad = int(np.count_nonzero(~spiked.samples.good))
-    verdict: Verdict = PASS if n_bad == 0 else FAIL
+    verdict: Verdict = PASSED if n_bad == 0 else FAILED
     phases = spiked.summary["phases"]
     longest = max(phase["latency"]["max_us"] or 0.0 for phase in phases.values())
     sentence = (

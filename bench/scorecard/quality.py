@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bench.scorecard.answers import Read, ndcg
-from bench.scorecard.lines import FAIL, NOT_MEASURED, PASS, Bar, Bars, Line, Table, Verdict
+from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED, Bar, Bars, Line, Table, Verdict
 from bench.scorecard.questions import K, Questions
 from bench.scorecard.runs import Run
 from builder import metrics
@@ -16,7 +16,7 @@ _TITLE = "Answers at peak are as good as at rest"
 
 
 def quality_line(
-    questions: Questions, found: Run, place: str, command: str, peak: int, rest: int = 0
+    questions: Questions, found: Run, *, place: str, command: str, peak: int, rest: int = 0
 ) -> Line:
     """Compare answers to the same questions in two phases.
 
@@ -52,7 +52,7 @@ def quality_line(
     means = [metrics.mean_interval(drawn, column) for column in (0, 1)]
     difference = metrics.difference_interval(drawn, 1, 0)
     n_alike = sum(one == other for one, other in zip(*lists, strict=True))
-    verdict: Verdict = FAIL if difference.high < 0 else PASS
+    verdict: Verdict = FAILED if difference.high < 0 else PASSED
     alike = "all" if n_alike == len(both) else f"{n_alike:,}"
     return Line(
         part="peak",
@@ -88,6 +88,7 @@ def quality_line(
             ),
         ),
         run=(found.name,),
+        figures={"at_rest": means[0].value, "at_peak": means[1].value},
     )
 
 

@@ -104,7 +104,7 @@ class Run:
         }
 
 
-def run(
+def run(  # noqa: PLR0917  # a run, and what it is made of
     name: str,
     service: Service,
     questions: Questions,
@@ -129,14 +129,15 @@ def run(
         tries: at most so many runs.
     """
     work = service.work(questions, plan.due_ns, which, kept)
-    for attempt in range(1, tries + 1):
+    attempt = 0
+    while True:
+        attempt += 1
         say(f"{name}: {len(plan):,} requests in {plan.seconds:.0f} s")
         found = run_once(name, service, work, plan, questions, tries=attempt)
         if found.distrust is None or attempt == tries:
-            break
-        say(f"{name}: {found.distrust}; again")
+            return found
+        say(f"{name}: {found.distrust} Again.")
         sleep(_PAUSE_S)
-    return found
 
 
 def run_once(

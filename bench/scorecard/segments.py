@@ -14,9 +14,9 @@ import numpy as np
 import orjson
 
 from bench.scorecard.lines import (
-    FAIL,
+    FAILED,
     NOT_MEASURED,
-    PASS,
+    PASSED,
     Bar,
     Bars,
     Line,
@@ -130,9 +130,9 @@ def _judged(overall: GapBin) -> tuple[Verdict, str]:
         f" {lost.high:+.2f}) offers a list."
     ).replace("-", "−")
     if lost.low > 0:
-        return PASS, told
+        return PASSED, told
     if lost.high < 0:
-        return FAIL, told
+        return FAILED, told
     return NOT_MEASURED, f"{told} No difference can be shown."
 
 

@@ -22,9 +22,7 @@ def shared_out() -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 @contextmanager
-def served(
-    snapshot_dir: Path, secret: bytes, folder: Path, *, workers: int
-) -> Iterator[Service]:
+def served(snapshot_dir: Path, secret: bytes, folder: Path, *, workers: int) -> Iterator[Service]:
     """The service while it runs; it is ready when this begins.
 
     Args:

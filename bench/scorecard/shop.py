@@ -157,3 +157,13 @@ def _as_of(imported: Imported, wish: Wish) -> str:
     span_us = imported.last_us - imported.first_us
     cut = _EPOCH + timedelta(microseconds=imported.last_us - round(span_us * wish.later_share))
     return f"{cut.astimezone(ZoneInfo(wish.config.brand.timezone)):%Y-%m-%d}"
+
+
+def later_orders(wish: Wish) -> Orders:
+    """The last share of the orders, where no snapshot says what is later."""
+    if wish.as_of is not None:
+        since_us = wish.config.moment_us(datetime.fromisoformat(wish.as_of))
+    else:
+        ts_us = read_orders(wish.events, wish.config).ts_us
+        since_us = int(ts_us[-1] - round(int(ts_us[-1] - ts_us[0]) * wish.later_share))
+    return read_orders(wish.events, wish.config, since_us=since_us)

@@ -25,7 +25,7 @@ from bench.load.schedule import replayed
 from bench.load.target import target_of
 from bench.scorecard.answers import OWN_PATH, read_answers
 from bench.scorecard.courses import course_of
-from bench.scorecard.lines import FAIL, PASS, Line, Table, Verdict, not_measured
+from bench.scorecard.lines import FAILED, PASSED, Line, Table, Verdict, not_measured
 from bench.scorecard.node import Node, node_of, operate
 from bench.scorecard.peak import phase_figures
 from bench.scorecard.reissue import reissue
@@ -140,9 +140,7 @@ def _replayed(
     doing: list[Thread] = []
 
     def begin(begin_ns: int) -> None:
-        doing.append(
-            Thread(target=_do, args=(node, ids[1], offer_id, seconds, begin_ns, happened))
-        )
+        doing.append(Thread(target=_do, args=(node, ids[1], offer_id, seconds, begin_ns, happened)))
         doing[0].start()
 
     work = service.work(day.questions, plan.due_ns, np.arange(n), np.ones(n, dtype=bool))
@@ -156,9 +154,7 @@ def _most_shown(service: Service, day: Day) -> str:
     """The offer that most of the day's last shoppers are shown."""
     last = day.questions.at(np.arange(len(day.questions) * 3 // 4, len(day.questions))).some(_WARM)
     n = len(last)
-    work = service.work(
-        last, np.zeros(n, dtype=np.int64), np.arange(n), np.ones(n, dtype=bool)
-    )
+    work = service.work(last, np.zeros(n, dtype=np.int64), np.arange(n), np.ones(n, dtype=bool))
     (trace,), _ = drive(work, cores=service.cores)
     shown = Counter(
         offer
@@ -200,9 +196,7 @@ def _do(  # noqa: PLR0917  # what a thread is given
         happened.problem = f"{problem}"
 
 
-def counted(
-    found: Run, ids: tuple[str, str], offer_id: str, taken_away_s: float | None
-) -> Counts:
+def counted(found: Run, ids: tuple[str, str], offer_id: str, taken_away_s: float | None) -> Counts:
     """Count what the answers say.
 
     Args:
@@ -246,7 +240,7 @@ def judged(counts: Counts, happened: Happened) -> tuple[Verdict, list[str]]:
         )
     if len(happened.workers) < WORKERS or happened.killed in happened.workers:
         wrong.append("the killed worker was not replaced")
-    return (FAIL if wrong else PASS), wrong
+    return (FAILED if wrong else PASSED), wrong
 
 
 def _line(  # noqa: PLR0917  # what the line tells of
@@ -259,9 +253,7 @@ def _line(  # noqa: PLR0917  # what the line tells of
     )
     if wrong:
         sentence = f"{'; '.join(wrong)}.".capitalize()
-    snapshots = [
-        [f"answers from {name}", f"{n:,}"] for name, n in counts.by_snapshot.items()
-    ]
+    snapshots = [[f"answers from {name}", f"{n:,}"] for name, n in counts.by_snapshot.items()]
     rows = [
         ["requests", f"{counts.n:,}"],
         ["without a good answer", f"{counts.n_lost:,}"],

@@ -12,7 +12,7 @@ import numpy as np
 from bench.load.schedule import ImpossibleSchedule, replayed
 from bench.scorecard.courses import course_of
 from bench.scorecard.judging import judge
-from bench.scorecard.lines import FAIL, NOT_MEASURED, PASS, Line, Table, not_measured
+from bench.scorecard.lines import Line, Table, not_measured, worst
 from bench.scorecard.peak import phase_figures
 from bench.scorecard.questions import Questions
 from bench.scorecard.runs import Run, Service, run
@@ -99,8 +99,7 @@ def volume_lines(
         )
         for sla in tightest
     ]
-    verdicts = {one.verdict for one in judged}
-    verdict = FAIL if FAIL in verdicts else NOT_MEASURED if NOT_MEASURED in verdicts else PASS
+    verdict = worst([one.verdict for one in judged])
     limits = [sla.limit / 1e3 for sla in tightest if sla.is_wait]
     sentences = dict.fromkeys(one.sentence for one in judged)
     line = Line(
