@@ -130,6 +130,6 @@ def without_context(case: Case) -> Case:
 
 
 def owners_of(cases: Sequence[Case]) -> Ints:
-    """A number per customer: int64, shape (cases,)."""
-    names = [case.key or case.order.order_key.to_bytes(8, "big") for case in cases]
+    """A number per customer, be it asked with or not: int64, shape (cases,)."""
+    names = [case.order.key or case.order.order_key.to_bytes(8, "big") for case in cases]
     return np.unique(np.array([name.hex() for name in names]), return_inverse=True)[1]

@@ -20,7 +20,7 @@ from bench.load.target import Target
 from bench.scorecard.answers import Read, read_answers
 from bench.scorecard.questions import KIND_NAMES, Questions
 
-TRIES: Final = 3
+TRIES: Final = 2
 _PAUSE_S: Final = 0.5
 
 
@@ -178,7 +178,8 @@ def run_once(
 
 
 def _sentence(reasons: Sequence[str]) -> str:
-    return f"The driver was the bottleneck: {'; '.join(reasons)}."
+    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    return f"The driver was the bottleneck: {reasons[0]}{more}."
 
 
 def say(what: str) -> None:
