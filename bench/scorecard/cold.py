@@ -1,8 +1,8 @@
 """Cold start: what customers in no table are shown, by how much their first request tells.
 
-Every question is asked five times about the same order, and each time the same offers are to be
-found: those of the items after its first four. Only what the request tells differs: nothing; the
-moment; the moment and the first one, two or four items as a cart.
+Every question is asked five times about the same order: with nothing told; with the moment; with
+the moment and the first one, two or four items as a cart. To be found is what the order holds
+besides its cart, by every method alike.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def question(order: Order, n_cart: int | None) -> Case:
     """A question about an order of more than four items.
 
     Args:
-        order: whose items after the fourth are to be found.
+        order: whose items besides those in the cart are to be found.
         n_cart: how many first items are in the cart; None also keeps the moment to itself.
     """
     n = n_cart or 0
@@ -87,7 +87,7 @@ def question(order: Order, n_cart: int | None) -> Case:
             context=dict(order.context),
             cart=[CartLine(item_id=item_id) for item_id in order.item_ids[:n]],
         ),
-        truth=np.array(order.wanted(MOST), dtype=np.int64),
+        truth=np.array(order.wanted(n), dtype=np.int64),
         cart_rows=np.array(order.item_rows[:n], dtype=np.int64),
         banned=np.array(order.given(n), dtype=np.int64),
     )
@@ -96,7 +96,7 @@ def question(order: Order, n_cart: int | None) -> Case:
 
 def _levels() -> list[tuple[str, int | None]]:
     carts = [(f"cart of {n}", n) for n in CARTS]
-    return [("nothing", None), ("context", 0), *carts]
+    return [("bare request", None), ("context", 0), *carts]
 
 
 def _asked(people: People, orders: Sequence[Order], name: str, n_cart: int | None) -> Richness:
@@ -182,9 +182,8 @@ def _table(found: Sequence[Richness]) -> Table:
         cells = [f"{value:.4f}" for value in (*ndcgs, *hits)]
         rows.append([one.name, f"{one.result.n_examples:,}", *cells])
     return Table(
-        caption="The same orders and the same offers to be found in every row: only what the"
-        " request tells differs. The segment is that of the cart’s category, source and part of"
-        " the day.",
+        caption="The same orders in every row; to be found is what each holds besides its cart. The"
+        " segment is that of the cart’s category, the visit’s source and the part of the day.",
         header=header,
         rows=rows,
     )

@@ -24,7 +24,6 @@ def course_of(
         marks: what happened when; where phases begin by default.
     """
     samples = found.samples
-    phases = samples.phases
     step = samples.due_ns * _STEPS_PER_S // 1_000_000_000
     edges = np.searchsorted(step, np.arange(int(step[-1]) + 2)) if len(step) else np.zeros(1, int)
     waits_ms = samples.latency_ns / 1e6
@@ -36,8 +35,6 @@ def course_of(
         waits = waits_ms[begin:end][timed]
         told = [float(np.percentile(waits, q)) for q in (50, 99, 100)] if len(waits) else [None] * 3
         rows.append(((number + 0.5) / _STEPS_PER_S, (end - begin) * _STEPS_PER_S, *told))
-    begins = accumulate((phase.seconds for phase in phases[:-1]), initial=0.0)
-    usual = [(at, phase.name) for at, phase in zip(begins, phases, strict=True)]
     return Course(
         title=f"Waiting times over the run “{found.name}”",
         seconds=[row[0] for row in rows],
@@ -47,7 +44,18 @@ def course_of(
             "longest": [row[4] for row in rows],
         },
         rates=[row[1] for row in rows],
-        marks=usual if marks is None else marks,
+        marks=_begins(found) if marks is None else marks,
         limit_ms=limit_ms,
         note="Milliseconds since each request was due, by half second; the area is requests due.",
     )
+
+
+def hours_of(found: Run) -> list[tuple[float, str]]:
+    """Where the phases of a replayed day begin, by the shop's hour, UTC."""
+    return [(at_s, name.rpartition("T")[2]) for at_s, name in _begins(found)]
+
+
+def _begins(found: Run) -> list[tuple[float, str]]:
+    phases = found.samples.phases
+    begins = accumulate((phase.seconds for phase in phases[:-1]), initial=0.0)
+    return [(at_s, phase.name) for at_s, phase in zip(begins, phases, strict=True)]

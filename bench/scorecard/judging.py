@@ -51,7 +51,7 @@ def judge(
         return _compared(
             n_bad / n,
             sla.limit,
-            f"{n_bad:,} of {n:,} requests had no good answer at {place}: {n_bad / n:.3%},"
+            f"{n_bad:,} of {n:,} requests had no good answer at {place}: {n_bad / n * 100:.3g} %,"
             f" promised below {sla.limit * 100:g} %.",
         )
     waits_ns = samples.latency_ns[inside & samples.timed]

@@ -118,7 +118,7 @@ def _line(name: str, line: Line) -> Html:
         *_shown(name, line.evidence),
         element("p", "Again", css="again"),
         element("pre", element("code", line.command)),
-        css="line",
+        css="asked",
         id=name,
     )
 

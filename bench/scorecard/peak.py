@@ -137,7 +137,7 @@ def _promise(sla: Sla, peaks: Peaks, stepped: Run, spiked: Run) -> Line:
         sentence=sentence,
         command=peaks.command,
         evidence=(
-            course_of(found, sla.limit / 1e3 if sla.is_wait else None),
+            *([course_of(found, sla.limit / 1e3)] if sla.is_wait else []),
             phase_figures(found, peaks.origin),
             *tier_table(found),
         ),

@@ -66,7 +66,7 @@ def quality_line(
                 title=f"NDCG@{K} of the same questions",
                 rows=[
                     _bar(name, mean)
-                    for name, mean in zip(("at rest, 1×", place), means, strict=True)
+                    for name, mean in zip(("at rest", "at peak"), means, strict=True)
                 ],
                 note="Held against what the order of each question went on to hold; 95 % intervals,"
                 " whole customers resampled.",

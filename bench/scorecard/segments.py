@@ -62,10 +62,7 @@ def segments_line(people: People, command: str) -> Line:
     worth = _worth(cases, ours, theirs, prices)
     shared = overlap(ours, theirs)
     verdict, told = _judged(gap.overall)
-    sentence = (
-        f"Of {K} offers, {shared:.1f} are on both lists on average. {told}"
-        f" ({gap.overall.n_examples:,} customers)"
-    )
+    sentence = f"{gap.overall.n_examples:,} customers: of {K} offers, {shared:.1f} are on both lists on average. {told}"
     if worth is not None:
         sentence += f" At the shop’s prices that is {_money(worth)} a list."
     return Line(
@@ -141,7 +138,7 @@ def _money(worth: Interval) -> str:
 
 
 def _bin_name(one: GapBin) -> str:
-    return f"{one.first}–{one.last} orders" if one.last else f"{one.first} orders and more"
+    return f"{one.first}–{one.last} orders" if one.last else f"{one.first}+ orders"
 
 
 def _chart(gap: SegmentGap) -> Bars:
@@ -190,13 +187,14 @@ def _explosion(people: People, fitted: Segment) -> Table:
     n_contexts = counts["contexts"]
     combined = model.n_offers * n_segments * n_sources
     features = {one.name: len(one.rows) for one in model.features if one.rows}
+    every = model.n_offers * n_segments * prod(features.values())
     named = " × ".join(f"{n:,} {name}" for name, n in features.items())
     rows = [
         ["offers", f"{model.n_offers:,}", "rows of the prior"],
         ["segments", f"{n_segments:,}", "that have orders enough, at the finest level"],
-        ["sources", f"{n_sources:,}", "values of the visit’s source in the events"],
+        ["sources", f"{n_sources:,}", _source(fitted)],
         ["offers × segments × sources", f"{combined:,}", "figures to have for every combination"],
-        ["offers × segments × every context", f"{combined * prod(features.values()):.2g}", named],
+        ["offers × segments × every context", _about(every), named],
         ["offers × customers", f"{model.n_offers * counts['customers']:,}", "to be individual"],
         ["context rows of the snapshot", f"{n_contexts:,}", "which add up to any combination"],
         ["customer rows of the snapshot", f"{counts['customers']:,}", "one for each"],
@@ -206,3 +204,19 @@ def _explosion(people: People, fitted: Segment) -> Table:
         header=["what", "how many", "of which kind"],
         rows=rows,
     )
+
+
+def _source(fitted: Segment) -> str:
+    """What the segments take for the source of a visit."""
+    if fitted.source_feature is None:
+        return "the events tell no source of a visit"
+    return f"values of {fitted.source_feature}, which tells where a visit is from"
+
+
+def _about(n: int) -> str:
+    """A large number by its first two digits.
+
+    >>> _about(1_296_000)
+    '1,300,000'
+    """
+    return f"{int(float(f'{n:.1e}')):,}"

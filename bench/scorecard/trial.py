@@ -260,7 +260,7 @@ def _line(  # noqa: PLR0917  # what the line tells of
         *snapshots,
         ["answers from any other", f"{counts.n_strange:,}"],
         ["first answer from the new snapshot", _at(counts.swapped_at_s)],
-        ["worker killed, and replaced by", f"{happened.killed}, {happened.workers}"],
+        [f"workers after {happened.killed} was killed", ", ".join(map(str, happened.workers))],
         [f"answers with offer {offer_id}", f"{counts.n_shown:,}"],
         ["the command that took it away had ended", _at(happened.taken_away_s)],
         ["last answer with it", _at(counts.last_shown_s)],
@@ -274,7 +274,8 @@ def _line(  # noqa: PLR0917  # what the line tells of
         evidence=(
             course_of(found, None, happened.marks),
             Table(
-                caption=f"Done meanwhile: {'; '.join(happened.commands)}.",
+                caption="Done meanwhile, on the same cores, which shows in the waits:"
+                f" {'; '.join(happened.commands)}.",
                 header=["what", "found"],
                 rows=rows,
             ),

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from bench.load.schedule import ImpossibleSchedule, replayed
-from bench.scorecard.courses import course_of
+from bench.scorecard.courses import course_of, hours_of
 from bench.scorecard.judging import judge
 from bench.scorecard.lines import Line, Table, not_measured, worst
 from bench.scorecard.peak import phase_figures
@@ -109,7 +109,7 @@ def volume_lines(
         sentence=" ".join(sentences),
         command=command,
         evidence=(
-            course_of(found, min(limits, default=None)),
+            course_of(found, min(limits, default=None), hours_of(found)),
             phase_figures(
                 found,
                 f"The median day by orders of the {day.n_days:,} after the tables’ moment, replayed"
@@ -127,9 +127,9 @@ def _pace(speed: float) -> str:
 
 
 def _tightest(slas: Sequence[Sla]) -> list[Sla]:
-    """Of each metric the lowest limit."""
+    """Of each metric the lowest limit, waits first."""
     found: dict[str, Sla] = {}
-    for sla in sorted(slas, key=lambda one: one.limit):
+    for sla in sorted(slas, key=lambda one: (not one.is_wait, one.limit)):
         found.setdefault(sla.metric, sla)
     return list(found.values())
 
