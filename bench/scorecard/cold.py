@@ -1,7 +1,7 @@
 """Cold start: what customers in no table are shown, by how much their first request tells.
 
-Every question is asked five times about the same order: with nothing told; with the moment; with
-the moment and the first one, two or four items as a cart. To be found is what the order holds
+Each order is asked about up to five times: with nothing told; with its moment; with its moment and
+its first one, two or four items as a cart, where it holds more. To be found is what the order holds
 besides its cart, by every method alike.
 """
 
@@ -31,7 +31,6 @@ from builder.comparison import DEFAULT, OURS, SEGMENT, MethodResult, Score, Slic
 from builder.gate import MIN_CUSTOMERS
 from index.request import CartLine, Request
 
-MOST: Final = 4
 CARTS: Final = (1, 2, 4)
 _PLACEMENT: Final = "checkout"
 _SEED: Final = 1
@@ -48,12 +47,12 @@ class Richness(NamedTuple):
 
 def cold_line(people: People, command: str) -> Line:
     """Ask about the orders of held-out customers."""
-    orders = [one for one in people.held_out if len(one.item_ids) > MOST]
-    n_customers = len({one.key for one in orders})
+    orders = people.held_out
+    n_customers = len({one.key for one in orders if len(one.item_ids) > max(CARTS)})
     if n_customers < MIN_CUSTOMERS:
         why = (
-            f"{n_customers:,} customers who were kept out of learning ordered more than {MOST}"
-            f" items afterwards; at least {MIN_CUSTOMERS} are needed."
+            f"{n_customers:,} customers who were kept out of learning ordered more than"
+            f" {max(CARTS)} items afterwards; at least {MIN_CUSTOMERS} are needed."
         )
         return not_measured("cold", why, command)
     found = [_asked(people, orders, name, n_cart) for name, n_cart in _levels()]
@@ -69,7 +68,7 @@ def cold_line(people: People, command: str) -> Line:
 
 
 def question(order: Order, n_cart: int | None) -> Case:
-    """A question about an order of more than four items.
+    """A question about an order.
 
     Args:
         order: whose items besides those in the cart are to be found.
@@ -100,7 +99,8 @@ def _levels() -> list[tuple[str, int | None]]:
 
 
 def _asked(people: People, orders: Sequence[Order], name: str, n_cart: int | None) -> Richness:
-    cases = [case for one in orders if (case := question(one, n_cart)).truth.size]
+    fitting = [one for one in orders if len(one.item_ids) > (n_cart or 0)]
+    cases = [case for one in fitting if (case := question(one, n_cart)).truth.size]
     cases, ranked, _ = people.ask(cases)
     result = compare(
         question="cold",
@@ -125,10 +125,10 @@ def _judged(found: Sequence[Richness]) -> tuple[Verdict, str]:
     with_cart = [known.get(one.name) for one in found if one.n_cart]
     behind = [name for name, ratio in known.items() if ratio.high < 1]
     lifts = ", ".join(f"{name} {ratio.value:.2f} ×" for name, ratio in known.items())
-    n = found[-1].result
+    asked = found[0].result
     told = (
-        f"NDCG@{K} against the shop’s most popular offers, for {n.n_customers:,} customers in no"
-        f" table ({n.n_examples:,} orders): {lifts}."
+        f"NDCG@{K} against the shop’s most popular offers, for {asked.n_customers:,} customers in no"
+        f" table ({asked.n_examples:,} orders): {lifts}."
     )
     if behind:
         return FAILED, f"{told} Surely behind: {', '.join(behind)}."
@@ -182,7 +182,7 @@ def _table(found: Sequence[Richness]) -> Table:
         cells = [f"{value:.4f}" for value in (*ndcgs, *hits)]
         rows.append([one.name, f"{one.result.n_examples:,}", *cells])
     return Table(
-        caption="The same orders in every row; to be found is what each holds besides its cart. The"
+        caption="Orders that hold more than the cart; to be found is what each holds besides. The"
         " segment is that of the cart’s category, the visit’s source and the part of the day.",
         header=header,
         rows=rows,
