@@ -1,8 +1,8 @@
 """Cold start: what customers in no table are shown, by how much their first request tells.
 
-Each order is asked about up to five times: with nothing told; with its moment; with its moment and
-its first one, two or four items as a cart, where it holds more. To be found is what the order holds
-besides its cart, by every method alike.
+Each order is asked about up to five times: with nothing told but its moment, which a service knows
+anyway; with its context; with its context and its first one, two or four items as a cart, where it
+holds more. To be found is what the order holds besides its cart, by every method alike.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def question(order: Order, n_cart: int | None) -> Case:
 
     Args:
         order: whose items besides those in the cart are to be found.
-        n_cart: how many first items are in the cart; None also keeps the moment to itself.
+        n_cart: how many first items are in the cart; None also keeps the context to itself.
     """
     n = n_cart or 0
     case = Case(
@@ -126,10 +126,8 @@ def _judged(found: Sequence[Richness]) -> tuple[Verdict, str]:
     behind = [name for name, ratio in known.items() if ratio.high < 1]
     lifts = ", ".join(f"{name} {ratio.value:.2f} ×" for name, ratio in known.items())
     asked = found[0].result
-    told = (
-        f"NDCG@{K} against the shop’s most popular offers, for {asked.n_customers:,} customers in no"
-        f" table ({asked.n_examples:,} orders): {lifts}."
-    )
+    whom = f"{asked.n_customers:,} customers in no table ({asked.n_examples:,} orders)"
+    told = f"NDCG@{K} against the shop’s most popular offers, for {whom}: {lifts}."
     if behind:
         return FAILED, f"{told} Surely behind: {', '.join(behind)}."
     if all(ratio is not None and ratio.low > 1 for ratio in with_cart):

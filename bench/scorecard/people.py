@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from bench.scorecard.shop import Shop, engine_of
@@ -123,10 +124,9 @@ def people_of(shop: Shop, generation: Generation) -> People:
 
 
 def without_context(case: Case) -> Case:
-    """The same question without its moment and what is known of it."""
-    order = replace(case.order, context={}, hour_of_week=-1)
-    request = type(case.request)(placement=case.request.placement, k=case.request.k)
-    return replace(case, order=order, request=request)
+    """The same question with nothing told of its moment but when it is."""
+    request = msgspec.structs.replace(case.request, context={})
+    return replace(case, order=replace(case.order, context={}), request=request)
 
 
 def owners_of(cases: Sequence[Case]) -> Ints:

@@ -62,7 +62,8 @@ def segments_line(people: People, command: str) -> Line:
     worth = _worth(cases, ours, theirs, prices)
     shared = overlap(ours, theirs)
     verdict, told = _judged(gap.overall)
-    sentence = f"{gap.overall.n_examples:,} customers: of {K} offers, {shared:.1f} are on both lists on average. {told}"
+    counted = f"{gap.overall.n_examples:,} customers: of {K} offers,"
+    sentence = f"{counted} {shared:.1f} are on both lists on average. {told}"
     if worth is not None:
         sentence += f" At the shop’s prices that is {_money(worth)} a list."
     return Line(
