@@ -248,7 +248,7 @@ def _about(plan: Plan, shop: Shop | None, orders: Orders) -> str:
     if shop is None:
         return f"{plan.url}, {asked}, on"
     counts = shop.manifest.counts
-    return (
-        f"Snapshot {shop.manifest.snapshot_id}: {counts['customers']:,} customers,"
-        f" {counts['offers']:,} offers; {asked} after it, on"
+    told = ", ".join(
+        f"{counts[name]:,} {name}" for name in ("customers", "offers") if name in counts
     )
+    return f"Snapshot {shop.manifest.snapshot_id}: {told}; {asked} after it, on"

@@ -26,8 +26,11 @@ from bench.scorecard.shop import Wish
 from bench.scorecard.sla import Sla, parsed_slas
 from bench.scorecard.template import read_template
 from builder.cli import renames
+from builder.config import Config
 from builder.config import load as load_config
 from builder.effort import Effort
+from builder.evaluation import settings_for
+from index.snapshot import open_snapshot
 
 MISSED: Final = 7
 NO_VERDICT: Final = 75
@@ -147,7 +150,7 @@ def scorecard(
         raise Contradiction("--url needs --rate: a service that is not ours is not to be hammered")
     facts = machine_facts(shlex.join(["almanac", *sys.argv[1:]]))
     others = [read_scorecard(path) for path in beside or ()]
-    chosen = load_config(config, {"input.map": renames(rename) if rename else None})
+    chosen = _settings(config, rename, snapshot)
     out.mkdir(parents=True, exist_ok=True)
     if snapshot is None and url is None:
         shutil.rmtree(out / "snapshot", ignore_errors=True)
@@ -205,6 +208,15 @@ def scorecard(
     print(orjson.dumps(_verdicts(told)).decode() if json else _as_text(found.lines))
     print(f"the page: {page}", file=sys.stderr)
     return {PASSED: 0, FAILED: MISSED, NOT_MEASURED: NO_VERDICT}[told["verdict"]]
+
+
+def _settings(config: Path | None, rename: list[str] | None, snapshot: Path | None) -> Config:
+    """How events are read; where there is a snapshot, as its build read them."""
+    overrides: dict[str, object] = {"input.map": renames(rename) if rename else None}
+    if snapshot is None:
+        return load_config(config, overrides)
+    with open_snapshot(snapshot) as generation:
+        return settings_for(generation.manifest, generation.model.timezone, config, overrides)
 
 
 def _check(*, has_snapshot: bool, has_url: bool, has_template: bool, n_speeds: int) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from bench.scorecard.shop import Shop, engine_of
+from bench.scorecard.shop import Shop, engine_of, imported_of
 from builder.answering import K, answer
 from builder.baselines.data import Baseline, Example, History
 from builder.cases import Case, Order, load_sample
@@ -89,12 +89,13 @@ def people_of(shop: Shop, generation: Generation) -> People:
     cut = Cut(
         until_us=shop.as_of_us, holdout_share=float(shop.manifest.build.get("holdout") or 0.0)
     )
-    partitions = partitions_of(shop.imported.events)
     target_kind = TARGET_KINDS[shop.wish.config.input.target]
     with engine_of(shop.wish) as engine:
+        imported = imported_of(shop.wish, engine, shop.secret)
+        partitions = partitions_of(imported.events)
         vocabulary = write_known_rows(
             generation,
-            Vocabulary.in_dir(shop.imported.vocabulary_dir).items_path,
+            Vocabulary.in_dir(imported.vocabulary_dir).items_path,
             engine.work_dir / "known",
             memory_bytes=_MEMORY_BYTES,
         )
@@ -102,7 +103,7 @@ def people_of(shop: Shop, generation: Generation) -> People:
             partitions,
             vocabulary,
             cut,
-            shop.imported.last_us + 1,
+            imported.last_us + 1,
             target_kind=target_kind,
             max_customers=MAX_CUSTOMERS,
             memory_bytes=_MEMORY_BYTES,

@@ -69,7 +69,6 @@ class Shop:
         snapshot_dir: the snapshot.
         manifest: its manifest.
         secret: of the brand.
-        imported: all events, as a build reads them.
         orders: those after the snapshot's moment.
     """
 
@@ -77,7 +76,6 @@ class Shop:
     snapshot_dir: Path
     manifest: Manifest
     secret: bytes
-    imported: Imported
     orders: Orders
 
     @property
@@ -87,7 +85,7 @@ class Shop:
 
 
 def shop_of(wish: Wish, snapshot_dir: Path | None) -> Shop:
-    """Import the events, build where there is no snapshot, and read the orders after it.
+    """Build where there is no snapshot, and read the orders after it.
 
     Args:
         wish: what to measure on.
@@ -101,13 +99,9 @@ def shop_of(wish: Wish, snapshot_dir: Path | None) -> Shop:
     secret = brand_secret(
         wish.config.brand.name, secret_file=secret_file, create=snapshot_dir is None
     )
-    with engine_of(wish) as engine:
-        imported = import_inputs(
-            engine, Inputs(events=wish.events, items=wish.items), wish.config, secret
-        )
     if snapshot_dir is None:
         snapshot_dir = wish.folder / "snapshot"
-        as_of = wish.as_of or _as_of(imported, wish)
+        as_of = wish.as_of or _as_of(wish, secret)
         say(f"building a snapshot as of {as_of}")
         with redirect_stdout(sys.stderr):
             build(
@@ -131,9 +125,13 @@ def shop_of(wish: Wish, snapshot_dir: Path | None) -> Shop:
         snapshot_dir=snapshot_dir.absolute(),
         manifest=manifest,
         secret=secret,
-        imported=imported,
         orders=orders,
     )
+
+
+def imported_of(wish: Wish, engine: Engine, secret: bytes) -> Imported:
+    """All events, as a build reads them."""
+    return import_inputs(engine, Inputs(events=wish.events, items=wish.items), wish.config, secret)
 
 
 @contextmanager
@@ -152,8 +150,10 @@ def _work_dir(wish: Wish) -> Path:
     return wish.folder / "work"
 
 
-def _as_of(imported: Imported, wish: Wish) -> str:
+def _as_of(wish: Wish, secret: bytes) -> str:
     """The shop's midnight that leaves about the wished share of time after it."""
+    with engine_of(wish) as engine:
+        imported = imported_of(wish, engine, secret)
     span_us = imported.last_us - imported.first_us
     cut = _EPOCH + timedelta(microseconds=imported.last_us - round(span_us * wish.later_share))
     return f"{cut.astimezone(ZoneInfo(wish.config.brand.timezone)):%Y-%m-%d}"
