@@ -11,7 +11,6 @@ import re
 import signal
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
@@ -26,8 +25,9 @@ from bench.load.schedule import replayed
 from bench.load.target import target_of
 from bench.scorecard.answers import OWN_PATH, Read, read_answers
 from bench.scorecard.courses import course_of
-from bench.scorecard.lines import FAILED, PASSED, Line, Table, Verdict, not_measured
+from bench.scorecard.lines import Line, Table, not_measured
 from bench.scorecard.node import Node, node_of, operate
+from bench.scorecard.outcome import WORKERS, Counts, Happened, counted, is_broken, judged
 from bench.scorecard.peak import phase_figures
 from bench.scorecard.questions import Questions
 from bench.scorecard.reissue import reissue
@@ -38,62 +38,11 @@ from bench.scorecard.volume import Day
 from index.layout import STORE_NAME
 from index.manifest import read_manifest
 
-WORKERS: Final = 2
 _TITLE: Final = "Nothing is lost at the worst moment"
 _ANNOUNCED, _KILLED, _TAKEN_AWAY = 0.15, 0.5, 0.65
 _PATIENCE_S: Final = 60.0
 _LAST: Final = 200
 _POLL_S: Final = 0.1
-
-
-@dataclass(slots=True)
-class Happened:
-    """What was done to the node, and when, in seconds since the replay began.
-
-    Attributes:
-        marks: each with a word.
-        commands: as they were run.
-        killed: process id of the worker.
-        workers: process ids that were ready at the end.
-        taken_away_s: when the overlay's command had ended; None if it never did.
-        problem: what went wrong with doing it; None for nothing.
-    """
-
-    marks: list[tuple[float, str]] = field(default_factory=list)
-    commands: list[str] = field(default_factory=list)
-    killed: int = 0
-    workers: list[int] = field(default_factory=list)
-    taken_away_s: float | None = None
-    problem: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """What became of the requests.
-
-    Attributes:
-        n: requests.
-        n_lost: without a good answer.
-        by_snapshot: answers that name each snapshot.
-        n_strange: answers that name none of those that were announced.
-        n_shown: answers with the offer that was taken away.
-        n_after: answers to who asked when all of it was over.
-        n_after_first: those of them that are not from the new snapshot.
-        n_after_shown: those of them that still hold the offer.
-        swapped_at_s: when the first answer came from the new snapshot; None for never.
-        last_shown_s: when the last answer came that held the offer; None where none ever did.
-    """
-
-    n: int
-    n_lost: int
-    by_snapshot: dict[str, int]
-    n_strange: int
-    n_shown: int
-    n_after: int
-    n_after_first: int
-    n_after_shown: int
-    swapped_at_s: float | None
-    last_shown_s: float | None
 
 
 def trial_lines(
@@ -151,17 +100,21 @@ def _replayed(
     work = service.work(day.questions, plan.due_ns, np.arange(n), np.ones(n, dtype=bool))
     found = run_once("trial", service, work, plan, day.questions, on_begin=begin)
     doing[0].join()
-    counts = counted(found, ids, offer_id, _settled(service, last, ids[1], offer_id))
+    broken = np.flatnonzero(is_broken(found))
+    again = _asked(service, day.questions.at(broken)) if len(broken) else {}
+    after = _settled(service, last, ids[1], offer_id)
+    counts = counted(found, ids, offer_id, n_mended=len(again), after=after)
     return [_line(found, day, counts, happened, offer_id, command)], [found]
 
 
 def _asked(service: Service, questions: Questions) -> dict[int, Read]:
-    """Answers to all of some questions, asked as fast as they are answered."""
+    """Good answers to some questions, asked as fast as they are answered."""
     n = len(questions)
     every = np.ones(n, dtype=bool)
     work = service.work(questions, np.zeros(n, dtype=np.int64), np.arange(n), every)
     (trace,), _ = drive(work, cores=service.cores)
-    return read_answers(trace.answers, service.path)
+    good = {one: body for one, body in trace.answers.items() if trace.statuses[one] == 200}
+    return read_answers(good, service.path)
 
 
 def _most_shown(answers: Mapping[int, Read]) -> str:
@@ -179,12 +132,8 @@ def _settled(
     deadline_ns = monotonic_ns() + int(_PATIENCE_S * 1e9)
     while True:
         answers = _asked(service, questions)
-        if (
-            all(
-                one.snapshot_id == second and offer_id not in one.offers for one in answers.values()
-            )
-            or monotonic_ns() > deadline_ns
-        ):
+        told = {(one.snapshot_id, offer_id in one.offers) for one in answers.values()}
+        if told == {(second, False)} or monotonic_ns() > deadline_ns:
             return answers
         sleep(_POLL_S)
 
@@ -219,58 +168,14 @@ def _do(  # noqa: PLR0917  # what a thread is given
         happened.problem = f"{problem}"
 
 
-def counted(found: Run, ids: tuple[str, str], offer_id: str, after: Mapping[int, Read]) -> Counts:
-    """Count what the answers say.
-
-    Args:
-        found: the run, with all its answers.
-        ids: of the snapshots that were announced, the first and the second.
-        offer_id: that the overlay took away.
-        after: answers to who asked when all of it was over.
-    """
-    samples, answers = found.samples, found.answers
-    names = Counter(answer.snapshot_id for answer in answers.values())
-    from_second = [one for one, answer in answers.items() if answer.snapshot_id == ids[1]]
-    shown = [one for one, answer in answers.items() if offer_id in answer.offers]
-    return Counts(
-        n=len(samples.due_ns),
-        n_lost=int(np.count_nonzero(~samples.good)),
-        by_snapshot={name: names[name] for name in ids},
-        n_strange=sum(n for name, n in names.items() if name not in ids),
-        n_shown=len(shown),
-        n_after=len(after),
-        n_after_first=sum(one.snapshot_id != ids[1] for one in after.values()),
-        n_after_shown=sum(offer_id in one.offers for one in after.values()),
-        swapped_at_s=min((float(samples.done_ns[one]) / 1e9 for one in from_second), default=None),
-        last_shown_s=max((float(samples.done_ns[one]) / 1e9 for one in shown), default=None),
-    )
-
-
-def judged(counts: Counts, happened: Happened) -> tuple[Verdict, list[str]]:
-    """Whether nothing was lost, and all that did not go as it should."""
-    wrong = []
-    if happened.problem is not None:
-        wrong.append(f"the trial itself failed: {happened.problem}")
-    if counts.n_lost:
-        wrong.append(f"{counts.n_lost:,} of {counts.n:,} requests had no good answer")
-    if counts.n_strange:
-        wrong.append(f"{counts.n_strange:,} answers name a snapshot that nobody announced")
-    if counts.n_after_first or not counts.n_after:
-        wrong.append("the new snapshot did not come to answer everyone")
-    if counts.n_after_shown:
-        wrong.append(f"{counts.n_after_shown:,} were shown the offer long after it was taken away")
-    if len(happened.workers) < WORKERS or happened.killed in happened.workers:
-        wrong.append("the killed worker was not replaced")
-    return (FAILED if wrong else PASSED), wrong
-
-
 def _line(  # noqa: PLR0917  # what the line tells of
     found: Run, day: Day, counts: Counts, happened: Happened, offer_id: str, command: str
 ) -> Line:
     verdict, wrong = judged(counts, happened)
     sentence = (
         f"All {counts.n:,} requests of {day.name} were answered, while a snapshot was swapped in,"
-        " a worker killed and an offer taken away."
+        f" a worker killed and an offer taken away; {counts.n_broken:,} of them were asked again"
+        " because their connection broke."
     )
     if wrong:
         sentence = f"{'; '.join(wrong)}.".capitalize()
@@ -278,6 +183,7 @@ def _line(  # noqa: PLR0917  # what the line tells of
     snapshots = [[f"answers from {name}", f"{n:,}"] for name, n in counts.by_snapshot.items()]
     rows = [
         ["requests", f"{counts.n:,}"],
+        ["connection broke under way, asked again", f"{counts.n_broken:,}"],
         ["without a good answer", f"{counts.n_lost:,}"],
         *snapshots,
         ["answers from any other", f"{counts.n_strange:,}"],

@@ -15,12 +15,12 @@ from bench.load.samples import Samples
 from bench.load.schedule import Phase, Schedule, scheduled
 from bench.scorecard.answers import Read, ndcg, read_answers, tier_shares
 from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED
+from bench.scorecard.outcome import WORKERS, Happened, counted, judged
 from bench.scorecard.peak import asked_alike
 from bench.scorecard.quality import quality_line
 from bench.scorecard.questions import Questions, questions_of
 from bench.scorecard.runs import Run
 from bench.scorecard.template import BadTemplate, filled, read_template
-from bench.scorecard.trial import WORKERS, Happened, counted, judged
 from bench.scorecard.volume import busiest_day, usual_day
 
 HOUR_US = 3_600_000_000
@@ -253,14 +253,17 @@ def judge_trial(
     done: Happened,
     *,
     statuses: list[int] | None = None,
+    n_mended: int = 0,
     after: Read = AFTER,
 ) -> tuple[str, list[str]]:
     found = run_of(answers, n=20, statuses=statuses)
-    return judged(counted(found, ("first", "second"), "o", {0: after}), done)
+    counts = counted(found, ("first", "second"), "o", n_mended=n_mended, after={0: after})
+    return judged(counts, done)
 
 
 def test_a_trial_in_which_nothing_was_lost_passes() -> None:
-    found = counted(run_of(answers_of(20), n=20), ("first", "second"), "o", {0: AFTER})
+    run = run_of(answers_of(20), n=20)
+    found = counted(run, ("first", "second"), "o", n_mended=0, after={0: AFTER})
 
     assert judged(found, happened()) == (PASSED, [])
     assert found.by_snapshot == {"first": 10, "second": 10}
@@ -286,11 +289,13 @@ def test_a_trial_fails_by_what_went_wrong_with_the_node(change: dict[str, Any], 
 
 def test_a_trial_fails_by_what_the_answers_say() -> None:
     lost = judge_trial(answers_of(20), happened(), statuses=[200] * 19 + [LOST])
+    mended = judge_trial(answers_of(20), happened(), statuses=[200] * 19 + [LOST], n_mended=1)
     strange = judge_trial(answers_of(20) | {3: Read(offers=(), snapshot_id="other")}, happened())
     stuck = judge_trial(answers_of(20), happened(), after=Read(offers=(), snapshot_id="first"))
     shown = judge_trial(answers_of(20), happened(), after=Read(offers=("o",), snapshot_id="second"))
 
     assert [len(found[1]) for found in (lost, strange, stuck, shown)] == [1, 1, 1, 1]
+    assert mended == (PASSED, [])
     assert "1 of 20 requests had no good answer" in lost[1][0]
     assert "nobody announced" in strange[1][0]
     assert "did not come to answer everyone" in stuck[1][0]
