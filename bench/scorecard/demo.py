@@ -6,20 +6,19 @@ words are further flags of it.
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Final
+
+from builder.demo import AS_OF
+from builder.demo_inputs import write_inputs
 
 FOLDER: Final = Path("scorecard")
 
 
 def main() -> int:
     """Run it; ends as the verb does."""
-    # The driver's process imports this file again, and should not bring all that learning needs.
-    import almanac  # noqa: PLC0415
-    from builder.demo import AS_OF  # noqa: PLC0415
-    from builder.demo_inputs import write_inputs  # noqa: PLC0415
-
     FOLDER.mkdir(exist_ok=True)
     events, items, config = write_inputs(FOLDER)
     secret = FOLDER / "brand.key"
@@ -27,7 +26,7 @@ def main() -> int:
         secret.write_text("complete-journey-demo-secret\n")
     words = ["scorecard", "--events", str(events), "--items", str(items), "--config", str(config)]
     words += ["--secret-file", str(secret), "--out", str(FOLDER), "--as-of", AS_OF]
-    return almanac.main([*words, *sys.argv[1:]])
+    return subprocess.call([sys.executable, "-m", "almanac", *words, *sys.argv[1:]])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How a peak trial ended: what was done to the node, what became of the requests, and the verdict."""
+"""How a peak trial ended: what was done to the node, what became of requests, the verdict."""
 
 from __future__ import annotations
 
