@@ -7,11 +7,11 @@ who are kept out of learning are in none of its tables, so to the service they a
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -103,7 +103,8 @@ def shop_of(wish: Wish, snapshot_dir: Path | None) -> Shop:
         snapshot_dir = wish.folder / "snapshot"
         as_of = wish.as_of or _as_of(wish, secret)
         say(f"building a snapshot as of {as_of}")
-        with redirect_stdout(sys.stderr):
+        # What it found stands in the snapshot's own report.
+        with redirect_stdout(StringIO()):
             build(
                 events=list(wish.events),
                 items=list(wish.items),
