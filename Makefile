@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix lock bench drill clean
+.PHONY: help setup demo scorecard test check fix lock bench drill clean
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
@@ -15,12 +15,15 @@ LOCKED := .venv/locked-$(shell { pwd -P; grep -e == -e --hash requirements.lock;
 READY := .venv/ready-$(shell cat pyproject.toml hatch_build.py index/_kernel.pyx | cksum | cut -d ' ' -f 1)
 
 help: ## list these words
-	@awk -F ' *## *' '/^[a-z]+:.*## / {sub(/:.*/, "", $$1); printf "make %-6s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ' *## *' '/^[a-z]+:.*## / {sub(/:.*/, "", $$1); printf "make %-9s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with exactly what requirements.lock names; does nothing when it is there
 
 demo: $(READY) ## build a snapshot from real orders and serve it (ARGS=--no-serve stops after the build)
 	@$(BIN)/almanac demo $(ARGS)
+
+scorecard: $(READY) ## what a buyer asks for, measured on real orders: scorecard/scorecard.html
+	@$(BIN)/python -m bench.scorecard.demo $(ARGS)
 
 test: $(READY) ## run the tests (ARGS='-m slow' for the slow ones)
 	@$(BIN)/python -m pytest --numprocesses 2 $(ARGS)

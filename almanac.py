@@ -66,6 +66,11 @@ VERBS = {
         help="Build a snapshot from real public orders, serve it and show an answer.",
         extra="all",
     ),
+    "scorecard": Verb(
+        target="bench.scorecard.cli:scorecard",
+        help="Measure what a buyer asks for on a shop's own events, with a verdict for each line.",
+        extra="all",
+    ),
     "verify": Verb(
         target="index.cli:verify",
         help="Check that a snapshot is whole, unchanged and of one build.",

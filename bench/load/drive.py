@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -33,7 +33,11 @@ class Host:
 
 
 def drive(
-    work: Work, *, processes: int = 1, cores: Collection[int] = ()
+    work: Work,
+    *,
+    processes: int = 1,
+    cores: Collection[int] = (),
+    on_begin: Callable[[int], None] | None = None,
 ) -> tuple[list[Trace], Host]:
     """Let drivers do some work together.
 
@@ -41,6 +45,7 @@ def drive(
         work: all of it; requests are dealt out in turn, connections evenly, at least one each.
         processes: how many drivers there are; no more than requests.
         cores: where they may run; anywhere by default.
+        on_begin: is told the moment that all count from, of `time.monotonic_ns`, just before it.
 
     Returns:
         A trace of each driver, the first with the requests 0, processes, 2·processes, …
@@ -62,7 +67,10 @@ def drive(
             ready.result()
         before, began_s = machine_busy_s(), perf_counter()
         begin_ns = monotonic_ns() + _AHEAD_NS
-        traces = [trace.result() for trace in [pool.submit(_run, begin_ns) for pool in pools]]
+        following = [pool.submit(_run, begin_ns) for pool in pools]
+        if on_begin is not None:
+            on_begin(begin_ns)
+        traces = [trace.result() for trace in following]
         after, seconds = machine_busy_s(), perf_counter() - began_s
     of_all = seconds * (os.cpu_count() or 1)
     return traces, Host(
@@ -78,6 +86,7 @@ def share_of(work: Work, number: int, processes: int) -> Work:
         due_ns=work.due_ns[number::processes],
         which=work.which[number::processes],
         connections=max(connections, 1),
+        kept=None if work.kept is None else work.kept[number::processes],
     )
 
 

@@ -14,13 +14,14 @@ from __future__ import annotations
 import select
 import socket
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from errno import EINPROGRESS
 from time import monotonic_ns, process_time_ns
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.http_answers import LOST, parsed_answer
 from bench.load.schedule import Ints
@@ -53,6 +54,7 @@ class Work:
         stays: they stay; else each request has a connection of its own, and making it counts.
         timeout_ns: a request is given up so long after it was due.
         watched_ns: the last stretch before a due moment, in which the driver does not sleep.
+        kept: bool, whose answers are kept; None for nobody's.
     """
 
     target: Target
@@ -63,6 +65,7 @@ class Work:
     stays: bool = True
     timeout_ns: int = 5_000_000_000
     watched_ns: int = WATCHED_NS
+    kept: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +81,7 @@ class Trace:
         cpu_ns: processor time of the driver, watching included.
         busy_ns: time in which it neither slept nor watched in vain.
         wall_ns: from the begin to the last answer.
+        answers: bodies of the answers that were to be kept, by request; only of those that came.
     """
 
     taken_ns: Ints
@@ -88,6 +92,7 @@ class Trace:
     cpu_ns: int
     busy_ns: int
     wall_ns: int
+    answers: Mapping[int, bytes] = field(default_factory=dict)
 
 
 def follow(work: Work, begin_ns: int) -> Trace:
@@ -141,6 +146,8 @@ class _Driver:
         self._free = deque(self._lines)
         self._waiting: deque[int] = deque()
         self._connects = 0
+        self._kept = None if work.kept is None else work.kept.tobytes()
+        self._answers: dict[int, bytes] = {}
 
     def run(self) -> Trace:
         if self._work.stays:
@@ -182,6 +189,7 @@ class _Driver:
             cpu_ns=process_time_ns() - cpu_ns,
             busy_ns=ended_ns - began_ns - idle_ns,
             wall_ns=ended_ns - self._begin_ns,
+            answers=self._answers,
         )
 
     def close(self) -> None:
@@ -317,8 +325,11 @@ class _Driver:
             return
         if answer is None:
             return
-        number, line.number, line.received = line.number, -1, b""
+        number, received = line.number, line.received
+        line.number, line.received = -1, b""
         self._end(number, answer.status, now_ns)
+        if self._kept is not None and self._kept[number]:
+            self._answers[number] = received[len(received) - answer.size :]
         if not (answer.stays and self._work.stays):
             self._hang_up(line)
         self._free.append(line)

@@ -20,14 +20,20 @@ def load_text(summary: Mapping[str, Any]) -> str:
 
 def phase_table(phases: Mapping[str, Mapping[str, Any]]) -> str:
     """One line per phase; what a closed loop would have said stands beside it."""
+    head, rows = phase_cells(phases)
+    return aligned([head, *rows])
+
+
+def phase_cells(phases: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """The columns' names and the cells of each phase, as texts."""
     head = ["phase", "asked/s", "due/s", "answered/s", "errors", "late", "waited"]
     head += ["p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms", "from sending: p99 ms"]
-    rows = [head]
+    rows = []
     for name, phase in phases.items():
         rates = [f"{phase[key]:,.1f}" for key in ("asked_per_s", "due_per_s", "answered_per_s")]
         latency = [_ms(value) for value in phase["latency"].values()]
         rows.append([name, *rates, *_counts(phase), *latency, _ms(phase["service"]["p99_us"])])
-    return aligned(rows)
+    return head, rows
 
 
 def kind_table(kinds: Mapping[str, Mapping[str, Any]]) -> str:

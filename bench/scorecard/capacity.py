@@ -1,0 +1,53 @@
+"""What a service can do at most: the rate that multiples are taken of where none is given."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from bench.load.drive import drive
+from bench.scorecard.questions import Questions
+from bench.scorecard.runs import Service
+
+SHARE: Final = 0.12
+"""The base rate by default: then 5× is 60 % of what the service can do, and 10× more than that."""
+CLOSED_CONNECTIONS: Final = 16
+_WARM: Final = 500
+_REQUESTS: Final = 5000
+_TIMEOUT_NS: Final = 60_000_000_000
+
+
+class NoAnswers(Exception):
+    """The service gave no good answers, so there is no rate to take a share of."""
+
+    exit_code = 75
+
+    def __init__(self, url: str, n_good: int, n: int) -> None:
+        super().__init__(f"{url}: {n_good:,} of {n:,} requests had a good answer")
+        self.hint = "is it the right address, and does the request fit?"
+
+
+def capacity_per_s(service: Service, questions: Questions) -> float:
+    """Good answers a second where 16 callers ask again as soon as they are answered.
+
+    Raises:
+        NoAnswers: fewer than half of the answers were good.
+    """
+    _asked_at_once(service, questions, _WARM)
+    return _asked_at_once(service, questions, _REQUESTS)
+
+
+def _asked_at_once(service: Service, questions: Questions, n: int) -> float:
+    """All are due at once and wait for a connection: a closed loop with the open one's driver."""
+    work = replace(
+        service.work(questions, np.zeros(n, dtype=np.int64), np.arange(n) % len(questions)),
+        connections=CLOSED_CONNECTIONS,
+        timeout_ns=_TIMEOUT_NS,
+    )
+    (trace,), _ = drive(work, cores=service.cores)
+    n_good = int(np.count_nonzero(trace.statuses == 200))
+    if n_good < n / 2:
+        raise NoAnswers(service.target.url, n_good, n)
+    return n_good / (int(trace.done_ns.max()) / 1e9)

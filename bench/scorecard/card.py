@@ -1,0 +1,254 @@
+"""All parts together: the service is found or started, measured, and what was found is gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from bench.http_processes import ServerFailed
+from bench.load.orders import Orders
+from bench.load.schedule import ImpossibleSchedule, speed_for
+from bench.load.target import target_of
+from bench.scorecard.capacity import CLOSED_CONNECTIONS, SHARE, capacity_per_s
+from bench.scorecard.cold import cold_line
+from bench.scorecard.lines import PARTS, Line, not_measured
+from bench.scorecard.peak import Peaks, peak_lines
+from bench.scorecard.people import people_of
+from bench.scorecard.questions import Questions, questions_of
+from bench.scorecard.runs import Run, Service, say
+from bench.scorecard.segments import segments_line
+from bench.scorecard.serving import served, shared_out
+from bench.scorecard.shop import Shop, Wish, later_orders, shop_of
+from bench.scorecard.sla import Sla
+from bench.scorecard.trial import trial_lines
+from bench.scorecard.volume import busiest_day, usual_day, volume_lines
+from index.snapshot import open_snapshot
+
+POOL: Final = 5000
+"""So many questions are asked at peak, evenly spread over the orders."""
+_NO_TABLES: Final = "It needs a snapshot of ours: of a service at a URL only the answers are seen."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to measure, and how long.
+
+    Attributes:
+        wish: events, and how a snapshot is built.
+        snapshot_dir: what to serve; None to build, or with a URL.
+        url: of a service that runs already; None to serve a snapshot.
+        template: of its requests; None for our own.
+        path: where ids stand in its answers.
+        name: what the service is called.
+        slas: what was promised.
+        rate: requests a second that 1× stands for; None for a share of the capacity.
+        seconds: of the steps.
+        day_seconds: of the day that is replayed, and of the busiest one.
+        speed: of the day, times real time, instead; None for none.
+        scale: orders a day that it is replayed as, instead; None for none.
+        following: snapshot that the peak trial swaps in; None for another of the same tables.
+        workers: processes that answer.
+        connections: of the driver.
+        only: parts to measure.
+        command: says what repeats a part; given the part, the snapshot and the rate.
+    """
+
+    wish: Wish
+    snapshot_dir: Path | None
+    url: str | None
+    template: Any
+    path: str
+    name: str
+    slas: Sequence[Sla]
+    rate: float | None
+    seconds: float
+    day_seconds: float
+    speed: float | None
+    scale: float | None
+    following: Path | None
+    workers: int
+    connections: int
+    only: Sequence[str]
+    command: Callable[[str, Path | None, float | None], str]
+
+
+@dataclass(slots=True)
+class Found:
+    """What was measured.
+
+    Attributes:
+        about: the service in a sentence.
+        url: where it was asked.
+        rate: where the base rate comes from, a sentence.
+        lines: by part, in the order of `PARTS`.
+        runs: all of them.
+    """
+
+    about: str = ""
+    url: str = ""
+    rate: str = ""
+    lines: list[Line] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+
+
+def measured(plan: Plan) -> Found:
+    """Measure all parts of a plan."""
+    found = Found()
+    shop = None if plan.url is not None else shop_of(plan.wish, plan.snapshot_dir)
+    orders = later_orders(plan.wish) if shop is None else shop.orders
+    questions = questions_of(orders, plan.template)
+    with _service(plan, shop) as service:
+        found.url = service.target.url
+        found.about = _about(plan, shop, orders)
+        if "peak" in plan.only:
+            _peak(plan, shop, service, questions, found)
+        if "volume" in plan.only:
+            _volume(plan, shop, service, questions, found)
+    if parts := [part for part in ("cold", "segments") if part in plan.only]:
+        _tables(plan, shop, parts, found)
+    if "trial" in plan.only:
+        _trial(plan, shop, questions, found)
+    found.lines.sort(key=lambda line: list(PARTS).index(line.part))
+    return found
+
+
+@contextmanager
+def _service(plan: Plan, shop: Shop | None) -> Iterator[Service]:
+    """The service that is asked, while it is there."""
+    if shop is None:
+        assert plan.url is not None
+        yield Service(
+            name=plan.name,
+            target=target_of(plan.url),
+            path=plan.path,
+            cores=shared_out()[0],
+            connections=plan.connections,
+        )
+        return
+    with (
+        TemporaryDirectory(prefix="almanac-scorecard-") as folder,
+        served(shop.snapshot_dir, shop.secret, Path(folder), workers=plan.workers) as service,
+    ):
+        yield service
+
+
+def _peak(
+    plan: Plan, shop: Shop | None, service: Service, questions: Questions, found: Found
+) -> None:
+    pool = questions.some(POOL)
+    rate, found.rate = _rate(plan, service, questions, pool)
+    command = _command(plan, shop, "peak", rate)
+    peaks = Peaks(
+        slas=plan.slas, rate=rate, origin=found.rate, seconds=plan.seconds, command=command
+    )
+    try:
+        lines, runs = peak_lines(service, pool, peaks)
+    except ImpossibleSchedule as problem:
+        why = f"At {rate:.2g} requests a second there is nothing to measure: {problem}."
+        lines = [
+            not_measured("peak", why, command, title=sla.text, is_promise=True) for sla in plan.slas
+        ]
+        runs = []
+    found.lines += lines
+    found.runs += runs
+
+
+def _command(plan: Plan, shop: Shop | None, part: str, rate: float | None = None) -> str:
+    return plan.command(part, None if shop is None else shop.snapshot_dir, rate)
+
+
+def _rate(plan: Plan, service: Service, questions: Questions, pool: Questions) -> tuple[float, str]:
+    """What 1× is, and a sentence about where that comes from."""
+    if plan.slas[0].of_volume:
+        span_s = float(np.ptp(questions.ts_us)) / 1e6
+        rate = len(questions) / max(span_s, 1.0)
+        return rate, (
+            f"1× is the shop’s average day: {rate * 86_400:,.0f} orders, {rate:.3g} a second."
+        )
+    if plan.rate is not None:
+        return plan.rate, f"1× is {plan.rate:,.4g} requests a second, as it was asked for."
+    say("capacity: how much it answers at most")
+    most = capacity_per_s(service, pool)
+    return most * SHARE, (
+        f"1× is {most * SHARE:,.0f} requests a second: {SHARE:.0%} of the {most:,.0f} a second that"
+        f" the service answered at most, with {CLOSED_CONNECTIONS} callers."
+    )
+
+
+def _volume(
+    plan: Plan, shop: Shop | None, service: Service, questions: Questions, found: Found
+) -> None:
+    command = _command(plan, shop, "volume")
+    day = usual_day(questions, _offset_us(plan, questions))
+    if len(day.questions) < 2:
+        why = f"{day.name} has a single order: there is no course to replay."
+        found.lines.append(not_measured("volume", why, command))
+        return
+    if plan.scale is not None:
+        speed = speed_for(day.questions.ts_us, plan.scale)
+    else:
+        speed = plan.speed or day.speed_in(plan.day_seconds)
+    lines, runs = volume_lines(service, day, plan.slas, speed=speed, command=command)
+    found.lines += lines
+    found.runs += runs
+
+
+def _tables(plan: Plan, shop: Shop | None, parts: Sequence[str], found: Found) -> None:
+    commands = {part: _command(plan, shop, part) for part in parts}
+    if shop is None:
+        found.lines += [not_measured(part, _NO_TABLES, commands[part]) for part in parts]
+        return
+    say("strangers and segments: asking the tables")
+    with open_snapshot(shop.snapshot_dir, shop.secret) as generation:
+        people = people_of(shop, generation)
+        if "cold" in parts:
+            found.lines.append(cold_line(people, commands["cold"]))
+        if "segments" in parts:
+            found.lines.append(segments_line(people, commands["segments"]))
+
+
+def _trial(plan: Plan, shop: Shop | None, questions: Questions, found: Found) -> None:
+    command = _command(plan, shop, "trial")
+    if shop is None:
+        found.lines.append(not_measured("trial", _NO_TABLES, command))
+        return
+    day = busiest_day(questions, _offset_us(plan, questions))
+    if len(day.questions) < 2:
+        why = f"The busiest day, {day.name}, has a single order."
+        found.lines.append(not_measured("trial", why, command))
+        return
+    try:
+        lines, runs = trial_lines(
+            shop, day, seconds=plan.day_seconds, following=plan.following, command=command
+        )
+    except ServerFailed as problem:
+        why = f"The node could not be tried: {problem}. {problem.hint or ''}".strip()
+        lines, runs = [not_measured("trial", why, command, is_promise=True)], []
+    found.lines += lines
+    found.runs += runs
+
+
+def _offset_us(plan: Plan, questions: Questions) -> int:
+    """What the shop's clock is ahead of UTC when its first order comes."""
+    first = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(questions.ts_us[0]))
+    offset = first.astimezone(ZoneInfo(plan.wish.config.brand.timezone)).utcoffset()
+    return (offset or timedelta()) // timedelta(microseconds=1)
+
+
+def _about(plan: Plan, shop: Shop | None, orders: Orders) -> str:
+    asked = f"asked about {len(orders.carts):,} orders"
+    if shop is None:
+        return f"{plan.url}, {asked}, on"
+    counts = shop.manifest.counts
+    told = ", ".join(
+        f"{counts[name]:,} {name}" for name in ("customers", "offers") if name in counts
+    )
+    return f"Snapshot {shop.manifest.snapshot_id}: {told}; {asked} after it, on"

@@ -1,0 +1,101 @@
+"""Whether a promise was kept: pure functions of samples, and of whether they may be believed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.load.driver import GARBLED
+from bench.load.samples import Samples, percentiles_us
+from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED, Verdict
+from bench.scorecard.sla import PERCENTILE_OF, Sla
+
+_BEYOND = 10
+"""So many samples must lie above a percentile; with fewer it is told by chance."""
+
+
+class Judged(NamedTuple):
+    """A verdict and the sentence that says why."""
+
+    verdict: Verdict
+    sentence: str
+
+
+def judge(
+    sla: Sla, samples: Samples, inside: NDArray[np.bool_], *, distrust: str | None, place: str
+) -> Judged:
+    """Hold a promise against the requests of one load.
+
+    Args:
+        sla: the promise.
+        samples: of a run.
+        inside: bool, which of the requests count.
+        distrust: why the run may not be believed; None where it may.
+        place: the load in words, as `5× (2,650 a second)`.
+    """
+    if distrust is not None:
+        return Judged(NOT_MEASURED, distrust)
+    n = int(np.count_nonzero(inside))
+    statuses = samples.statuses[inside]
+    if n == 0:
+        return Judged(NOT_MEASURED, f"No request fell into {place}.")
+    if (statuses == GARBLED).all():
+        return Judged(
+            NOT_MEASURED,
+            f"None of {n:,} answers could be read: the driver needs a content-length.",
+        )
+    n_bad = int(np.count_nonzero(statuses != 200))
+    if not sla.is_wait:
+        return _compared(
+            n_bad / n,
+            sla.limit,
+            f"{n_bad:,} of {n:,} requests had no good answer at {place}: {n_bad / n * 100:.3g} %,"
+            f" promised below {sla.limit * 100:g} %.",
+        )
+    waits_ns = samples.latency_ns[inside & samples.timed]
+    if not len(waits_ns):
+        return Judged(FAILED, f"None of {n:,} requests had a good answer at {place}.")
+    return _judged_wait(sla, waits_ns, place)
+
+
+def _judged_wait(sla: Sla, waits_ns: NDArray[np.int64], place: str) -> Judged:
+    n, promised = len(waits_ns), f"promised below {ms(sla.limit)}"
+    figures = percentiles_us(waits_ns)
+    found = figures[f"{sla.metric}_us"]
+    if found is not None:
+        return _compared(
+            found,
+            sla.limit,
+            f"{sla.metric} was {ms(found)} at {place}, {promised}: {_times(found, sla.limit)}."
+            f" {n:,} requests.",
+        )
+    # Too few samples for a percentile, yet they may settle it.
+    n_over = int(np.count_nonzero(waits_ns >= sla.limit * 1e3))
+    allowed = n * (1 - PERCENTILE_OF[sla.metric] / 100)
+    told = f"{n_over:,} of {n:,} requests waited {ms(sla.limit)} or longer at {place}, {promised}."
+    if n_over == 0:
+        return Judged(PASSED, told)
+    if n_over > max(allowed, _BEYOND):
+        return Judged(FAILED, told)
+    return Judged(NOT_MEASURED, f"{told} That is too few requests for {sla.metric}.")
+
+
+def ms(microseconds: float) -> str:
+    """Milliseconds with as many digits as mean something.
+
+    >>> ms(830.0), ms(12_345.0), ms(1000.0)
+    ('0.83 ms', '12.3 ms', '1 ms')
+    """
+    return f"{microseconds / 1e3:.3g} ms"
+
+
+def _compared(found: float, limit: float, sentence: str) -> Judged:
+    return Judged(PASSED if found < limit else FAILED, sentence)
+
+
+def _times(found: float, limit: float) -> str:
+    if found < limit:
+        return f"{1 - found / limit:.0%} below it"
+    return f"{found / limit:.2g} times it"

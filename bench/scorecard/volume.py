@@ -1,0 +1,160 @@
+"""The shop's real volume: one of its own days, order by order as they came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import numpy as np
+
+from bench.load.schedule import ImpossibleSchedule, replayed
+from bench.scorecard.courses import course_of, hours_of
+from bench.scorecard.judging import judge
+from bench.scorecard.lines import Line, Table, not_measured, worst
+from bench.scorecard.peak import phase_figures
+from bench.scorecard.questions import Questions
+from bench.scorecard.runs import Run, Service, run
+from bench.scorecard.sla import Sla
+from builder.signals.orders import DAY_US
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_KEPT: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Day:
+    """A day of the shop.
+
+    Attributes:
+        name: its date, in the shop's time zone.
+        questions: its orders.
+        n_days: how many days there are to choose from.
+    """
+
+    name: str
+    questions: Questions
+    n_days: int
+
+    def speed_in(self, seconds: float) -> float:
+        """Times real time, so that it takes so long."""
+        return float(np.ptp(self.questions.ts_us)) / 1e6 / seconds
+
+
+def busiest_day(questions: Questions, offset_us: int) -> Day:
+    """The day with most orders.
+
+    Args:
+        questions: orders of some days; not none.
+        offset_us: what the shop's clock is ahead of UTC.
+    """
+    return _day(questions, offset_us, rank=-1)
+
+
+def usual_day(questions: Questions, offset_us: int) -> Day:
+    """The day with as many orders as the median one."""
+    return _day(questions, offset_us, rank=None)
+
+
+def _day(questions: Questions, offset_us: int, rank: int | None) -> Day:
+    days = (questions.ts_us + offset_us) // DAY_US
+    numbers, counts = np.unique(days, return_counts=True)
+    order = np.argsort(counts, kind="stable")
+    chosen = numbers[order[len(order) // 2 if rank is None else rank]]
+    return Day(
+        name=f"{_EPOCH + timedelta(days=int(chosen)):%Y-%m-%d}",
+        questions=questions.at(np.flatnonzero(days == chosen)),
+        n_days=len(numbers),
+    )
+
+
+def volume_lines(
+    service: Service, day: Day, slas: Sequence[Sla], *, speed: float, command: str
+) -> tuple[list[Line], list[Run]]:
+    """Replay a day and hold the promises of waits and errors against it.
+
+    Args:
+        service: whom to ask.
+        day: which.
+        slas: what was promised; each limit must hold here too, whatever load it is for.
+        speed: times real time.
+        command: what repeats it.
+    """
+    try:
+        plan = replayed(day.questions.ts_us, speed)
+    except ImpossibleSchedule as problem:
+        return [not_measured("volume", f"{day.name}: {problem}.", command)], []
+    n = len(plan)
+    kept = np.arange(n) % -(-n // _KEPT) == 0
+    found = run("volume", service, day.questions, plan, np.arange(n), kept)
+    tightest = _tightest(slas)
+    judged = [
+        judge(
+            sla,
+            found.samples,
+            np.ones(n, dtype=bool),
+            distrust=found.distrust,
+            place=f"the day’s own pace, {_pace(speed)}",
+        )
+        for sla in tightest
+    ]
+    verdict = worst([one.verdict for one in judged])
+    limits = [sla.limit / 1e3 for sla in tightest if sla.is_wait]
+    sentences = dict.fromkeys(one.sentence for one in judged)
+    line = Line(
+        part="volume",
+        title=f"{day.name}, its {n:,} orders as they came",
+        verdict=verdict,
+        sentence=" ".join(sentences),
+        command=command,
+        evidence=(
+            course_of(found, min(limits, default=None), hours_of(found)),
+            phase_figures(
+                found,
+                f"The median day by orders of the {day.n_days:,} after the tables’ moment, replayed"
+                f" {_pace(speed)}; phases are tenths of its span, in UTC.",
+            ),
+            *_kinds(found),
+        ),
+        run=(found.name,),
+    )
+    return [line], [found]
+
+
+def _pace(speed: float) -> str:
+    return "in real time" if speed == 1.0 else f"at {speed:,.4g} times real time"
+
+
+def _tightest(slas: Sequence[Sla]) -> list[Sla]:
+    """Of each metric the lowest limit, waits first."""
+    found: dict[str, Sla] = {}
+    for sla in sorted(slas, key=lambda one: (not one.is_wait, one.limit)):
+        found.setdefault(sla.metric, sla)
+    return list(found.values())
+
+
+def _kinds(found: Run) -> list[Table]:
+    kinds = found.summary["kinds"]
+    rows = [
+        [
+            name,
+            f"{kind['requests']:,}",
+            f"{sum(kind['errors'].values()):,}",
+            _ms(kind["latency"]["p50_us"]),
+            _ms(kind["latency"]["max_us"]),
+        ]
+        for name, kind in kinds.items()
+    ]
+    return [
+        Table(
+            caption="By how much the orders before the tables’ moment tell of who ordered: three or"
+            " more, one or two, none.",
+            header=["customers", "requests", "errors", "p50 ms", "max ms"],
+            rows=rows,
+        )
+    ]
+
+
+def _ms(microseconds: float | None) -> str:
+    return "–" if microseconds is None else f"{microseconds / 1000:.2f}"

@@ -1,0 +1,312 @@
+"""Parts of the scorecard on made-up answers: questions, templates, quality, and the trial."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.http_answers import LOST
+from bench.load.orders import Orders
+from bench.load.samples import Samples
+from bench.load.schedule import Phase, Schedule, scheduled
+from bench.scorecard.answers import Read, ndcg, read_answers, tier_shares
+from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED
+from bench.scorecard.outcome import WORKERS, Happened, counted, judged
+from bench.scorecard.peak import asked_alike
+from bench.scorecard.quality import quality_line
+from bench.scorecard.questions import Questions, questions_of
+from bench.scorecard.runs import Run
+from bench.scorecard.template import BadTemplate, filled, read_template
+from bench.scorecard.volume import busiest_day, usual_day
+
+HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
+
+
+def orders_of(*carts: str, ts_us: list[int] | None = None) -> Orders:
+    n = len(carts)
+    return Orders(
+        ts_us=np.array(ts_us or range(n), dtype=np.int64),
+        customer_ids=[None if cart.startswith("?") else f"c{len(cart)}" for cart in carts],
+        carts=[tuple(cart.lstrip("?")) for cart in carts],
+        contexts=[{"device": "phone"}] * n,
+        earlier=np.array([len(cart) - 1 for cart in carts], dtype=np.int64),
+    )
+
+
+def test_an_order_is_asked_about_with_its_first_items_and_held_against_the_rest() -> None:
+    found = questions_of(orders_of("a", "abc", "?abcdefg", "ab"))
+
+    bodies = [json.loads(body) for body in found.bodies]
+    carts = [[line["item_id"] for line in body["cart"]] for body in bodies]
+    assert carts == [[], ["a", "b"], ["a", "b", "c"], ["a"]]
+    assert found.truth == [("a",), ("c",), ("d", "e", "f", "g"), ("b",)]
+    assert [body.get("customer_id") for body in bodies] == ["c1", "c3", None, "c2"]
+    assert [body["request_id"] for body in bodies] == [f"order-{n}" for n in range(4)]
+    assert bodies[1]["at"] == "1970-01-01T00:00:00.000001+00:00"
+    assert bodies[0]["context"] == {"device": "phone"}
+    assert found.kind.tolist() == [2, 1, 0, 1]
+    assert len(set(found.customer.tolist())) == 4
+
+
+def test_a_template_is_filled_for_each_order() -> None:
+    template = {
+        "user": "{customer_id}",
+        "n": "{k}",
+        "where": "page/{placement}",
+        "skus": "{items}",
+        "lines": [{"sku": "{item}", "n": 1}],
+        "trace": "{items} of {customer_id}",
+    }
+
+    known, guest = (
+        json.loads(one) for one in questions_of(orders_of("abc", "?abc"), template).bodies
+    )
+
+    assert known == {
+        "user": "c3",
+        "n": 10,
+        "where": "page/checkout",
+        "skus": ["a"],
+        "lines": [{"sku": "a", "n": 1}],
+        "trace": "a of c3",
+    }
+    assert "user" not in guest
+    assert [line["sku"] for line in guest["lines"]] == guest["skus"] == ["a", "b"]
+    assert guest["trace"] == "a,b of "
+
+
+@pytest.mark.parametrize("text", ["{", '{"k": "{k}"}'])
+def test_a_template_that_asks_nothing_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "template.json"
+    path.write_text(text)
+
+    with pytest.raises(BadTemplate):
+        read_template(path)
+    with pytest.raises(BadTemplate):
+        read_template(tmp_path / "absent.json")
+
+
+def test_an_empty_list_of_items_empties_what_repeats_for_each() -> None:
+    assert filled([{"sku": "{item}"}], {"items": []}) == b"[]"
+
+
+def test_answers_are_read_by_a_path() -> None:
+    bodies = {
+        0: b'{"tier": "thin", "snapshot_id": "s", "offers": [{"offer_id": "a"},'
+        b' {"offer_id": "b"}]}',
+        1: b'{"offers": [{"id": 3}]}',
+        2: b"{1}",
+        3: b"[]",
+    }
+
+    read = read_answers(bodies, "offers.*.offer_id")
+
+    assert read[0] == Read(offers=("a", "b"), tier="thin", snapshot_id="s")
+    assert [read[number].offers for number in (1, 2, 3)] == [(), (), ()]
+    assert read_answers(bodies, "offers.*.id")[1].offers == ("3",)
+    assert tier_shares(list(read.values())) == {"thin": 1.0}
+
+
+def test_ndcg_of_ids_is_that_of_ranks() -> None:
+    lists = [["a", "b"], ["x", "a"], [f"n{n}" for n in range(10)] + ["a"]]
+
+    found = ndcg(lists, [["a"], ["a"], ["a"]])
+
+    assert found == pytest.approx([1.0, 1 / np.log2(3), 0.0])
+
+
+def test_every_phase_asks_the_same_and_keeps_one_answer_to_each() -> None:
+    phases = [
+        Phase(name=name, seconds=1.0, from_rate=rate, to_rate=rate)
+        for name, rate in (("1×", 40), ("5×", 200), ("1× after 5×", 50))
+    ]
+    plan = scheduled(phases, "even", 0)
+
+    which, kept = asked_alike(plan, 85)
+
+    asked = [sorted(which[(plan.phase == number) & kept].tolist()) for number in range(3)]
+    assert asked[0] == asked[1] == asked[2] == list(range(0, 80, 2))
+    # Those that are kept at 5× come from all over the phase.
+    places = np.flatnonzero(kept[plan.phase == 1])
+    assert np.bincount(places // 40).tolist() == [8, 8, 8, 8, 8]
+
+
+def run_of(
+    answers: dict[int, Read],
+    *,
+    n: int,
+    phase: list[int] | None = None,
+    which: list[int] | None = None,
+    statuses: list[int] | None = None,
+    distrust: str | None = None,
+) -> Run:
+    due_ns = np.arange(n, dtype=np.int64) * 1_000_000_000
+    samples = Samples(
+        phases=(
+            Phase(name="1×", seconds=1.0, from_rate=1, to_rate=1),
+            Phase(name="5×", seconds=1.0, from_rate=1, to_rate=1),
+        ),
+        phase=np.array(phase or [0] * n, dtype=np.uint8),
+        kinds=("known",),
+        kind=np.zeros(n, dtype=np.uint8),
+        due_ns=due_ns,
+        taken_ns=due_ns,
+        sent_ns=due_ns,
+        done_ns=due_ns + 1000,
+        statuses=np.array(statuses or [200] * n, dtype=np.int64),
+    )
+    return Run(
+        name="made up",
+        samples=samples,
+        which=np.array(which or range(n), dtype=np.int64),
+        answers=answers,
+        summary={},
+        distrust=distrust,
+        tries=1,
+    )
+
+
+def asked(truths: list[str]) -> Questions:
+    return Questions(
+        bodies=[b"{}"] * len(truths),
+        truth=[(truth,) for truth in truths],
+        customer=np.arange(len(truths)),
+        kind=np.zeros(len(truths), dtype=np.uint8),
+        ts_us=np.arange(len(truths)),
+    )
+
+
+def quality(answers: dict[int, Read], **changes: Any) -> tuple[str, str, dict[str, float]]:
+    n = 40
+    found = run_of(
+        answers, n=2 * n, phase=[0] * n + [1] * n, which=[*range(n), *range(n)], **changes
+    )
+    line = quality_line(asked(["a", "b"] * (n // 2)), found, place="5×", command="x", peak=1)
+    return line.verdict, line.sentence, dict(line.figures)
+
+
+def test_the_same_answers_at_peak_are_as_good() -> None:
+    verdict, sentence, figures = quality({n: Read(offers=("a", "b")) for n in range(80)})
+
+    assert verdict == PASSED
+    assert "all had the same offers" in sentence
+    assert figures["at_rest"] == figures["at_peak"] == pytest.approx((1 + 1 / np.log2(3)) / 2)
+
+
+def test_worse_and_missing_answers_at_peak_fail() -> None:
+    at_rest = {n: Read(offers=("a", "b")) for n in range(40)}
+    worse = quality(at_rest | {n: Read(offers=("x", "y")) for n in range(40, 80)})
+    missing = quality(at_rest)
+    refused = quality(
+        {n: Read(offers=("a", "b")) for n in range(80)}, statuses=[200] * 40 + [503] * 40
+    )
+
+    assert {found[0] for found in (worse, missing, refused)} == {FAILED}
+    assert [found[2]["at_peak"] for found in (worse, missing, refused)] == [0.0, 0.0, 0.0]
+
+
+def test_quality_is_not_measured_where_nothing_can_tell_it() -> None:
+    strangers = quality({n: Read(offers=("x",)) for n in range(80)})
+    late = quality({n: Read(offers=("a",)) for n in range(80)}, distrust="The driver was late.")
+
+    assert (strangers[0], late[:2]) == (NOT_MEASURED, (NOT_MEASURED, "The driver was late."))
+    assert "None of the offers" in strangers[1]
+
+
+def test_days_are_those_of_the_shops_own_clock() -> None:
+    moments = [0, HOUR_US, 23 * HOUR_US, 25 * HOUR_US, 26 * HOUR_US, 27 * HOUR_US, 49 * HOUR_US]
+    found = questions_of(orders_of(*["ab"] * 7, ts_us=moments))
+
+    assert (busiest_day(found, 0).name, len(busiest_day(found, 0).questions)) == ("1970-01-02", 3)
+    ahead = busiest_day(found, HOUR_US)
+    assert (ahead.name, len(ahead.questions), ahead.n_days) == ("1970-01-02", 4, 3)
+    assert len(usual_day(found, HOUR_US).questions) == 2
+    assert ahead.speed_in(4.0) == 3600.0
+
+
+AFTER = Read(offers=("p",), snapshot_id="second")
+
+
+def happened(**changes: Any) -> Happened:
+    usual: dict[str, Any] = {"killed": 7, "workers": [8, 9], "taken_away_s": 10.0}
+    return Happened(**usual | changes)
+
+
+def answers_of(n: int) -> dict[int, Read]:
+    """The second snapshot from the tenth on; the offer `o` until the twelfth."""
+    return {
+        number: Read(
+            offers=("o", "p") if number < 12 else ("p",),
+            snapshot_id="first" if number < 10 else "second",
+        )
+        for number in range(n)
+    }
+
+
+def judge_trial(
+    answers: dict[int, Read],
+    done: Happened,
+    *,
+    statuses: list[int] | None = None,
+    n_mended: int = 0,
+    after: Read = AFTER,
+) -> tuple[str, list[str]]:
+    found = run_of(answers, n=20, statuses=statuses)
+    counts = counted(found, ("first", "second"), "o", n_mended=n_mended, after={0: after})
+    return judged(counts, done)
+
+
+def test_a_trial_in_which_nothing_was_lost_passes() -> None:
+    run = run_of(answers_of(20), n=20)
+    found = counted(run, ("first", "second"), "o", n_mended=0, after={0: AFTER})
+
+    assert judged(found, happened()) == (PASSED, [])
+    assert found.by_snapshot == {"first": 10, "second": 10}
+    assert (found.n, found.n_lost, found.n_strange, found.n_shown) == (20, 0, 0, 12)
+    assert (found.n_after, found.n_after_first, found.n_after_shown) == (1, 0, 0)
+    assert (found.swapped_at_s, found.last_shown_s) == pytest.approx((10.000001, 11.000001))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"problem": "announce ended with 6"}, "the trial itself failed"),
+        ({"workers": [8]}, "not replaced"),
+        ({"workers": [7, 8]}, "not replaced"),
+    ],
+)
+def test_a_trial_fails_by_what_went_wrong_with_the_node(change: dict[str, Any], why: str) -> None:
+    verdict, wrong = judge_trial(answers_of(20), happened(**change))
+
+    assert (verdict, len(wrong)) == (FAILED, 1)
+    assert why in wrong[0]
+
+
+def test_a_trial_fails_by_what_the_answers_say() -> None:
+    lost = judge_trial(answers_of(20), happened(), statuses=[200] * 19 + [LOST])
+    mended = judge_trial(answers_of(20), happened(), statuses=[200] * 19 + [LOST], n_mended=1)
+    strange = judge_trial(answers_of(20) | {3: Read(offers=(), snapshot_id="other")}, happened())
+    stuck = judge_trial(answers_of(20), happened(), after=Read(offers=(), snapshot_id="first"))
+    shown = judge_trial(answers_of(20), happened(), after=Read(offers=("o",), snapshot_id="second"))
+
+    assert [len(found[1]) for found in (lost, strange, stuck, shown)] == [1, 1, 1, 1]
+    assert mended == (PASSED, [])
+    assert "1 of 20 requests had no good answer" in lost[1][0]
+    assert "nobody announced" in strange[1][0]
+    assert "did not come to answer everyone" in stuck[1][0]
+    assert "long after it was taken away" in shown[1][0]
+    assert WORKERS == 2
+
+
+def test_a_single_question_is_asked_again_and_again() -> None:
+    plan: Schedule = scheduled([Phase(name="1×", seconds=1.0, from_rate=3, to_rate=3)], "even", 0)
+
+    which, kept = asked_alike(plan, 1)
+
+    assert which.tolist() == [0, 0, 0]
+    assert np.count_nonzero(kept) == 1
