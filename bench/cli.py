@@ -99,9 +99,9 @@ def http(
 
     The no-op app has the same server and router, reads the same bodies and sends a fixed answer of
     the same size. The Redis service is what a team would build by itself: every customer's list
-    ready as JSON, the popular one for strangers. With `--with`, Feast serves the same lists from the
-    same Redis, a model is asked in its handler, and nginx sends a file per customer; `make peers`
-    installs what the first two need. All run at once on one core and take turns; the
+    ready as JSON, the popular one for strangers. With `--with`, Feast serves the same lists from
+    the same Redis, a model is asked in its handler, and nginx sends a file per customer; `make
+    peers` installs what the first two need. All run at once on one core and take turns; the
     driver has another. Nothing but the loopback is used. Raw samples and a summary are kept under
     `--out-dir`. When a service fails nothing is kept, and all processes are ended.
 

@@ -96,7 +96,7 @@ def cpu_ratios(turns: Sequence[Turn]) -> dict[str, dict[str, float]]:
         for turn in turns
     }
     ours = sorted({turn.server for turn in turns if turn.contender == EDGE})
-        ratios: dict[str, list[float]] = defaultdict(list)
+    ratios: dict[str, list[float]] = defaultdict(list)
     for (contender, server, connections, number), theirs in cost.items():
         for our_server in [server] if contender in _UNDER_ANY else ours:
             found = cost.get((EDGE, our_server, connections, number))
