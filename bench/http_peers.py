@@ -126,6 +126,8 @@ def _feast(ground: Ground) -> tuple[Contender, str]:
     def wire(body: bytes) -> bytes:
         asked = {
             "feature_service": "offers",
+            # Vectors computed in advance are found under full names only (Feast 0.67).
+            "full_feature_names": True,
             "entities": {"customer_id": [_customer(body) or nginx_files.POPULAR]},
         }
         return on_the_wire(orjson.dumps(asked), path="/get-online-features")
@@ -262,5 +264,5 @@ def _customer(body: bytes) -> str | None:
 def _feature(answer: bytes) -> bytes:
     """The list inside Feast's answer."""
     told = orjson.loads(answer)
-    place = told["metadata"]["feature_names"].index("offers")
+    place = told["metadata"]["feature_names"].index("ready__offers")
     return str(told["results"][place]["values"][0]).encode()
