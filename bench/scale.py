@@ -187,7 +187,7 @@ def _sizes(
             for shape, path in snapshots:
                 told = _probed(warm, path, shape, plan.requests)
                 found[shape.n_customers].append(
-                    told | _served(plan, folder, path, shape, driver, number)
+                    told | _served(plan, folder, path, shape, driver=driver, number=number)
                 )
     return [
         {"customers": shape.n_customers, **_together(found[shape.n_customers])}
@@ -209,7 +209,7 @@ def _probed(warm: Path, path: Path, shape: Shape, calls: int) -> dict[str, Any]:
 
 
 def _served(
-    plan: Plan, folder: Path, path: Path, shape: Shape, driver: Driver, number: int
+    plan: Plan, folder: Path, path: Path, shape: Shape, *, driver: Driver, number: int
 ) -> dict[str, Any]:
     """The first request that a fresh worker gets, many more, and its memory afterwards."""
     ours, _, _ = split_cores(1)

@@ -1,7 +1,7 @@
 """One process that opens one snapshot, as a worker does when it changes over: what that takes.
 
-`python -m bench.scale_probe WARM SNAPSHOT CUSTOMERS OFFERS CALLS` prints JSON. The process
-has served a small snapshot before, so that what is timed is the large one and not Python's first steps.
+`python -m bench.scale_probe WARM SNAPSHOT CUSTOMERS OFFERS CALLS` prints JSON. The process has
+served a small snapshot before, so that what is timed is the large one, not Python's first steps.
 """
 
 from __future__ import annotations
