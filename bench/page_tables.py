@@ -206,15 +206,13 @@ def _beside_words(http: _Run) -> str:
         dict.fromkeys(name.split(" ")[1] for name in http["rows"] if name.startswith("edge "))
     )
     others = {other_of(name) for name in http["cpu_ratios"]}
-    words = [
+    words = (
         "Who brings a server of its own is compared with Almanac under"
         f" {' and '.join(servers)}, in this order; others with Almanac under the same server."
-    ]
+    )
     if "nginx" in others:
-        words.append(
-            "nginx computes nothing: what stands beside it is the price of deciding at all."
-        )
-    return " ".join(words)
+        words += " nginx computes nothing: what stands beside it is the price of deciding at all."
+    return words
 
 
 def _company(http: _Run) -> str:

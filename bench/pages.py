@@ -33,10 +33,10 @@ class NotThere(Exception):
 
 
 def rewritten(document: str, block: str) -> str:
-    """A document with another block between its markers.
+    r"""A document with another block between its markers.
 
-    >>> rewritten("a\\n<!-- bench:begin -->\\nold\\n<!-- bench:end -->\\nb\\n", "new")
-    'a\\n<!-- bench:begin -->\\n\\nnew\\n\\n<!-- bench:end -->\\nb\\n'
+    >>> rewritten("a\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nb\n", "new")
+    'a\n<!-- bench:begin -->\n\nnew\n\n<!-- bench:end -->\nb\n'
 
     Raises:
         NotThere: it has not exactly one pair of markers.
