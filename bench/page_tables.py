@@ -55,20 +55,26 @@ def readme_numbers(runs: Mapping[str, _Run]) -> str:
     machine = http["machine"]
     return "\n\n".join(
         [
-            f"Measured by `make bench` on {machine['cores']} cores of {machine['cpu']}, "
-            f"Python {machine['python']}, {machine['date'][:10]}, commit {machine['commit']}; "
-            f"{_company(http)}",
-            "Beside what else could stand there: the same requests over HTTP, in one run, one core"
-            " for each together with its Redis, compared by processor time of all its processes.",
+            (
+                f"Measured by `make bench` on {machine['cores']} cores of {machine['cpu']}, "
+                f"Python {machine['python']}, {machine['date'][:10]}, commit {machine['commit']}; "
+                f"{_company(http)}"
+            ),
+            (
+                "Beside what else could stand there: the same requests over HTTP, in one run, one core"
+                " for each together with its Redis, compared by processor time of all its processes."
+            ),
             markdown(beside_rows(http)),
             *[f"`{name}` took no part: {why}." for name, why in http["facts"]["skipped"].items()],
             _beside_words(http),
             f"How it grows (`{scale['machine']['command']}`):",
             markdown(growth_rows(scale)),
-            "All of it over HTTP (`almanac bench http`), closed loop: latencies are those of a lone"
-            " caller and say nothing about a peak; how long shoppers wait at a given rate is what"
-            " `almanac bench load` measures ([docs/load.md](docs/load.md)), and what a fleet costs"
-            " stands in [docs/capacity.md](docs/capacity.md).",
+            (
+                "All of it over HTTP (`almanac bench http`), closed loop: latencies are those of a lone"
+                " caller and say nothing about a peak; how long shoppers wait at a given rate is what"
+                " `almanac bench load` measures ([docs/load.md](docs/load.md)), and what a fleet costs"
+                " stands in [docs/capacity.md](docs/capacity.md)."
+            ),
             markdown(http_rows(http)),
             "Decisions in process, before JSON, p50 / p99 µs (`almanac bench decision`):",
             markdown(decision_rows(runs["decision"])),
@@ -166,8 +172,10 @@ def capacity_page(runs: Mapping[str, _Run]) -> str:
         workers.append([*cells, f"{row['driver_busy']:.0%}"])
     return "\n\n".join(
         [
-            f"Measured on {machine['cores']} cores of {machine['cpu']}, Python {machine['python']},"
-            f" {machine['date'][:10]}, commit {machine['commit']} (`{machine['command']}`).",
+            (
+                f"Measured on {machine['cores']} cores of {machine['cpu']}, Python {machine['python']},"
+                f" {machine['date'][:10]}, commit {machine['commit']} (`{machine['command']}`)."
+            ),
             "### What a request costs, and what that needs",
             cost_line(told["cost"])
             + f" Workers are to be at most {UTILISATION:.0%} busy at the peak.",
