@@ -27,6 +27,15 @@ _WHO: Final[Mapping[str, str]] = {
     "model": "FastAPI + implicit ALS, asked in the handler",
     "nginx": "nginx, a ready file per customer: the limit",
 }
+_OVER_HTTP: Final = """\
+All of it over HTTP (`almanac bench http`).
+It is a closed loop: latencies are those of a lone caller, and say nothing about a peak; \
+how long shoppers wait at a given rate is what `almanac bench load` measures \
+([docs/load.md](docs/load.md)), and what a fleet costs stands in \
+[docs/capacity.md](docs/capacity.md)."""
+_BESIDE: Final = """\
+Beside what else could stand there: the same requests over HTTP, in one run, one core for each \
+together with its Redis, compared by processor time of all its processes."""
 _KINDS: Final = (
     ("raw LMDB get", "a raw LMDB get"),
     ("individual, 0 cart items", "individual, empty cart"),
@@ -52,29 +61,17 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
 def readme_numbers(runs: Mapping[str, _Run]) -> str:
     """The README's numbers: first where Almanac is ahead and where it is not."""
     http, scale = runs["http"], runs["scale"]
-    machine = http["machine"]
+    skipped = http["facts"]["skipped"].items()
     return "\n\n".join(
         [
-            (
-                f"Measured by `make bench` on {machine['cores']} cores of {machine['cpu']}, "
-                f"Python {machine['python']}, {machine['date'][:10]}, commit {machine['commit']}; "
-                f"{_company(http)}"
-            ),
-            (
-                "Beside what else could stand there: the same requests over HTTP, in one run, one core"
-                " for each together with its Redis, compared by processor time of all its processes."
-            ),
+            f"Measured by `make bench` on {_on(http['machine'])}; {_company(http)}",
+            _BESIDE,
             markdown(beside_rows(http)),
-            *[f"`{name}` took no part: {why}." for name, why in http["facts"]["skipped"].items()],
+            *[f"`{name}` took no part: {why}." for name, why in skipped],
             _beside_words(http),
             f"How it grows (`{scale['machine']['command']}`):",
             markdown(growth_rows(scale)),
-            (
-                "All of it over HTTP (`almanac bench http`), closed loop: latencies are those of a lone"
-                " caller and say nothing about a peak; how long shoppers wait at a given rate is what"
-                " `almanac bench load` measures ([docs/load.md](docs/load.md)), and what a fleet costs"
-                " stands in [docs/capacity.md](docs/capacity.md)."
-            ),
+            _OVER_HTTP,
             markdown(http_rows(http)),
             "Decisions in process, before JSON, p50 / p99 µs (`almanac bench decision`):",
             markdown(decision_rows(runs["decision"])),
@@ -172,10 +169,7 @@ def capacity_page(runs: Mapping[str, _Run]) -> str:
         workers.append([*cells, f"{row['driver_busy']:.0%}"])
     return "\n\n".join(
         [
-            (
-                f"Measured on {machine['cores']} cores of {machine['cpu']}, Python {machine['python']},"
-                f" {machine['date'][:10]}, commit {machine['commit']} (`{machine['command']}`)."
-            ),
+            f"Measured on {_on(machine)} (`{machine['command']}`).",
             "### What a request costs, and what that needs",
             cost_line(told["cost"])
             + f" Workers are to be at most {UTILISATION:.0%} busy at the peak.",
@@ -221,6 +215,13 @@ def _beside_words(http: _Run) -> str:
     if "nginx" in others:
         words += " nginx computes nothing: what stands beside it is the price of deciding at all."
     return words
+
+
+def _on(machine: _Run) -> str:
+    return (
+        f"{machine['cores']} cores of {machine['cpu']}, Python {machine['python']}, "
+        f"{machine['date'][:10]}, commit {machine['commit']}"
+    )
 
 
 def _company(http: _Run) -> str:
