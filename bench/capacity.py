@@ -41,6 +41,19 @@ class Volume:
     peak_per_s: float
 
 
+def volume_at(peak_per_s: float) -> Volume:
+    """A volume by its peak.
+
+    >>> volume_at(5000.0)
+    Volume(name='5,000 a second at the peak', mean_per_s=1000.0, peak_per_s=5000.0)
+    """
+    return Volume(
+        name=f"{peak_per_s:,.10g} a second at the peak",
+        mean_per_s=peak_per_s / PEAK,
+        peak_per_s=peak_per_s,
+    )
+
+
 VOLUMES: Final = (
     Volume(
         name="10 million a month, peak 5 ×",
@@ -52,7 +65,7 @@ VOLUMES: Final = (
         mean_per_s=1e9 / YEAR_S,
         peak_per_s=PEAK * 1e9 / YEAR_S,
     ),
-    Volume(name="100,000 a second at the peak", mean_per_s=1e5 / PEAK, peak_per_s=1e5),
+    volume_at(1e5),
 )
 
 

@@ -10,7 +10,7 @@ import orjson
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from bench.capacity import VOLUMES, rehearsal
+from bench.capacity import VOLUMES, rehearsal, volume_at
 from bench.capacity_check import Plan, check, cost_of_run
 from bench.capacity_report import capacity_text
 from bench.http_contenders import ServerName
@@ -21,6 +21,7 @@ from bench.synthetic import Shape
 
 def capacity(
     *,
+    peak: list[float] | None = None,
     http_run: Path | None = None,
     server: ServerName = "uvicorn",
     workers_per_node: Annotated[int, Parameter(validator=Number(gte=1, lte=256))] = 4,
@@ -46,6 +47,8 @@ def capacity(
 
     Parameters
     ----------
+    peak
+        Rates per second at the peak to answer for, instead of these three; the mean is a fifth.
     http_run
         Take costs from a run that `almanac bench http` kept, and run nothing here.
     server
@@ -75,7 +78,7 @@ def capacity(
         Print the summary as JSON instead of tables.
     """
     words = f"--workers-per-node {workers_per_node} --notice-s {notice_s:g} --swap-ms {swap_ms:g}"
-    words += f" --seed {seed}"
+    words += f" --seed {seed}" + "".join(f" --peak {rate:g}" for rate in peak or ())
     rows: list[dict[str, Any]] = []
     if http_run is not None:
         words += f" --http-run {http_run} --server {server}"
@@ -103,7 +106,7 @@ def capacity(
             swap_s=swap_ms / 1000,
             seed=seed,
         )
-        for volume in VOLUMES
+        for volume in ([volume_at(rate) for rate in peak] if peak else VOLUMES)
     ]
     summary = {
         "machine": facts,

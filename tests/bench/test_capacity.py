@@ -116,7 +116,7 @@ def test_two_workers_at_the_same_load_each_keep_the_cost_of_a_request() -> None:
 
 def test_the_verb_runs_one_worker_and_two_and_keeps_what_it_found(tmp_path: Path) -> None:
     flags = ["--customers=1000", "--offers=1000", "--requests=40", "--seconds=0.5", "--load=0.1"]
-    flags += ["--json", f"--out-dir={tmp_path}"]
+    flags += ["--peak=900", "--peak=20", "--json", f"--out-dir={tmp_path}"]
     done = subprocess.run(
         [sys.executable, "-m", "almanac", "bench", "capacity", *flags],
         cwd=ROOT,
@@ -131,11 +131,12 @@ def test_the_verb_runs_one_worker_and_two_and_keeps_what_it_found(tmp_path: Path
     kept = orjson.loads((run_dir / "summary.json").read_bytes())
     assert kept == orjson.loads(done.stdout)
     assert [row["workers"] for row in kept["check"]] == [1, 2]
+    assert [one["volume"]["peak_per_s"] for one in kept["rehearsals"]] == [900.0, 20.0]
     for row in kept["check"]:
         assert row["errors"] == {}
         assert row["requests"] > 0
         assert row["real"]["cpu_us"] > 0
         assert row["simulated"]["cpu_us"] > 0
-    assert [len(row) for row in need_rows(kept)] == [7] * 4
+    assert [len(row) for row in need_rows(kept)] == [7] * 3
     assert [len(row) for row in check_rows(kept["check"])] == [8] * 3
-    assert len(rehearsal_rows(kept["rehearsals"])) == 1 + 3 * 2 * 6
+    assert len(rehearsal_rows(kept["rehearsals"])) == 1 + 2 * 2 * 6
