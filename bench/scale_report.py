@@ -36,11 +36,24 @@ def worker_table(summary: Mapping[str, Any]) -> str:
 
 def size_table(sizes: Sequence[Mapping[str, Any]]) -> str:
     """One line per number of customers."""
-    head = ["customers", "disk MB", "open ms", "decide p50 µs", "first µs", "HTTP p50 µs"]
+    head = [
+        "customers",
+        "disk MB",
+        "open ms",
+        "warm ms",
+        "decide p50 µs",
+        "first µs",
+        "HTTP p50 µs",
+    ]
     lines = [[*head, "HTTP first µs", "private MB of a worker"]]
     for row in sizes:
         cells = [f"{row['customers']:,}", f"{row['disk_bytes'] / 1e6:,.0f}"]
-        cells += [f"{row['open_ms']:.1f}", f"{row['p50_us']:.1f}", f"{row['first_us']:.0f}"]
+        cells += [
+            f"{row['open_ms']:.1f}",
+            f"{row['warm_ms']:.1f}",
+            f"{row['p50_us']:.1f}",
+            f"{row['first_us']:.0f}",
+        ]
         cells += [f"{row['served_p50_us']:.0f}", f"{row['served_first_us']:.0f}"]
         lines.append([*cells, f"{row['worker_private_bytes'] / 1e6:.1f}"])
     return aligned(lines)
@@ -58,6 +71,11 @@ def judged(sizes: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, float, 
             MEMORY_AIM,
         ),
         ("longest open, ms", max(row["open_ms"] for row in sizes), OPEN_AIM_MS),
+        (
+            "first decision after a change-over, beside p50",
+            max(row["first_us"] / row["p50_us"] for row in sizes),
+            FIRST_AIM,
+        ),
         (
             "first request of a fresh worker, beside its p50",
             max(row["served_first_us"] / row["served_p50_us"] for row in sizes),

@@ -18,7 +18,13 @@ SMALL = Shape(n_customers=1000, n_offers=1000, personal_rows=8, history_rows=4)
 
 
 def size(customers: int, **other: float) -> dict[str, Any]:
-    row = {"customers": customers, "disk_bytes": 1e6, "open_ms": 20.0, "p50_us": 40.0}
+    row = {
+        "customers": customers,
+        "disk_bytes": 1e6,
+        "open_ms": 20.0,
+        "warm_ms": 1.0,
+        "p50_us": 40.0,
+    }
     row |= {"first_us": 60.0, "served_p50_us": 300.0, "served_first_us": 500.0}
     return row | {"worker_private_bytes": 40e6} | other
 
@@ -50,6 +56,7 @@ def test_aims_are_judged_beside_the_smallest_size() -> None:
         "HTTP p50, largest beside smallest": (1.0, True),
         "private memory of a worker, beside the smallest": (1.0, True),
         "longest open, ms": (60.0, False),
+        "first decision after a change-over, beside p50": (1.5, True),
         "first request of a fresh worker, beside its p50": (2.2, False),
     }
     assert judgement_table(sizes).count("missed") == 2
