@@ -48,7 +48,7 @@ else
 	@$(MAKE) --no-print-directory peers || echo 'note: going on without Feast and the model' >&2
 	@$(BIN)/almanac bench decision --calls 10000
 	@$(BIN)/almanac bench http --rounds 5 --with feast --with model --with nginx
-	@$(BIN)/almanac bench scale --rounds 3
+	@$(BIN)/almanac bench scale --rounds 7
 	@$(BIN)/almanac bench capacity
 	@$(BIN)/python -m bench.pages
 endif
