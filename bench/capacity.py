@@ -21,7 +21,7 @@ MONTH_S: Final = 30 * 86_400
 YEAR_S: Final = 365 * 86_400
 _REHEARSED_S: Final = 10.0
 _REHEARSED_AT_LEAST: Final = 40_000
-_PARTS: Final = ("calm", "peak", "a node lost", "noticed", "swap", "after")
+PARTS: Final = ("calm", "peak", "a node lost", "noticed", "swap", "after")
 _ENDS: Final = (0.2, 0.4, 0.5, 0.7, 0.8, 1.0)
 """Where each part of a rehearsal ends; the node that is lost stays lost."""
 
@@ -192,7 +192,7 @@ def _parts(
     outcome = simulate(fleet, arrivals_s, times, seed=seed, trouble=trouble)
     edges = np.searchsorted(arrivals_s, [0.0, *(seconds * end for end in _ENDS)])
     found = {}
-    for name, begin, end in zip(_PARTS, edges, edges[1:], strict=False):
+    for name, begin, end in zip(PARTS, edges, edges[1:], strict=False):
         latency_s = outcome.latency_s[begin:end]
         found[name] = {
             "requests": len(latency_s),

@@ -1,7 +1,8 @@
 """The simulation beside the real thing: one node with one worker, then with two, under open load.
 
-Service times are measured first, in a closed loop: how long a lone request takes gives their
-distribution, processor time their mean. Then requests are due at the same moments in both worlds.
+Service times are measured first. Requests that come so seldom that each finds the worker asleep
+give their distribution, and processor time their mean; a closed loop of many connections says what
+a request takes where others wait. Then requests are due at the same moments in both worlds.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from bench.http_processes import ServerFailed
 from bench.http_requests import on_the_wire, request_bodies
 from bench.load.drive import drive
 from bench.load.driver import Work
-from bench.load.samples import failures, gathered, percentiles_us
-from bench.load.schedule import constant, scheduled
+from bench.load.samples import Samples, failures, gathered, percentiles_us
+from bench.load.schedule import Schedule, constant, scheduled
 from bench.load.target import target_of
-from bench.load.verdict import verdict_on
+from bench.load.verdict import Verdict, verdict_on
 from bench.scale import split_cores
 from bench.serving import Serving, serving
 from bench.simulate import ServiceTimes
@@ -34,7 +35,9 @@ from bench.synthetic import Shape, write_synthetic
 
 _BODIES: Final = 10_000
 _CROWD: Final = 16
-_LAPS: Final = 6
+_LAPS: Final = 4
+_SELDOM: Final = 0.1
+"""How busy a worker is whose requests come alone."""
 _KIND: Final = ("any",)
 _TIMEOUT_NS: Final = 5_000_000_000
 
@@ -60,12 +63,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a request costs, in a closed loop.
+    """What a request costs.
 
     Attributes:
-        latencies_ns: shape (requests,), over one connection.
-        alone_cpu_us: processor time of a request over one connection.
-        crowded_cpu_us: the same over many.
+        latencies_ns: shape (requests,), of requests that come alone.
+        alone_cpu_us: processor time of such a request.
+        crowded_cpu_us: the same where others wait.
     """
 
     latencies_ns: NDArray[np.int64]
@@ -137,39 +140,43 @@ def check(plan: Plan) -> tuple[Cost, list[dict[str, Any]]]:
 
 
 def _measured(plan: Plan, node: Serving, wire: Sequence[bytes]) -> Cost:
-    latencies: list[NDArray[np.int64]] = []
-    cpu_ns = {1: 0, _CROWD: 0}
-    with Driver({EDGE: wire}, split_cores(1)[1]) as driver:
-        for number in range(_LAPS + 1):
-            for connections in cpu_ns:
-                before_ns = node.workers[0].cpu_ns()
-                lap = driver.lap(
-                    EDGE,
-                    node.port,
-                    connections=connections,
-                    start=number * plan.requests,
-                    n=plan.requests,
-                )
-                if lap.errors:
-                    raise ServerFailed(f"{lap.errors} requests had no good answer")
-                if number:  # the first lap warms up
-                    cpu_ns[connections] += node.workers[0].cpu_ns() - before_ns
-                    latencies += [lap.nanoseconds] if connections == 1 else []
-    requests = _LAPS * plan.requests
+    crowded_us = _closed_loop(plan, node, wire)
+    seconds = plan.requests * crowded_us / 1e6 / _SELDOM
+    schedule = scheduled(constant(plan.requests / seconds, seconds), "poisson", plan.seed + 1)
+    _open_loop(node, wire, schedule)  # once in vain: the first requests find everything cold
+    samples, _, cpu_us = _open_loop(node, wire, schedule)
     return Cost(
-        latencies_ns=np.concatenate(latencies),
-        alone_cpu_us=cpu_ns[1] / requests / 1000,
-        crowded_cpu_us=cpu_ns[_CROWD] / requests / 1000,
+        latencies_ns=samples.latency_ns[samples.good],
+        alone_cpu_us=cpu_us,
+        crowded_cpu_us=crowded_us,
     )
 
 
-def _both(
-    plan: Plan, node: Serving, wire: Sequence[bytes], cost: Cost, load: float
-) -> dict[str, Any]:
-    workers = len(node.workers)
-    rate = load * workers / (cost.alone_cpu_us / 1e6)
-    schedule = scheduled(constant(rate, plan.seconds), "poisson", plan.seed)
-    n = len(schedule)
+def _closed_loop(plan: Plan, node: Serving, wire: Sequence[bytes]) -> float:
+    """Processor time of a request where there is always another one, in microseconds."""
+    spent_ns = 0
+    with Driver({EDGE: wire}, split_cores(1)[1]) as driver:
+        for number in range(_LAPS + 1):
+            before_ns = node.workers[0].cpu_ns()
+            lap = driver.lap(
+                EDGE,
+                node.port,
+                connections=_CROWD,
+                start=number * plan.requests,
+                n=plan.requests,
+            )
+            if lap.errors:
+                raise ServerFailed(f"{lap.errors} requests had no good answer")
+            if number:  # the first lap warms up
+                spent_ns += node.workers[0].cpu_ns() - before_ns
+    return spent_ns / (_LAPS * plan.requests) / 1000
+
+
+def _open_loop(
+    node: Serving, wire: Sequence[bytes], schedule: Schedule
+) -> tuple[Samples, Verdict, float]:
+    """What became of requests that were due at given moments, and processor time of one."""
+    workers, n = len(node.workers), len(schedule)
     work = Work(
         target=target_of(f"http://127.0.0.1:{node.port}"),
         wire=wire,
@@ -182,18 +189,27 @@ def _both(
     traces, host = drive(work, cores=split_cores(workers)[1])
     cpu_ns = sum(worker.cpu_ns() for worker in node.workers) - before_ns
     samples = gathered(schedule, _KIND, np.zeros(n, dtype=np.uint8), traces)
-    verdict = verdict_on(samples, traces, host)
+    return samples, verdict_on(samples, traces, host), cpu_ns / n / 1000
+
+
+def _both(
+    plan: Plan, node: Serving, wire: Sequence[bytes], cost: Cost, load: float
+) -> dict[str, Any]:
+    workers = len(node.workers)
+    rate = load * workers / (cost.alone_cpu_us / 1e6)
+    schedule = scheduled(constant(rate, plan.seconds), "poisson", plan.seed)
+    samples, verdict, cpu_us = _open_loop(node, wire, schedule)
     return {
         "workers": workers,
         "load": load,
         "per_second": round(rate, 1),
-        "requests": n,
+        "requests": len(schedule),
         "errors": failures(samples.statuses),
         "is_trusted": verdict.is_trusted,
         "verdict": verdict.sentence,
         "real": {
             **percentiles_us(samples.latency_ns[samples.timed]),
-            "cpu_us": cpu_ns / n / 1000,
+            "cpu_us": cpu_us,
         },
         "simulated": balanced(
             "random", workers, schedule.due_ns / 1e9, cost.times(), seed=plan.seed

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bench.capacity import PARTS
 from bench.results import aligned
+from bench.simulate import BALANCERS
 
 
 def cost_line(cost: Mapping[str, float]) -> str:
@@ -33,8 +35,10 @@ def rehearsal_rows(rehearsals: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """One row per volume, balancer and part, after a head."""
     rows = [["volume, balancer", "part", "requests", "lost", "p50 ms", "p99 ms", "longest ms"]]
     for told in rehearsals:
-        for balancer, parts in told["balancers"].items():
-            for name, part in parts.items():
+        for balancer in BALANCERS:
+            parts = told["balancers"][balancer]
+            for name in PARTS:
+                part = parts[name]
                 cells = [f"{told['volume']['name']}, {balancer}", name]
                 cells += [f"{part['requests']:,}", f"{part['lost']:,}"]
                 rows.append([*cells, *(_ms(part[key]) for key in ("p50_us", "p99_us", "max_us"))])

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from bench.capacity import UTILISATION
 from bench.capacity_report import check_rows, cost_line, need_rows, rehearsal_rows
+from bench.http_dependence import ASPECTS
 from bench.http_report import other_of
 from bench.scale_report import SCALING_AIM, judged
 
@@ -34,8 +35,9 @@ how long shoppers wait at a given rate is what `almanac bench load` measures \
 ([docs/load.md](docs/load.md)), and what a fleet costs stands in \
 [docs/capacity.md](docs/capacity.md)."""
 _BESIDE: Final = """\
-Beside what else could stand there: the same requests over HTTP, in one run, one core for each \
-together with its Redis, compared by processor time of all its processes."""
+Beside what else could stand there: the same requests over HTTP (four of five from known \
+customers, 3 items in the cart, 10 offers), taking turns in one run, one core for each together \
+with its Redis, compared by processor time of all its processes."""
 _KINDS: Final = (
     ("raw LMDB get", "a raw LMDB get"),
     ("individual, 0 cart items", "individual, empty cart"),
@@ -90,7 +92,7 @@ def beside_rows(http: _Run) -> list[list[str]]:
         if int(connections) != crowd:
             continue
         cells = [f"{_WHO[who]} ({server})", f"{row['cpu_together_us']:.0f}"]
-        cells.append(" / ".join(depends[who].values()))
+        cells.append(" / ".join(depends[who][aspect] for aspect in ASPECTS))
         rows.append([*cells, *_compared(http, who, server, crowd)])
     return rows
 
@@ -152,16 +154,8 @@ def capacity_page(runs: Mapping[str, _Run]) -> str:
     """The figures of docs/capacity.md."""
     told, scale = runs["capacity"], runs["scale"]
     machine = told["machine"]
-    sizes = [
-        [
-            "customers",
-            "disk MB",
-            "open / warm-up ms",
-            "decide first / p50 µs",
-            "HTTP first / p50 µs",
-        ]
-    ]
-    sizes[0] += ["private MB of a worker"]
+    sizes = [["customers", "disk MB", "open / warm-up ms", "decide first / p50 µs"]]
+    sizes[0] += ["HTTP first / p50 µs", "private MB of a worker"]
     for row in scale["sizes"]:
         cells = [f"{row['customers']:,}", f"{row['disk_bytes'] / 1e6:,.0f}"]
         cells.append(f"{row['open_ms']:.0f} / {row['warm_ms']:.1f}")
