@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo scorecard test check fix lock bench drill clean
+.PHONY: help setup demo scorecard test check fix lock bench peers drill clean
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
@@ -44,20 +44,33 @@ lock: $(LOCKED) ## write requirements.lock anew from pyproject.toml (ARGS=--upgr
 		--group dev --generate-hashes --custom-compile-command 'make lock' \
 		--output-file requirements.lock $(ARGS)
 
-bench: $(READY) ## measure decisions, then HTTP (ARGS='http --help' shows how)
+bench: $(READY) ## measure everything and write the documents' numbers (ARGS='http --help' for one)
 ifdef ARGS
 	@$(BIN)/almanac bench $(ARGS)
 else
-	@$(BIN)/almanac bench decision
-	@$(BIN)/almanac bench http
+	@$(MAKE) --no-print-directory peers || echo 'note: going on without Feast and the model' >&2
+	@$(BIN)/almanac bench decision --calls 10000
+	@$(BIN)/almanac bench http --rounds 5 --with feast --with model --with nginx
+	@$(BIN)/almanac bench scale --rounds 7
+	@$(BIN)/almanac bench capacity
+	@$(BIN)/python -m bench.pages
 endif
+
+peers: .venv-peers/ready ## install Feast and a model server beside us, for `bench http` alone
 
 drill: $(READY) ## six nodes, one bad snapshot, and nobody who notices: the story with times
 	@$(BIN)/python -m bench.drill
 
 clean: ## remove the environment, the caches and what was packed; never data or snapshots
-	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
+	rm -rf .venv .venv-peers .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Contenders are never part of our own lock: what they bring would be measured in us as well.
+.venv-peers/ready: bench/peers/requirements.txt | $(LOCKED)
+	@echo 'setting up .venv-peers: a minute or two, once' >&2
+	@$(BIN)/python -m venv --clear .venv-peers
+	@.venv-peers/bin/python -m pip --disable-pip-version-check --no-input -qq install --requirement $<
+	@touch $@
 
 $(READY): $(LOCKED)
 	@rm -f index/_kernel.*.so

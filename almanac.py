@@ -230,7 +230,17 @@ VERBS = {
     ),
     "bench http": Verb(
         target="bench.cli:http",
-        help="Measure the edge over HTTP, beside a no-op app and a Redis service.",
+        help="Measure the edge over HTTP, beside what else could stand there.",
+        extra="bench",
+    ),
+    "bench scale": Verb(
+        target="bench.scale_cli:scale",
+        help="Measure how costs grow with workers and with customers.",
+        extra="bench",
+    ),
+    "bench capacity": Verb(
+        target="bench.capacity_cli:capacity",
+        help="Tell how many cores a rate needs, and rehearse a fleet that loses a node.",
         extra="bench",
     ),
     "bench load": Verb(

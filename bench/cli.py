@@ -17,13 +17,16 @@ from bench.decision import RAW, Samples, measure_decisions
 from bench.http import Plan, measure_http
 from bench.http_contenders import SERVERS, ServerName, http_facts
 from bench.http_figures import latency_figures, summary_of
+from bench.http_peers import PeerName
 from bench.http_profile import profile_edge
 from bench.http_report import (
     CANNOT_SHOW,
     company_line,
+    dependence_table,
     profile_table,
     ratio_lines,
     row_table,
+    skipped_lines,
 )
 from bench.machine import machine_facts
 from bench.results import DEFAULT_DIR, aligned, write_run
@@ -87,19 +90,22 @@ def http(
     connections: Annotated[int, Parameter(validator=Number(gte=2, lte=1000))] = 16,
     server: list[ServerName] | None = None,
     without: list[Literal["redis"]] | None = None,
+    with_: Annotated[list[PeerName] | None, Parameter(name="--with")] = None,
     profile: bool = False,
     out_dir: Path = DEFAULT_DIR,
     json: bool = False,
 ) -> None:
-    """Measure the edge over HTTP beside a no-op app and a Redis service.
+    """Measure the edge over HTTP beside what else could stand there.
 
     The no-op app has the same server and router, reads the same bodies and sends a fixed answer of
     the same size. The Redis service is what a team would build by itself: every customer's list
-    ready as JSON, the popular one for strangers. All run at once on one core and take turns; the
+    ready as JSON, the popular one for strangers. With `--with`, Feast serves the same lists from
+    the same Redis, a model is asked in its handler, and nginx sends a file per customer; `make
+    peers` installs what the first two need. All run at once on one core and take turns; the
     driver has another. Nothing but the loopback is used. Raw samples and a summary are kept under
     `--out-dir`. When a service fails nothing is kept, and all processes are ended.
 
-    Example: `almanac bench http --rounds 5 --server uvicorn --without redis`
+    Example: `almanac bench http --rounds 5 --server uvicorn --with nginx --with feast`
 
     Parameters
     ----------
@@ -117,6 +123,9 @@ def http(
         Server to run everybody under: uvicorn or granian; both by default.
     without
         Leave a contender out: redis.
+    with_
+        Let a contender take part that has a server of its own: feast, model or nginx; where it is
+        not installed the run goes on without it and says why.
     profile
         Instead, time the parts of the edge's app in process, without a server.
     out_dir
@@ -136,10 +145,12 @@ def http(
         connections=connections,
         servers=server or SERVERS,
         with_redis="redis" not in (without or ()),
+        peers=with_ or (),
     )
     words += f" --rounds {rounds} --connections {connections}"
     words += "".join(f" --server {name}" for name in server or ())
     words += "" if plan.with_redis else " --without redis"
+    words += "".join(f" --with {name}" for name in plan.peers)
     facts = machine_facts(words) | {"servers": http_facts(with_redis=plan.with_redis)}
     print(f"starting services over a snapshot of {customers} customers", file=sys.stderr)
     run = measure_http(plan)
@@ -148,7 +159,8 @@ def http(
     if json:
         print(orjson.dumps(summary).decode())
     else:
-        told = (CANNOT_SHOW, row_table(summary["rows"]), ratio_lines(summary["cpu_ratios"]))
+        told = [CANNOT_SHOW, row_table(summary["rows"]), ratio_lines(summary["cpu_ratios"])]
+        told += [dependence_table(run.facts["depends_on"]), *skipped_lines(run.facts["skipped"])]
         print("\n\n".join((*told, company_line(run.facts))))
     print(f"samples and summary: {run_dir}", file=sys.stderr)
 

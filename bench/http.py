@@ -20,21 +20,24 @@ from typing import Any, Final
 import numpy as np
 
 from bench.http_contenders import (
-    REDIS,
+    EDGE,
     Contender,
     ServerName,
     check_answers,
     edge,
+    exchange,
     load_lists,
     no_op,
     redis_lists_of,
     redis_server,
     served,
 )
+from bench.http_dependence import Dependence, dependence
 from bench.http_figures import Run, Turn
 from bench.http_load import Driver, Lap
+from bench.http_peers import Ground, PeerMissing, PeerName, offers_in, peer
 from bench.http_processes import Measured, machine_busy_s
-from bench.http_requests import checkable_bodies, on_the_wire, request_bodies
+from bench.http_requests import checkable_bodies, request_bodies
 from bench.synthetic import SECRET, Shape, write_synthetic
 from index.snapshot import open_snapshot
 
@@ -53,6 +56,7 @@ class Plan:
         connections: how many are many.
         servers: under which each contender runs.
         with_redis: whether the Redis service takes part.
+        peers: which contenders with a server of their own take part where they are installed.
     """
 
     shape: Shape
@@ -61,12 +65,13 @@ class Plan:
     connections: int
     servers: Sequence[ServerName]
     with_redis: bool = True
+    peers: Sequence[PeerName] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Service:
     contender: Contender
-    server: ServerName
+    server: str
     measured: Measured
     port: int
 
@@ -82,11 +87,10 @@ def measure_http(plan: Plan) -> Run:
     with tempfile.TemporaryDirectory(prefix="almanac-bench-") as name, ExitStack() as stack:
         folder = Path(name)
         redis = stack.enter_context(redis_server(folder, server_cores)) if plan.with_redis else None
-        contenders = stack.enter_context(_contenders(plan, folder))
+        contenders, skipped = stack.enter_context(_contenders(plan, folder))
         services = [
             _Service(contender=contender, server=server, measured=measured, port=port)
-            for server in plan.servers
-            for contender in contenders
+            for contender, server in contenders
             for measured, port in [
                 stack.enter_context(served(contender, server, folder=folder, cores=server_cores))
             ]
@@ -94,19 +98,30 @@ def measure_http(plan: Plan) -> Run:
         checks = checkable_bodies(plan.shape, _CHECKED)
         for service in services:
             check_answers(service.contender, service.port, checks)
-        wire = [on_the_wire(body) for body in request_bodies(plan.shape, _BODIES)]
-        with Driver(wire, driver_cores) as driver:
+        bodies = request_bodies(plan.shape, _BODIES)
+        wires = {
+            one.contender.name: [one.contender.wire(body) for body in bodies] for one in services
+        }
+        with Driver(wires, driver_cores) as driver:
             run = _take_turns(plan, services, redis, driver)
-    return Run(
-        turns=run.turns,
-        laps=run.laps,
-        facts=run.facts
-        | {
-            "server_cores": sorted(server_cores),
-            "driver_cores": sorted(driver_cores),
-            "request_bytes": round(float(np.mean([len(one) for one in wire]))),
-        },
-    )
+        depends = {service.contender.name: _dependence(service, checks) for service in services}
+    facts = {
+        "server_cores": sorted(server_cores),
+        "driver_cores": sorted(driver_cores),
+        "request_bytes": round(float(np.mean([len(one) for one in wires[EDGE]]))),
+        "depends_on": depends,
+        "skipped": skipped,
+    }
+    return Run(turns=run.turns, laps=run.laps, facts=run.facts | facts)
+
+
+def _dependence(service: _Service, bodies: Sequence[bytes]) -> dict[str, Dependence]:
+    def answering(body: bytes) -> list[str]:
+        status, answer = exchange(service.port, service.contender.wire(body))
+        assert status == 200, answer
+        return offers_in(service.contender.essence(answer))
+
+    return dependence(answering, bodies)
 
 
 def _cores() -> tuple[Collection[int], Collection[int]]:
@@ -116,18 +131,29 @@ def _cores() -> tuple[Collection[int], Collection[int]]:
 
 
 @contextmanager
-def _contenders(plan: Plan, folder: Path) -> Iterator[list[Contender]]:
+def _contenders(
+    plan: Plan, folder: Path
+) -> Iterator[tuple[list[tuple[Contender, str]], dict[str, str]]]:
+    """Who takes part, each with its server, and why others don't."""
     snapshot = folder / "snapshot"
     write_synthetic(snapshot, plan.shape)
+    skipped: dict[str, str] = {}
     with open_snapshot(snapshot, SECRET) as generation:
         ours = edge(generation)
         answers = [ours.right_answer(body) for body in checkable_bodies(plan.shape, _CHECKED)]
         found = [ours, no_op(sorted(answers, key=len)[len(answers) // 2], folder)]
-        if plan.with_redis:
-            socket = folder / "redis.sock"
+        socket = folder / "redis.sock" if plan.with_redis else None
+        if socket is not None:
             load_lists(generation, socket, plan.shape)
             found.append(redis_lists_of(generation, socket))
-        yield found
+        served_by = [(contender, str(server)) for server in plan.servers for contender in found]
+        ground = Ground(generation=generation, shape=plan.shape, folder=folder, socket=socket)
+        for name in plan.peers:
+            try:
+                served_by.append(peer(name, ground))
+            except PeerMissing as problem:
+                skipped[name] = f"{problem} ({problem.hint})"
+        yield served_by, skipped
 
 
 def _take_turns(
@@ -162,17 +188,22 @@ def _turn(
     number: int,
     connections: int,
 ) -> tuple[Turn, Lap]:
-    asked = redis if service.contender.name == REDIS else None
+    asked = redis if service.contender.asks_redis else None
+    requests = max(plan.requests // service.contender.slower, 1)
     cpu_ns, redis_ns = service.measured.cpu_ns(), asked.cpu_ns() if asked else 0
     lap = driver.lap(
-        service.port, connections=connections, start=number * plan.requests, n=plan.requests
+        service.contender.name,
+        service.port,
+        connections=connections,
+        start=number * plan.requests,
+        n=requests,
     )
     turn = Turn(
         contender=service.contender.name,
         server=service.server,
         connections=connections,
         round=number,
-        requests=plan.requests,
+        requests=requests,
         errors=lap.errors,
         cpu_ns=service.measured.cpu_ns() - cpu_ns,
         redis_cpu_ns=asked.cpu_ns() - redis_ns if asked else 0,

@@ -1,15 +1,18 @@
-"""Who is measured over HTTP, how each is started, and which answers are right."""
+"""Who is measured over HTTP, how each is started, and which answers are right.
+
+Contenders that need more than Python and redis-server are in `bench.http_peers`.
+"""
 
 from __future__ import annotations
 
-import http.client
 import os
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -18,7 +21,9 @@ import msgspec
 from redis import Redis
 from redis.exceptions import RedisError
 
+from bench.http_answers import parsed_answer
 from bench.http_processes import Measured, ServerFailed, free_port, running
+from bench.http_requests import on_the_wire
 from bench.peers import noop, redis_lists
 from bench.synthetic import SECRET, Shape, customer_id
 from index.decide import decide
@@ -30,7 +35,7 @@ ServerName: TypeAlias = Literal["uvicorn", "granian"]
 SERVERS: Final[tuple[ServerName, ...]] = ("uvicorn", "granian")
 EDGE, NO_OP, REDIS = "edge", "no-op", "redis"
 
-_FLAGS: Final[Mapping[ServerName, str]] = {
+FLAGS: Final[Mapping[str, str]] = {
     "uvicorn": "--http httptools --loop uvloop --ws none --lifespan on --no-access-log "
     "--no-server-header --no-proxy-headers --timeout-keep-alive 75 --log-level warning",
     "granian": "--interface asgi --http 1 --no-ws --loop uvloop --workers 1 --runtime-threads 1 "
@@ -52,15 +57,25 @@ class Contender:
 
     Attributes:
         name: as the report prints it.
-        factory: what makes its app, `module:function`.
+        right_answer: what it must answer to a body.
+        factory: what makes its app, `module:function`, where it runs under any server.
+        starts: what starts it on a port, where it brings a server of its own.
         env: environment variables of its own.
-        right_answer: the body it must send for a body.
+        wire: the request that a body becomes, as it goes over the wire.
+        essence: what of an answer must be right; all of it by default.
+        asks_redis: redis-server works for it too.
+        slower: its turns have so many times fewer requests.
     """
 
     name: str
-    factory: str
-    env: Mapping[str, str]
     right_answer: Callable[[bytes], bytes]
+    factory: str = ""
+    starts: Callable[[int], Sequence[str]] | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    wire: Callable[[bytes], bytes] = on_the_wire
+    essence: Callable[[bytes], bytes] = bytes
+    asks_redis: bool = False
+    slower: int = 1
 
 
 def edge(generation: Generation) -> Contender:
@@ -105,6 +120,7 @@ def redis_lists_of(generation: Generation, socket: Path) -> Contender:
         factory="bench.peers.redis_lists:app",
         env={redis_lists.SOCKET: str(socket)},
         right_answer=right_answer,
+        asks_redis=True,
     )
 
 
@@ -155,21 +171,30 @@ def redis_server(folder: Path, cores: Collection[int] = ()) -> AbstractContextMa
 
 @contextmanager
 def served(
-    contender: Contender, server: ServerName, *, folder: Path, cores: Collection[int] = ()
+    contender: Contender, server: str, *, folder: Path, cores: Collection[int] = ()
 ) -> Iterator[tuple[Measured, int]]:
     """A contender under a server with one worker, and its port.
+
+    Args:
+        contender: what answers.
+        server: what serves it; only a name where the contender brings its own.
+        folder: where what it says is kept.
+        cores: where it may run; anywhere by default.
 
     Raises:
         ServerFailed: it did not start.
     """
     port = free_port()
-    command = [sys.executable, "-m", server, *_FLAGS[server].split(), "--factory"]
-    command += ["--host", "127.0.0.1", "--port", str(port), contender.factory]
+    if contender.starts is not None:
+        command = list(contender.starts(port))
+    else:
+        command = [sys.executable, "-m", server, *FLAGS[server].split(), "--factory"]
+        command += ["--host", "127.0.0.1", "--port", str(port), contender.factory]
     ours = {key: value for key, value in os.environ.items() if not key.startswith("ALMANAC_")}
     with running(
         f"{contender.name} {server}",
         command,
-        answers=lambda: _answers(port),
+        answers=lambda: _answers(port, contender),
         folder=folder,
         env={**ours, **contender.env},
         cores=cores,
@@ -177,15 +202,15 @@ def served(
         yield measured, port
 
 
-def check_answers(contender: Contender, port: int, bodies: list[bytes]) -> None:
+def check_answers(contender: Contender, port: int, bodies: Sequence[bytes]) -> None:
     """Compare what a service answers with what it must.
 
     Raises:
         ServerFailed: one answer is wrong.
     """
     for body in bodies:
-        status, answer = ask(port, body)
-        if status != 200 or answer != contender.right_answer(body):
+        status, answer = exchange(port, contender.wire(body))
+        if status != 200 or contender.essence(answer) != contender.right_answer(body):
             raise ServerFailed(
                 f"{contender.name} answers {body.decode()} with {status} {answer[:200]!r}",
                 hint="a wrong answer's cost means nothing, so nothing was measured",
@@ -193,21 +218,32 @@ def check_answers(contender: Contender, port: int, bodies: list[bytes]) -> None:
 
 
 def ask(port: int, body: bytes) -> tuple[int, bytes]:
-    """Status and body of one answer, over a connection of its own."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("POST", "/v1/offers", body, {"content-type": "application/json"})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    finally:
-        connection.close()
+    """Status and body of the answer to a body, over a connection of its own."""
+    return exchange(port, on_the_wire(body))
+
+
+def exchange(port: int, request: bytes) -> tuple[int, bytes]:
+    """Status and body of the answer to a request as it goes over the wire.
+
+    Raises:
+        OSError: there was no whole answer.
+    """
+    received = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(request)
+        while (answer := parsed_answer(received)) is None:
+            more = connection.recv(1 << 18)
+            if not more:
+                raise ConnectionResetError(f"port {port} hung up after {received[:200]!r}")
+            received += more
+    return answer.status, received[len(received) - answer.size :]
 
 
 def http_facts(*, with_redis: bool) -> dict[str, str]:
     """Versions and flags of what serves."""
     names = ("granian", "hiredis", "httptools", "redis", "starlette", "uvicorn", "uvloop")
     facts = {name: version(name) for name in names}
-    facts |= {f"flags of {server}": flags for server, flags in _FLAGS.items()}
+    facts |= {f"flags of {server}": flags for server, flags in FLAGS.items()}
     program = shutil.which("redis-server")
     if with_redis and program is not None:
         told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
@@ -215,8 +251,8 @@ def http_facts(*, with_redis: bool) -> dict[str, str]:
     return facts
 
 
-def _answers(port: int) -> bool:
+def _answers(port: int, contender: Contender) -> bool:
     try:
-        return ask(port, b"{}")[0] == 200
+        return exchange(port, contender.wire(b"{}"))[0] == 200
     except OSError:
         return False

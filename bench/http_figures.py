@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.http_contenders import EDGE, NO_OP, REDIS
 from bench.http_load import Lap
+
+_UNDER_ANY: Final = (EDGE, NO_OP, REDIS)
+"""Contenders that run under each server, and are compared there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +80,14 @@ def summary_of(run: Run) -> dict[str, Any]:
 
 
 def cpu_ratios(turns: Sequence[Turn]) -> dict[str, dict[str, float]]:
-    """The edge's processor time per request in that of each other contender under its server.
+    """The edge's processor time per request in that of each other contender.
 
-    Compared round by round, Redis together with its server.
+    Compared round by round, under the same server, or under each of the edge's where the other
+    brings its own; Redis counts together with its server.
 
     Returns:
-        By `edge / OTHER SERVER CONNECTIONS`: the median round's ratio, the lowest and the highest.
+        By `edge SERVER / OTHER SERVER CONNECTIONS`: the median round's ratio, the lowest, the
+        highest, and the throughput per core in that of the other: the median's reciprocal.
     """
     cost = {
         (turn.contender, turn.server, turn.connections, turn.round): (
@@ -89,16 +95,20 @@ def cpu_ratios(turns: Sequence[Turn]) -> dict[str, dict[str, float]]:
         )
         for turn in turns
     }
+    ours = sorted({turn.server for turn in turns if turn.contender == EDGE})
     ratios: dict[str, list[float]] = defaultdict(list)
     for (contender, server, connections, number), theirs in cost.items():
-        ours = cost.get(("edge", server, connections, number))
-        if contender != "edge" and ours is not None:
-            ratios[f"edge / {contender} {server} {connections}"].append(ours / theirs)
+        for our_server in [server] if contender in _UNDER_ANY else ours:
+            found = cost.get((EDGE, our_server, connections, number))
+            if contender != EDGE and found is not None:
+                name = f"edge {our_server} / {contender} {server} {connections}"
+                ratios[name].append(found / theirs)
     return {
         name: {
             "median": round(float(np.median(found)), 3),
             "lowest": round(min(found), 3),
             "highest": round(max(found), 3),
+            "times_per_core": round(1 / float(np.median(found)), 3),
         }
         for name, found in ratios.items()
     }

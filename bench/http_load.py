@@ -11,7 +11,7 @@ import asyncio
 import gc
 import multiprocessing
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -59,18 +59,18 @@ class Driver:
     """Starts the driver's process and ends it.
 
     Args:
-        wire: requests as they go over the wire, used in turn.
+        wires: by whom they are for, requests as they go over the wire, used in turn.
         cores: where the process may run.
     """
 
-    def __init__(self, wire: Sequence[bytes], cores: Collection[int]) -> None:
+    def __init__(self, wires: Mapping[str, Sequence[bytes]], cores: Collection[int]) -> None:
         self._pool = ProcessPoolExecutor(
-            1, multiprocessing.get_context("spawn"), _begin, (list(wire), set(cores))
+            1, multiprocessing.get_context("spawn"), _begin, (dict(wires), set(cores))
         )
 
-    def lap(self, port: int, *, connections: int, start: int, n: int) -> Lap:
-        """Send `n` requests, from number `start` on, over so many connections at once."""
-        return self._pool.submit(_lap, port, connections, start, n).result()
+    def lap(self, name: str, port: int, *, connections: int, start: int, n: int) -> Lap:
+        """Send `n` of someone's requests, from number `start` on, over so many connections."""
+        return self._pool.submit(_lap, name, port, connections, start, n).result()
 
     def __enter__(self) -> Self:
         return self
@@ -194,18 +194,18 @@ async def _calls(work: _Work, port: int) -> None:
         await caller.gone
 
 
-_wire: list[bytes] = []
+_wires: dict[str, Sequence[bytes]] = {}
 
 
-def _begin(wire: list[bytes], cores: set[int]) -> None:
-    _wire[:] = wire
+def _begin(wires: dict[str, Sequence[bytes]], cores: set[int]) -> None:
+    _wires.update(wires)
     if cores:
         os.sched_setaffinity(0, cores)
     gc.freeze()
     gc.disable()
 
 
-def _lap(port: int, connections: int, start: int, n: int) -> Lap:
-    lap = drive(_wire, port, connections=connections, start=start, n=n)
+def _lap(name: str, port: int, connections: int, start: int, n: int) -> Lap:
+    lap = drive(_wires[name], port, connections=connections, start=start, n=n)
     gc.collect()
     return lap

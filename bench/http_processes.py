@@ -93,7 +93,12 @@ def running(
                     hint=f"it said: {told or 'nothing'}",
                 )
             time.sleep(_POLL_S)
-        yield Measured(name=name, pids=(process.pid, *_children(process.pid)))
+        family = (process.pid, *_children(process.pid))
+        if cores:
+            # Children and threads may have begun before their parent was put where it belongs.
+            for task in [task for pid in family for task in Path(f"/proc/{pid}/task").iterdir()]:
+                os.sched_setaffinity(int(task.name), cores)
+        yield Measured(name=name, pids=family)
     finally:
         _end(process)
 

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bench.http_dependence import ASPECTS
 from bench.results import aligned
 
 CANNOT_SHOW: Final = """\
 A closed loop: a connection asks again when it was answered, so waiting for one's turn is not in
 these latencies, and they say nothing about a peak. With many connections on one busy core a
 latency is mostly the queue behind the others. Only processor time compares what services cost."""
-AIMS: Final = {"no-op": "at most 1.6", "redis": "below 1"}
+AIMS: Final = {
+    "no-op": "at most 1.6",
+    "redis": "at most 0.77",
+    "feast": "at most 0.2",
+    "model": "at most 0.1",
+    "nginx": "told",
+}
+"""Of the edge's processor time per request in theirs: 1.3, 5 and 10 times the throughput."""
 
 
 def row_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
@@ -33,12 +41,32 @@ def row_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
 
 def ratio_lines(ratios: Mapping[str, Mapping[str, float]]) -> str:
     """The edge's processor time per request in that of the others, with its spread over rounds."""
-    lines = [["CPU per request", "median", "lowest", "highest", "aim"]]
+    lines = [["CPU per request", "median", "lowest", "highest", "aim", "throughput per core"]]
     for name, ratio in ratios.items():
-        other = name.removeprefix("edge / ").partition(" ")[0]
         cells = [f"{ratio[key]:.2f}" for key in ("median", "lowest", "highest")]
-        lines.append([name, *cells, AIMS[other]])
+        lines.append([name, *cells, AIMS[other_of(name)], f"{ratio['times_per_core']:.2f} ×"])
     return aligned(lines)
+
+
+def other_of(ratio: str) -> str:
+    """With whom a ratio compares.
+
+    >>> other_of("edge uvicorn / feast gunicorn 16")
+    'feast'
+    """
+    return ratio.partition(" / ")[2].partition(" ")[0]
+
+
+def dependence_table(depends_on: Mapping[str, Mapping[str, str]]) -> str:
+    """What changed each contender's offers, as probes found it."""
+    lines = [["offers depend on", *ASPECTS]]
+    lines += [[name, *(found[aspect] for aspect in ASPECTS)] for name, found in depends_on.items()]
+    return aligned(lines)
+
+
+def skipped_lines(skipped: Mapping[str, str]) -> list[str]:
+    """Who did not take part, and why."""
+    return [f"{name} took no part: {why}" for name, why in skipped.items()]
 
 
 def company_line(facts: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,12 @@ from bench.synthetic import Shape
 ROOT = Path(__file__).parents[2]
 
 
-def turn(contender: str, number: int, *, cpu_ns: int, redis_cpu_ns: int = 0) -> Turn:
+def turn(
+    contender: str, number: int, *, cpu_ns: int, redis_cpu_ns: int = 0, server: str = "uvicorn"
+) -> Turn:
     return Turn(
         contender=contender,
-        server="uvicorn",
+        server=server,
         connections=8,
         round=number,
         requests=10,
@@ -58,8 +61,35 @@ def test_ratios_are_taken_round_by_round() -> None:
     ]
 
     assert cpu_ratios(turns) == {
-        "edge / no-op uvicorn 8": {"median": 3.0, "lowest": 2.0, "highest": 4.0},
-        "edge / redis uvicorn 8": {"median": 0.5, "lowest": 0.5, "highest": 0.5},
+        "edge uvicorn / no-op uvicorn 8": {
+            "median": 3.0,
+            "lowest": 2.0,
+            "highest": 4.0,
+            "times_per_core": 0.333,
+        },
+        "edge uvicorn / redis uvicorn 8": {
+            "median": 0.5,
+            "lowest": 0.5,
+            "highest": 0.5,
+            "times_per_core": 2.0,
+        },
+    }
+
+
+def test_who_brings_a_server_is_compared_with_the_edge_under_each_of_ours() -> None:
+    turns = [
+        turn("edge", 1, cpu_ns=100),
+        turn("edge", 1, cpu_ns=200, server="granian"),
+        turn("redis", 1, cpu_ns=100, server="granian"),
+        replace(turn("feast", 1, cpu_ns=300, redis_cpu_ns=100, server="gunicorn"), requests=4),
+    ]
+
+    found = {name: ratio["median"] for name, ratio in cpu_ratios(turns).items()}
+
+    assert found == {
+        "edge granian / redis granian 8": 2.0,
+        "edge granian / feast gunicorn 8": 0.2,
+        "edge uvicorn / feast gunicorn 8": 0.1,
     }
 
 
@@ -100,10 +130,17 @@ def test_a_row_without_a_single_answer_is_still_told() -> None:
 
 
 def test_ratios_stand_beside_their_aims() -> None:
-    ratios = {"edge / no-op granian 16": {"median": 1.5, "lowest": 1.4, "highest": 1.61}}
+    ratios = {
+        "edge granian / no-op granian 16": {
+            "median": 1.5,
+            "lowest": 1.4,
+            "highest": 1.61,
+            "times_per_core": 0.667,
+        }
+    }
 
     assert " ".join(ratio_lines(ratios).splitlines()[1].split()) == (
-        "edge / no-op granian 16 1.50 1.40 1.61 at most 1.6"
+        "edge granian / no-op granian 16 1.50 1.40 1.61 at most 1.6 0.67 ×"
     )
 
 
@@ -139,6 +176,10 @@ def test_everybody_gets_the_same_turns() -> None:
     assert all((lap > 0).all() for lap in told)
     assert summary_of(run)["rows"]["no-op uvicorn 4"]["decide_p50_us"] is None
     assert all(one.cpu_ns > 0 and one.redis_cpu_ns == 0 for one in run.turns)
+    assert run.facts["depends_on"] == {
+        "edge": {"customer": "yes", "cart": "yes", "moment": "yes"},
+        "no-op": {"customer": "no", "cart": "no", "moment": "no"},
+    }
 
 
 def test_a_profile_times_every_part_of_every_call() -> None:

@@ -26,10 +26,15 @@ def test_every_request_is_sent_once_and_answered_once(connections: int) -> None:
 
 
 def test_a_driver_of_its_own_does_the_same() -> None:
-    with CountingServer() as server, Driver([request(b"fine")], ()) as driver:
-        laps = [driver.lap(server.port, connections=3, start=0, n=20) for _ in range(2)]
+    with (
+        CountingServer() as server,
+        Driver({"one": [request(b"fine")], "other": [request(b"pieces")]}, ()) as driver,
+    ):
+        laps = [
+            driver.lap(name, server.port, connections=3, start=0, n=20) for name in ("one", "other")
+        ]
 
-        assert server.asked == {b"fine": 40}
+        assert server.asked == {b"fine": 20, b"pieces": 20}
     assert [lap.errors for lap in laps] == [0, 0]
 
 

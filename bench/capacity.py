@@ -1,0 +1,202 @@
+"""From microseconds of one core per decision to cores, nodes, and what a fleet does at its peak."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from math import ceil
+from typing import Any, Final
+
+import numpy as np
+
+from bench.load.samples import percentiles_us
+from bench.load.schedule import Phase, scheduled
+from bench.simulate import BALANCERS, Balancer, Fleet, Seconds, ServiceTimes, Trouble, simulate
+
+PEAK: Final = 5.0
+"""A peak's rate in that of the mean."""
+UTILISATION: Final = 0.6
+"""How busy workers may be at the peak: beyond that, queues grow faster than traffic."""
+SPARE_NODES: Final = 1
+MONTH_S: Final = 30 * 86_400
+YEAR_S: Final = 365 * 86_400
+_REHEARSED_S: Final = 10.0
+_REHEARSED_AT_LEAST: Final = 40_000
+PARTS: Final = ("calm", "peak", "a node lost", "noticed", "swap", "after")
+_ENDS: Final = (0.2, 0.4, 0.5, 0.7, 0.8, 1.0)
+"""Where each part of a rehearsal ends; the node that is lost stays lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """How much is asked.
+
+    Attributes:
+        name: as reports have it.
+        mean_per_s: requests per second on average.
+        peak_per_s: requests per second at the peak.
+    """
+
+    name: str
+    mean_per_s: float
+    peak_per_s: float
+
+
+def volume_at(peak_per_s: float) -> Volume:
+    """A volume by its peak.
+
+    >>> volume_at(5000.0)
+    Volume(name='5,000 a second at the peak', mean_per_s=1000.0, peak_per_s=5000.0)
+    """
+    return Volume(
+        name=f"{peak_per_s:,.10g} a second at the peak",
+        mean_per_s=peak_per_s / PEAK,
+        peak_per_s=peak_per_s,
+    )
+
+
+VOLUMES: Final = (
+    Volume(
+        name="10 million a month, peak 5 ×",
+        mean_per_s=10e6 / MONTH_S,
+        peak_per_s=PEAK * 10e6 / MONTH_S,
+    ),
+    Volume(
+        name="1 billion a year, peak 5 ×",
+        mean_per_s=1e9 / YEAR_S,
+        peak_per_s=PEAK * 1e9 / YEAR_S,
+    ),
+    volume_at(1e5),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What a volume needs.
+
+    Attributes:
+        cores: kept busy all the time at the peak.
+        workers: so that none is busier than `UTILISATION` at the peak.
+        nodes: of so many workers each, with one more that may be lost.
+    """
+
+    cores: float
+    workers: int
+    nodes: int
+
+
+def need(volume: Volume, cpu_us: float, workers_per_node: int) -> Need:
+    """The arithmetic.
+
+    Args:
+        volume: how much is asked.
+        cpu_us: processor time of a request.
+        workers_per_node: one a core.
+
+    >>> need(Volume(name="", mean_per_s=1000, peak_per_s=6000), 200.0, 2)
+    Need(cores=1.2, workers=2, nodes=2)
+    """
+    cores = volume.peak_per_s * cpu_us / 1e6
+    # Rounded first: 1.2 / 0.6 is a hair more than 2.
+    workers = max(ceil(round(cores / UTILISATION, 6)), 1)
+    return Need(cores=cores, workers=workers, nodes=ceil(workers / workers_per_node) + SPARE_NODES)
+
+
+def rehearsal(
+    volume: Volume,
+    times: ServiceTimes,
+    *,
+    workers_per_node: int,
+    noticed_s: float,
+    swap_s: float,
+    seed: int,
+) -> dict[str, Any]:
+    """A calm spell, the peak, a node lost in it, and a swap on those that are left.
+
+    Args:
+        volume: how much is asked.
+        times: measured.
+        workers_per_node: one a core.
+        noticed_s: how long the balancer goes on sending to the lost node.
+        swap_s: how long each worker answers nothing while it changes over.
+        seed: of all draws.
+
+    Returns:
+        `need`, and by balancer and part: requests, lost ones, how busy, and percentiles.
+    """
+    needed = need(volume, times.crowded_s * 1e6, workers_per_node)
+    seconds = max(_REHEARSED_S, _REHEARSED_AT_LEAST / volume.peak_per_s)
+    calm, rest = seconds * _ENDS[0], seconds * (1 - _ENDS[0])
+    mean, peak = volume.mean_per_s, volume.peak_per_s
+    schedule = scheduled(
+        (
+            Phase(name="calm", seconds=calm, from_rate=mean, to_rate=mean),
+            Phase(name="peak", seconds=rest, from_rate=peak, to_rate=peak),
+        ),
+        "poisson",
+        seed,
+    )
+    arrivals_s: Seconds = schedule.due_ns / 1e9
+    lost_at_s = seconds * _ENDS[1]
+    trouble = Trouble(
+        lost_at_s=lost_at_s,
+        noticed_s=min(noticed_s, seconds * (_ENDS[2] - _ENDS[1])),
+        swap_at_s=seconds * _ENDS[3],
+        swap_s=swap_s,
+    )
+    return {
+        "volume": asdict(volume),
+        "need": asdict(needed),
+        "seconds": seconds,
+        "trouble": asdict(trouble),
+        "balancers": {
+            balancer: _parts(
+                Fleet(nodes=needed.nodes, workers=workers_per_node, balancer=balancer),
+                arrivals_s,
+                times,
+                trouble,
+                seconds=seconds,
+                seed=seed,
+            )
+            for balancer in BALANCERS
+        },
+    }
+
+
+def latency_percentiles(latency_s: Seconds) -> dict[str, float | None]:
+    """Percentiles of the answered ones, in microseconds; see `samples.percentiles_us`."""
+    answered = latency_s[~np.isnan(latency_s)]
+    return percentiles_us(np.round(answered * 1e9).astype(np.int64))
+
+
+def balanced(
+    balancer: Balancer, workers: int, arrivals_s: Seconds, times: ServiceTimes, *, seed: int
+) -> dict[str, Any]:
+    """One node without trouble: percentiles, and processor time of a request."""
+    fleet = Fleet(nodes=1, workers=workers, balancer=balancer)
+    outcome = simulate(fleet, arrivals_s, times, seed=seed)
+    return {
+        **latency_percentiles(outcome.latency_s),
+        "cpu_us": float(outcome.busy_s.sum()) / len(arrivals_s) * 1e6,
+    }
+
+
+def _parts(
+    fleet: Fleet,
+    arrivals_s: Seconds,
+    times: ServiceTimes,
+    trouble: Trouble,
+    *,
+    seconds: float,
+    seed: int,
+) -> dict[str, Any]:
+    outcome = simulate(fleet, arrivals_s, times, seed=seed, trouble=trouble)
+    edges = np.searchsorted(arrivals_s, [0.0, *(seconds * end for end in _ENDS)])
+    found = {}
+    for name, begin, end in zip(PARTS, edges, edges[1:], strict=False):
+        latency_s = outcome.latency_s[begin:end]
+        found[name] = {
+            "requests": len(latency_s),
+            "lost": int(np.count_nonzero(np.isnan(latency_s))),
+            **latency_percentiles(latency_s),
+        }
+    return found

@@ -1,0 +1,142 @@
+"""What a fleet costs: the arithmetic by hand, and the verb on the smallest of runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from bench.capacity import UTILISATION, VOLUMES, Volume, balanced, need, rehearsal
+from bench.capacity_check import Cost, cost_of_run
+from bench.capacity_report import check_rows, need_rows, rehearsal_rows
+from bench.http_processes import ServerFailed
+from bench.simulate import ServiceTimes
+
+ROOT = Path(__file__).parents[2]
+STEADY = ServiceTimes(alone_s=np.array([0.0002]), crowded=1.0, around_s=0.0)
+
+
+def test_volumes_are_what_their_names_say() -> None:
+    month, year, peak = VOLUMES
+
+    assert month.mean_per_s * 86_400 * 30 == pytest.approx(10e6)
+    assert year.mean_per_s * 86_400 * 365 == pytest.approx(1e9)
+    assert month.peak_per_s / month.mean_per_s == year.peak_per_s / year.mean_per_s == 5.0
+    assert peak.peak_per_s == 100_000.0
+
+
+@pytest.mark.parametrize(
+    ("peak_per_s", "cores", "workers", "nodes"),
+    [
+        (100_000.0, 20.0, 34, 10),  # 20 / 0.6 = 33.3; 34 / 4 = 8.5; one to spare
+        (12_000.0, 2.4, 4, 2),
+        (19.3, 0.00386, 1, 2),
+    ],
+)
+def test_cores_workers_and_nodes_follow_from_microseconds(
+    peak_per_s: float, cores: float, workers: int, nodes: int
+) -> None:
+    found = need(Volume(name="", mean_per_s=1.0, peak_per_s=peak_per_s), 200.0, 4)
+
+    assert found.cores == pytest.approx(cores)
+    assert (found.workers, found.nodes) == (workers, nodes)
+    assert found.cores / found.workers <= UTILISATION
+
+
+def test_a_rehearsal_accounts_for_every_request_and_loses_only_what_the_lost_node_had() -> None:
+    volume = Volume(name="small", mean_per_s=1000.0, peak_per_s=5000.0)
+
+    told = rehearsal(volume, STEADY, workers_per_node=1, noticed_s=0.5, swap_s=0.02, seed=1)
+
+    assert told["need"]["nodes"] == 3
+    for parts in told["balancers"].values():
+        requests = {name: part["requests"] for name, part in parts.items()}
+        assert sum(requests.values()) == pytest.approx(2000 + 8 * 5000, rel=0.02)
+        lost = {name: part["lost"] for name, part in parts.items() if part["lost"]}
+        assert lost.keys() <= {"peak", "a node lost"}  # what was under way came before the loss
+        assert lost["a node lost"] > 0.9 * 5000 * 0.5 / 3
+        assert parts["after"]["lost"] == 0
+    # A node that refuses at once looks idle to who counts what is under way.
+    random, least = (
+        told["balancers"][name]["a node lost"]["lost"] for name in ("random", "least-connections")
+    )
+    assert least > 1.2 * random
+
+
+def test_costs_become_times_whose_mean_is_processor_time() -> None:
+    cost = Cost(
+        latencies_ns=np.array([200_000, 300_000, 400_000]),
+        alone_cpu_us=240.0,
+        crowded_cpu_us=180.0,
+    )
+
+    times = cost.times()
+
+    assert times.alone_s.mean() == pytest.approx(240e-6)
+    assert times.alone_s.tolist() == pytest.approx([160e-6, 240e-6, 320e-6])
+    assert times.crowded_s == pytest.approx(180e-6)
+    assert times.around_s == pytest.approx(60e-6)
+
+
+def test_a_kept_run_tells_costs_by_server(tmp_path: Path) -> None:
+    rows = {
+        "edge uvicorn 1": {"cpu_together_us": 250.0},
+        "edge uvicorn 16": {"cpu_together_us": 200.0},
+        "edge granian 1": {"cpu_together_us": 350.0},
+        "redis uvicorn 1": {"cpu_together_us": 1.0},
+    }
+    (tmp_path / "summary.json").write_bytes(orjson.dumps({"rows": rows}))
+    samples: dict[str, Any] = {"edge uvicorn 1": np.array([300_000, -1, 310_000])}
+    np.savez(tmp_path / "samples.npz", **samples)
+
+    cost = cost_of_run(tmp_path, "uvicorn")
+
+    assert (cost.alone_cpu_us, cost.crowded_cpu_us) == (250.0, 200.0)
+    assert cost.latencies_ns.tolist() == [300_000, 310_000]  # failures are no times
+    with pytest.raises(ServerFailed, match="no rows of the edge under granian"):
+        cost_of_run(tmp_path, "granian")
+
+
+def test_two_workers_at_the_same_load_each_keep_the_cost_of_a_request() -> None:
+    arrivals = np.cumsum(np.random.default_rng(1).exponential(1 / 4000, 20_000))
+
+    one, two = (
+        balanced("random", workers, arrivals * (2 / workers), STEADY, seed=1) for workers in (1, 2)
+    )
+
+    assert one["cpu_us"] == pytest.approx(200.0)
+    assert two["cpu_us"] == pytest.approx(200.0)
+    assert two["p50_us"] == pytest.approx(one["p50_us"], rel=0.2)
+
+
+def test_the_verb_runs_one_worker_and_two_and_keeps_what_it_found(tmp_path: Path) -> None:
+    flags = ["--customers=1000", "--offers=1000", "--requests=40", "--seconds=0.5", "--load=0.1"]
+    flags += ["--peak=900", "--peak=20", "--json", f"--out-dir={tmp_path}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "almanac", "bench", "capacity", *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    (run_dir,) = tmp_path.iterdir()
+    kept = orjson.loads((run_dir / "summary.json").read_bytes())
+    assert kept == orjson.loads(done.stdout)
+    assert [row["workers"] for row in kept["check"]] == [1, 2]
+    assert [one["volume"]["peak_per_s"] for one in kept["rehearsals"]] == [900.0, 20.0]
+    for row in kept["check"]:
+        assert row["errors"] == {}
+        assert row["requests"] > 0
+        assert row["real"]["cpu_us"] > 0
+        assert row["simulated"]["cpu_us"] > 0
+    assert [len(row) for row in need_rows(kept)] == [7] * 3
+    assert [len(row) for row in check_rows(kept["check"])] == [8] * 3
+    assert len(rehearsal_rows(kept["rehearsals"])) == 1 + 2 * 2 * 6
