@@ -119,7 +119,8 @@ class Node:
             *(sys.executable, "-m", "almanac", "serve", "--store", str(store.folder)),
             *("--root", str(store.root), "--state-dir", str(folder / "node"), "--node-id", "soak"),
             *("--secret-file", str(secret_file), "--port", "0", "--admin-port", "0"),
-            *("--spread-s", "0", "--log-format", "json", *words),
+            # Every answer is held against the whole decision: none may be a cheaper one.
+            *("--spread-s", "0", "--queue-target-ms", "10000", "--log-format", "json", *words),
         ]
         self._process: subprocess.Popen[bytes] | None = None
         self._console = ""

@@ -58,8 +58,13 @@ def create_app(
         pages = storefront_routes(state, settings.personas)
         routes += [route(path, {"GET": page}) for path, page in pages.items()]
     admission = Admission(state.counters, target_ms=settings.queue_target_ms)
+    hot = {("POST", "/v1/offers"): endpoints["/v1/offers", "POST"]}
     return wrapped(
-        routes, origins=settings.allow_origins, counters=state.counters, admission=admission
+        routes,
+        origins=settings.allow_origins,
+        counters=state.counters,
+        admission=admission,
+        hot=hot,
     )
 
 

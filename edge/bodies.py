@@ -10,6 +10,8 @@ from starlette.types import Receive
 
 from edge.problems import Refusal
 
+HEADERS: Final = "almanac.headers"
+"""Key of a scope: the request's headers as a dict, made once."""
 JSON_TYPES: Final = (b"application/json", b"text/plain")
 _DRAIN_FACTOR: Final = 16
 """How many times the limit is read and thrown away, so that the caller gets to read the refusal."""

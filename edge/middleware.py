@@ -16,7 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edge.bodies import ClientGone
+from edge.bodies import HEADERS, ClientGone
 from edge.counters import Counters, blank_rows
 from edge.overload import AT_MOST, CEILINGS, REFUSED, Admission
 from edge.problems import Refusal, send_refusal
@@ -44,6 +44,7 @@ def wrapped(
     origins: Sequence[str],
     counters: Counters | None,
     admission: Admission | None = None,
+    hot: Mapping[tuple[str, str], ASGIApp] | None = None,
 ) -> ASGIApp:
     """Routes as an app in which every error is a problem document that pages may read.
 
@@ -52,9 +53,11 @@ def wrapped(
         origins: whose pages may read it.
         counters: where requests are counted; None for nowhere.
         admission: says in the scope of what is below `/v1/` how good an answer there is time for.
+        hot: by method and path, what is asked so often that the way through the router counts; the
+            router has it as well.
     """
     router = Router(routes, redirect_slashes=False, default=_not_found)
-    return _Front(router, _Sharing(router, origins), counters, admission)
+    return _Front(router, _Sharing(router, origins), counters, admission, hot or {})
 
 
 def is_admitted(scope: Scope) -> bool:
@@ -102,8 +105,10 @@ class _Front:
         sharing: _Sharing,
         counters: Counters | None,
         admission: Admission | None,
+        hot: Mapping[tuple[str, str], ASGIApp],
     ) -> None:
         self._app = app
+        self._hot = hot
         self._sharing = sharing
         self._counters = counters or Counters(blank_rows())
         self._admission = admission
@@ -137,7 +142,9 @@ class _Front:
             if b"access-control-request-method" in headers and scope["method"] == "OPTIONS":
                 status = await self._preflight(scope, receive, send)
             else:
-                await self._app(scope, receive, answer)
+                scope[HEADERS] = headers
+                app = self._hot.get((scope["method"], scope["path"]), self._app)
+                await app(scope, receive, answer)
         except Refusal as refusal:
             await send_refusal(scope, answer, refusal)
         except ClientGone:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 from starlette.types import Receive, Scope, Send
 
-from edge.bodies import check_type, read_body
+from edge.bodies import HEADERS, check_type, read_body
 from edge.overload import AT_MOST
 from edge.problems import Refusal, misfit
 from edge.request_ids import header_value, new_request_id
@@ -40,7 +40,7 @@ class PostOffers:
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
+        headers = scope[HEADERS]
         check_type(headers)
         body = await read_body(headers, receive, self._max_body_bytes)
         request = completed(parsed(body), headers)
