@@ -161,6 +161,9 @@ def scorecard(
         "--answer-path": None if answer_path == OWN_PATH else answer_path,
         "--config": config,
         "--map": rename,
+        # What is later is told by a snapshot, but not by a service at a URL.
+        "--later-share": later_share if url and as_of is None else None,
+        "--as-of": as_of if url else None,
         "--secret-file": secret_file,
         "--seconds": f"{seconds:g}",
         "--day-seconds": f"{day_seconds:g}",
@@ -197,7 +200,7 @@ def scorecard(
         workers=workers,
         connections=connections,
         only=only or tuple(PARTS),
-        command=_repeats(events, slas, given),
+        command=_repeats(events, slas, given, out),
     )
     found = measured(plan)
     shutil.rmtree(out / "work", ignore_errors=True)
@@ -230,9 +233,9 @@ def _check(*, has_snapshot: bool, has_url: bool, has_template: bool, n_speeds: i
 
 
 def _repeats(
-    events: Sequence[str], slas: Sequence[Sla], given: dict[str, Any]
+    events: Sequence[str], slas: Sequence[Sla], given: dict[str, Any], out: Path
 ) -> Callable[[str, Path | None, float | None], str]:
-    """What makes the command of a part."""
+    """What makes the command of a part; it writes beside the whole, not over it."""
     words = ["almanac", "scorecard", "--events", *events]
     for flag, value in given.items():
         if value is not None:
@@ -243,7 +246,8 @@ def _repeats(
     def command(part: str, snapshot_dir: Path | None, rate: float | None) -> str:
         more = [] if snapshot_dir is None else ["--snapshot", _near(snapshot_dir)]
         more += [] if rate is None else ["--rate", f"{rate:.6g}"]
-        return shlex.join([*words, *more, "--only", part])
+        more += ["--only", part, "--out", f"{out}-again"]
+        return shlex.join([*words, *more])
 
     return command
 
