@@ -103,7 +103,7 @@ def scorecard(
         or given several times. With "of volume" after the load, 1× is the shop's average day.
     rate
         Requests a second that 1× stands for; 12 % of what the service answers at most by default.
-        Needed with --url, which is not to be hammered unasked.
+        Needed for the peak with --url, which is not to be hammered unasked.
     seconds
         Length of the steps; the spike takes two thirds of it.
     day_seconds
@@ -146,7 +146,8 @@ def scorecard(
         n_speeds=(speed is not None) + (scale is not None),
     )
     slas = parsed_slas(sla or [DEFAULT_SLA])
-    if url is not None and rate is None and not slas[0].of_volume:
+    needs_rate = "peak" in (only or PARTS) and not slas[0].of_volume
+    if url is not None and rate is None and needs_rate:
         raise Contradiction("--url needs --rate: a service that is not ours is not to be hammered")
     facts = machine_facts(shlex.join(["almanac", *sys.argv[1:]]))
     others = [read_scorecard(path) for path in beside or ()]
