@@ -103,7 +103,7 @@ def scorecard(
         or given several times. With "of volume" after the load, 1× is the shop's average day.
     rate
         Requests a second that 1× stands for; 12 % of what the service answers at most by default.
-        Needed with --url, which is not to be hammered unasked.
+        Needed for the peak with --url, which is not to be hammered unasked.
     seconds
         Length of the steps; the spike takes two thirds of it.
     day_seconds
@@ -146,7 +146,8 @@ def scorecard(
         n_speeds=(speed is not None) + (scale is not None),
     )
     slas = parsed_slas(sla or [DEFAULT_SLA])
-    if url is not None and rate is None and not slas[0].of_volume:
+    needs_rate = "peak" in (only or PARTS) and not slas[0].of_volume
+    if url is not None and rate is None and needs_rate:
         raise Contradiction("--url needs --rate: a service that is not ours is not to be hammered")
     facts = machine_facts(shlex.join(["almanac", *sys.argv[1:]]))
     others = [read_scorecard(path) for path in beside or ()]
@@ -161,6 +162,9 @@ def scorecard(
         "--answer-path": None if answer_path == OWN_PATH else answer_path,
         "--config": config,
         "--map": rename,
+        # What is later is told by a snapshot, but not by a service at a URL.
+        "--later-share": later_share if url and as_of is None else None,
+        "--as-of": as_of if url else None,
         "--secret-file": secret_file,
         "--seconds": f"{seconds:g}",
         "--day-seconds": f"{day_seconds:g}",
@@ -197,7 +201,7 @@ def scorecard(
         workers=workers,
         connections=connections,
         only=only or tuple(PARTS),
-        command=_repeats(events, slas, given),
+        command=_repeats(events, slas, given, out),
     )
     found = measured(plan)
     shutil.rmtree(out / "work", ignore_errors=True)
@@ -230,9 +234,9 @@ def _check(*, has_snapshot: bool, has_url: bool, has_template: bool, n_speeds: i
 
 
 def _repeats(
-    events: Sequence[str], slas: Sequence[Sla], given: dict[str, Any]
+    events: Sequence[str], slas: Sequence[Sla], given: dict[str, Any], out: Path
 ) -> Callable[[str, Path | None, float | None], str]:
-    """What makes the command of a part."""
+    """What makes the command of a part; it writes beside the whole, not over it."""
     words = ["almanac", "scorecard", "--events", *events]
     for flag, value in given.items():
         if value is not None:
@@ -243,7 +247,8 @@ def _repeats(
     def command(part: str, snapshot_dir: Path | None, rate: float | None) -> str:
         more = [] if snapshot_dir is None else ["--snapshot", _near(snapshot_dir)]
         more += [] if rate is None else ["--rate", f"{rate:.6g}"]
-        return shlex.join([*words, *more, "--only", part])
+        more += ["--only", part, "--out", f"{out}-again"]
+        return shlex.join([*words, *more])
 
     return command
 

@@ -105,7 +105,8 @@ def test_a_shop_is_measured_through_a_real_service_and_a_real_node(
     assert list(runs["step"]["phases"]) == ["1×", "5×", "1× after 5×"]
     page = (tmp_path / "out" / "scorecard.html").read_text()
     for line in told["lines"]:
-        assert f"--only {line['part']}" in line["command"]
+        again = f"--only {line['part']} --out {tmp_path / 'out-again'}"
+        assert line["command"].endswith(again)
         assert page.count(line["title"].replace("<", "&lt;")) >= 2
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "scorecard.html",
@@ -151,6 +152,7 @@ def test_somebody_elses_service_is_asked_by_a_template(events: str, tmp_path: Pa
         "trial": "not measured",
     }
     assert "only the answers are seen" in told["lines"][-1]["sentence"]
+    assert "--later-share 0.5" in told["lines"][-1]["command"]
 
 
 def test_a_run_whose_driver_was_late_gives_no_verdict(
