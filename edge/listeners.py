@@ -13,7 +13,7 @@ import fcntl
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
@@ -22,6 +22,7 @@ from edge.errors import AddressTaken
 
 BACKLOG: Final = 2048
 """Connections that the kernel keeps for a socket nobody has accepted from yet."""
+_ACCEPTED_AT_ONCE: Final = 16
 _PROBE_S: Final = 1.0
 
 
@@ -133,6 +134,18 @@ def _remove_stale(path: Path) -> None:
             path.unlink()
             return
     raise FileExistsError(None, "somebody listens there")
+
+
+def several_times(listeners: Sequence[socket.socket]) -> list[socket.socket]:
+    """Each socket under several descriptors, which take its place.
+
+    A loop accepts one connection per descriptor each time it looks (libuv since 1.45), so those who
+    call while turns are long would wait for as many turns as others called before them.
+    """
+    copies = [listener.dup() for listener in listeners for _ in range(_ACCEPTED_AT_ONCE)]
+    for listener in listeners:
+        listener.close()
+    return copies
 
 
 def url_of(listener: socket.socket) -> str:

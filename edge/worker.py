@@ -24,7 +24,7 @@ import uvicorn
 
 from edge.counters import IN_FLIGHT, PID, READY, STARTED_S, Cells, Counters, row_of
 from edge.errors import EdgeError
-from edge.listeners import BACKLOG
+from edge.listeners import BACKLOG, several_times
 from edge.logs import configure_logs
 from edge.messages import Refused, SnapshotFacts
 from edge.settings import Settings
@@ -148,7 +148,7 @@ def work(  # noqa: PLR0917  # what a process is given, in its order
             # An orphan would hold the port for ever.
             loop.add_reader(parent.sentinel, server.stop)
         Generations(state, line, loop, opened=ready_to_answer, facts_of=facts_of).begin()
-        runner.run(server.serve(sockets=listeners))
+        runner.run(server.serve(sockets=several_times(listeners)))
     state.close()
 
 
