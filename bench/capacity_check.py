@@ -146,7 +146,8 @@ def _measured(plan: Plan, node: Serving, wire: Sequence[bytes]) -> Cost:
     _open_loop(node, wire, schedule)  # once in vain: the first requests find everything cold
     samples, _, cpu_us = _open_loop(node, wire, schedule)
     return Cost(
-        latencies_ns=samples.latency_ns[samples.good],
+        # From sending: where the driver was late itself, that is no part of what a request takes.
+        latencies_ns=samples.service_ns[samples.good],
         alone_cpu_us=cpu_us,
         crowded_cpu_us=crowded_us,
     )

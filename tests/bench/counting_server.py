@@ -60,6 +60,12 @@ class CountingServer:
         self._ready.set()
         await self._end.wait()
         server.close()
+        # Who asked may not have hung up yet; a socket that is left open fails some later test.
+        serving = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+        await asyncio.sleep(0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

@@ -29,21 +29,18 @@ def size(customers: int, **other: float) -> dict[str, Any]:
     return row | {"worker_private_bytes": 40e6} | other
 
 
-def test_one_worker_and_two_and_every_size_are_measured() -> None:
-    larger = Shape(n_customers=3000, n_offers=1000, personal_rows=8, history_rows=4)
-
-    found = measure_scale(Plan(shapes=[SMALL, larger], rounds=1, requests=60, connections=4))
+def test_one_worker_and_two_and_a_size_are_measured() -> None:
+    found = measure_scale(Plan(shapes=[SMALL], rounds=1, requests=60, connections=4))
 
     assert found["workers"].keys() == {"1", "2"}
     assert found["workers"]["1"]["busiest_share"] == 1.0
     assert 0.5 <= found["workers"]["2"]["busiest_share"] <= 1.0
     one, two = (found["workers"][n]["cpu_us"] for n in ("1", "2"))
     assert found["scaling"]["by_cpu"] == pytest.approx(2 * one / two, abs=0.01)
-    assert [row["customers"] for row in found["sizes"]] == [1000, 3000]
-    assert found["sizes"][0]["disk_bytes"] < found["sizes"][1]["disk_bytes"]
+    assert [row["customers"] for row in found["sizes"]] == [1000]
     assert all(value > 0 for row in found["sizes"] for value in row.values())
     assert len(worker_table(found).splitlines()) == 5
-    assert len(size_table(found["sizes"]).splitlines()) == 3
+    assert len(size_table(found["sizes"]).splitlines()) == 2
 
 
 def test_aims_are_judged_beside_the_smallest_size() -> None:
