@@ -43,8 +43,7 @@ def client_of(toy_dir: Path) -> Callable[..., TestClient]:
     """A client of an app over a state, with any settings."""
 
     def make(state: State, **flags: object) -> TestClient:
-        patient = {"snapshot": toy_dir, "queue_target_ms": 10_000}
-        settings = settings_from({**patient, **flags}, {})
+        settings = settings_from({"snapshot": toy_dir, "queue_target_ms": 10_000} | flags, {})
         return TestClient(create_app(state, settings))
 
     return make

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from edge.context_offers import GetOffers
+from edge.overload import AT_MOST
+from edge.state import State
 from index.decide import decide
 from index.encode import decision_json
 from index.generation import Generation
@@ -106,3 +111,28 @@ def test_a_query_has_an_end(client: TestClient) -> None:
     query = "&".join(f"a{number}=1" for number in range(65))
 
     assert client.get(f"/v1/offers?{query}").status_code == 400
+
+
+def test_a_public_answer_below_the_usual_is_for_nobody_s_cache(state: State) -> None:
+    """What was given for want of time must not stay for a minute and ten."""
+
+    def headers_at_most(ceiling: str | None) -> dict[bytes, bytes]:
+        said: list[Any] = []
+
+        async def send(message: Any) -> None:
+            said.append(message)
+
+        async def receive() -> Any:
+            raise AssertionError("a GET has no body")
+
+        scope = {"method": "GET", "headers": [], "query_string": b"device=mobile"}
+        asyncio.run(GetOffers(state)({**scope, AT_MOST: ceiling}, receive, send))
+        return dict(said[0]["headers"])
+
+    usual, context, prior = map(headers_at_most, (None, "context", "prior"))
+
+    assert usual[b"cache-control"] == context[b"cache-control"]
+    assert prior[b"cache-control"] == b"no-store"
+    assert b"cdn-cache-control" not in prior
+    found = [headers.get(b"x-at-most") for headers in (usual, context, prior)]
+    assert found == [None, b"context", b"prior"]
