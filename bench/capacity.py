@@ -74,31 +74,36 @@ class Need:
     """What a volume needs.
 
     Attributes:
-        cores: kept busy all the time at the peak.
+        cores: kept busy all the time at the peak, where requests wait for each other.
+        cores_alone: the same if every request came alone and had to wake a worker; the truth is
+            between the two.
         workers: so that none is busier than `UTILISATION` at the peak.
         nodes: of so many workers each, with one more that may be lost.
     """
 
     cores: float
+    cores_alone: float
     workers: int
     nodes: int
 
 
-def need(volume: Volume, cpu_us: float, workers_per_node: int) -> Need:
+def need(volume: Volume, times: ServiceTimes, workers_per_node: int) -> Need:
     """The arithmetic.
 
     Args:
         volume: how much is asked.
-        cpu_us: processor time of a request.
+        times: measured.
         workers_per_node: one a core.
-
-    >>> need(Volume(name="", mean_per_s=1000, peak_per_s=6000), 200.0, 2)
-    Need(cores=1.2, workers=2, nodes=2)
     """
-    cores = volume.peak_per_s * cpu_us / 1e6
+    cores = volume.peak_per_s * times.crowded_s
     # Rounded first: 1.2 / 0.6 is a hair more than 2.
     workers = max(ceil(round(cores / UTILISATION, 6)), 1)
-    return Need(cores=cores, workers=workers, nodes=ceil(workers / workers_per_node) + SPARE_NODES)
+    return Need(
+        cores=cores,
+        cores_alone=volume.peak_per_s * float(times.alone_s.mean()),
+        workers=workers,
+        nodes=ceil(workers / workers_per_node) + SPARE_NODES,
+    )
 
 
 def rehearsal(
@@ -123,7 +128,7 @@ def rehearsal(
     Returns:
         `need`, and by balancer and part: requests, lost ones, how busy, and percentiles.
     """
-    needed = need(volume, times.crowded_s * 1e6, workers_per_node)
+    needed = need(volume, times, workers_per_node)
     seconds = max(_REHEARSED_S, _REHEARSED_AT_LEAST / volume.peak_per_s)
     calm, rest = seconds * _ENDS[0], seconds * (1 - _ENDS[0])
     mean, peak = volume.mean_per_s, volume.peak_per_s

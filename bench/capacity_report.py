@@ -21,12 +21,12 @@ def cost_line(cost: Mapping[str, float]) -> str:
 def need_rows(summary: Mapping[str, Any]) -> list[list[str]]:
     """One row per volume, after a head."""
     per_node = summary["workers_per_node"]
-    head = ["volume", "mean per s", "peak per s", "CPU µs per request", "cores busy at the peak"]
+    head = ["volume", "mean per s", "peak per s", "cores busy at the peak, crowded / alone"]
     rows = [[*head, "workers", f"nodes of {per_node}, one to spare"]]
     for told in summary["rehearsals"]:
         volume, needed = told["volume"], told["need"]
         cells = [volume["name"], f"{volume['mean_per_s']:,.1f}", f"{volume['peak_per_s']:,.1f}"]
-        cells += [f"{summary['cost']['crowded_cpu_us']:.0f}", f"{needed['cores']:,.3f}"]
+        cells.append(f"{needed['cores']:,.3f} / {needed['cores_alone']:,.3f}")
         rows.append([*cells, f"{needed['workers']}", f"{needed['nodes']}"])
     return rows
 

@@ -168,7 +168,7 @@ def capacity_page(runs: Mapping[str, _Run]) -> str:
         workers.append([*cells, f"{row['driver_busy']:.0%}"])
     return "\n\n".join(
         [
-            f"Measured on {_on(machine)} (`{machine['command']}`).",
+            f"Measured on {_on(machine)}{_priority(told)} (`{machine['command']}`).",
             "### What a request costs, and what that needs",
             cost_line(told["cost"])
             + f" Workers are to be at most {UTILISATION:.0%} busy at the peak.",
@@ -221,6 +221,10 @@ def _on(machine: _Run) -> str:
         f"{machine['cores']} cores of {machine['cpu']}, Python {machine['python']}, "
         f"{machine['date'][:10]}, commit {machine['commit']}"
     )
+
+
+def _priority(capacity: _Run) -> str:
+    return ", with real-time priority" if capacity["is_real_time"] else ""
 
 
 def _company(http: _Run) -> str:

@@ -41,9 +41,12 @@ def test_volumes_are_what_their_names_say() -> None:
 def test_cores_workers_and_nodes_follow_from_microseconds(
     peak_per_s: float, cores: float, workers: int, nodes: int
 ) -> None:
-    found = need(Volume(name="", mean_per_s=1.0, peak_per_s=peak_per_s), 200.0, 4)
+    times = ServiceTimes(alone_s=np.array([0.0002, 0.0003]), crowded=0.8, around_s=0.0)
+
+    found = need(Volume(name="", mean_per_s=1.0, peak_per_s=peak_per_s), times, 4)
 
     assert found.cores == pytest.approx(cores)
+    assert found.cores_alone == pytest.approx(cores / 0.8)
     assert (found.workers, found.nodes) == (workers, nodes)
     assert found.cores / found.workers <= UTILISATION
 
@@ -137,6 +140,6 @@ def test_the_verb_runs_one_worker_and_two_and_keeps_what_it_found(tmp_path: Path
         assert row["requests"] > 0
         assert row["real"]["cpu_us"] > 0
         assert row["simulated"]["cpu_us"] > 0
-    assert [len(row) for row in need_rows(kept)] == [7] * 3
+    assert [len(row) for row in need_rows(kept)] == [6] * 3
     assert [len(row) for row in check_rows(kept["check"])] == [8] * 3
     assert len(rehearsal_rows(kept["rehearsals"])) == 1 + 2 * 2 * 6

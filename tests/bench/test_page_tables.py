@@ -92,6 +92,7 @@ def runs() -> dict[str, dict[str, Any]]:
     capacity = {
         "machine": MACHINE,
         "workers_per_node": 4,
+        "is_real_time": False,
         "cost": {"alone_cpu_us": 200.0, "crowded_cpu_us": 160.0},
         "rehearsals": [told],
         "check": [check],
