@@ -29,6 +29,7 @@ def size(customers: int, **other: float) -> dict[str, Any]:
     return row | {"worker_private_bytes": 40e6} | other
 
 
+@pytest.mark.slow
 def test_one_worker_and_two_and_a_size_are_measured() -> None:
     found = measure_scale(Plan(shapes=[SMALL], rounds=1, requests=60, connections=4))
 
