@@ -117,6 +117,7 @@ def test_two_workers_at_the_same_load_each_keep_the_cost_of_a_request() -> None:
     assert two["p50_us"] == pytest.approx(one["p50_us"], rel=0.2)
 
 
+@pytest.mark.slow
 def test_the_verb_runs_one_worker_and_two_and_keeps_what_it_found(tmp_path: Path) -> None:
     flags = ["--customers=1000", "--offers=1000", "--requests=40", "--seconds=0.5", "--load=0.1"]
     flags += ["--peak=900", "--peak=20", "--json", f"--out-dir={tmp_path}"]

@@ -51,6 +51,7 @@ def quiet() -> Soak:
     )
 
 
+@pytest.mark.slow
 def test_no_request_is_lost_no_answer_torn_and_no_snapshot_left_over_by_swaps(
     tmp_path: Path,
 ) -> None:

@@ -20,7 +20,7 @@ from tests.edge.running import Edge, eventually
 from tests.mutants import mutants
 from tests.toys import N_OFFERS, SECRET
 
-N_OF_EACH = 6
+N_OF_EACH = 4
 
 
 @pytest.fixture
