@@ -30,7 +30,9 @@ class KernelHook(BuildHookInterface):
         try:
             compiled = compile_kernel(Path(self.root))
         except CannotCompile as problem:
-            self.app.display_warning(f"{problem}; installing without: decisions cost about twice")
+            self.app.display_warning(
+                f"{problem}; installing without: decisions cost about five times as much"
+            )
             return
         if version != "editable":
             build_data["pure_python"] = False

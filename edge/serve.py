@@ -315,7 +315,7 @@ class Supervisor:
         )
         if not IS_COMPILED:
             _log.warning(
-                "sums are not compiled, decisions take about twice as long",
+                "decisions are not compiled, and take about five times as long",
                 hint="install a wheel for this machine, or gcc and Python's headers, and reinstall",
             )
 
