@@ -12,7 +12,7 @@ PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 py
 # What is installed is known by content, not by time: another lock or a moved checkout means a new
 # environment; another pyproject.toml or other compiled code only a new entry for ourselves.
 LOCKED := .venv/locked-$(shell { pwd -P; grep -e == -e --hash requirements.lock; } | cksum | cut -d ' ' -f 1)
-READY := .venv/ready-$(shell cat pyproject.toml hatch_build.py index/_kernel.pyx | cksum | cut -d ' ' -f 1)
+READY := .venv/ready-$(shell cat pyproject.toml hatch_build.py index/*.pxi index/_kernel.pyx | cksum | cut -d ' ' -f 1)
 
 help: ## list these words
 	@awk -F ' *## *' '/^[a-z]+:.*## / {sub(/:.*/, "", $$1); printf "make %-9s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
