@@ -38,6 +38,8 @@ class Objects:
     Attributes:
         bytes_fetched: taken from stores so far.
         bytes_spared: that deltas made needless to fetch.
+        mended: digests of objects that were damaged here and fetched anew, for whoever asks what
+            became of those who read them meanwhile.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Objects:
         self._meanwhile = meanwhile
         self.bytes_fetched = 0
         self.bytes_spared = 0
+        self.mended = set[str]()
 
     def bring(self, entry: FileEntry) -> bool:
         """Bring an object; True when it was there already, and so was not read now.
@@ -83,6 +86,7 @@ class Objects:
         _log.error("object damaged on this disk", sha256=entry.sha256, name=entry.name)
         fetched = self._get(entry.sha256, entry.size, self._folder.tmp / "mended")
         put_in_place(self._folder, fetched)
+        self.mended.add(entry.sha256)
 
     def _is_patched(self, entry: FileEntry) -> bool:
         """Make an object of one that is here, if there are deltas that pay.

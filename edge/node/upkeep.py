@@ -74,8 +74,13 @@ class Upkeep:
         while self._served.suspects:
             suspect = self._served.suspects[-1]
             # Asked of its receipt alone: a file that was cut short counts as damaged as well.
-            if read_receipt(self._folder.snapshot(suspect)) and bringer.mend(suspect):
-                self._state.forget(suspect, "damaged on this disk, and fetched anew")
+            if read_receipt(self._folder.snapshot(suspect)):
+                bringer.mend(suspect)
+                # Also what was mended just before the supervisor went back from it.
+                mended = bringer.objects.mended
+                if found := mended & objects_of(self._folder.manifest_of(suspect)).keys():
+                    self._state.forget(suspect, "damaged on this disk, and fetched anew")
+                    mended -= found
             self._served.suspects.pop()
         serving = self._served.serving
         if not self.needs_mending or serving is None:

@@ -262,6 +262,24 @@ def test_a_snapshot_that_only_this_disk_has_damaged_is_given_another_chance(worl
     check_digest(world.folder.snapshot(world.ids["b"]), entry_of(world, "b", "model.msgpack"))
 
 
+def test_what_was_mended_before_the_workers_went_back_from_it_gets_its_chance_too(
+    world: World,
+) -> None:
+    """A file that is cut counts as not installed: it is fetched anew before anybody complains."""
+    with world.node(watch_s=3600) as node:
+        world.announce("b")
+        node.until(lambda: node.state.phase == "watching")
+        path = (world.folder.snapshot(world.ids["b"]) / "model.msgpack").resolve()
+        path.chmod(0o644)
+        path.write_bytes(path.read_bytes()[:-7] + b"x" * 6)
+        node.until(lambda: node.offers.count(world.ids["b"]) == 2)
+        node.revert(world.ids["b"], world.ids["a"], "a second page could not be read")
+        node.until(lambda: node.offers.count(world.ids["b"]) == 3)
+
+    assert world.standing.quarantined == {}
+    check_digest(world.folder.snapshot(world.ids["b"]), entry_of(world, "b", "model.msgpack"))
+
+
 def test_a_lost_object_of_what_is_served_is_fetched_again(world: World) -> None:
     with world.node() as node:
         node.rounds(1)
@@ -283,7 +301,8 @@ def damage(world: World, letter: str, name: str) -> Path:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 4
     path.chmod(0o644)
-    path.write_bytes(data)
+    with path.open("r+b") as file:  # never shorter, not even for a moment
+        file.write(data)
     return path
 
 
