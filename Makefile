@@ -26,7 +26,7 @@ scorecard: $(READY) ## what a buyer asks for, measured on real orders: scorecard
 	@$(BIN)/python -m bench.scorecard.demo $(ARGS)
 
 test: $(READY) ## run the tests (ARGS='-m slow' for the slow ones)
-	@$(BIN)/python -m pytest --numprocesses 3 $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
 check: $(READY) ## lint, format, types and floors; changes nothing
 	@$(BIN)/ruff check
