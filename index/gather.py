@@ -100,7 +100,7 @@ def gather(
         n_viewed=0,
         similar=None,
         strangers=[],
-        banned=set(),
+        banned=banned_offers(reader, request),
         in_cart={},
         bought=None,
         repeat_factor=None,
@@ -109,9 +109,6 @@ def gather(
         _gather_cart(reader, lookup, request.cart, found, withhold_affinity=withhold_affinity)
     if request.viewed:
         _gather_viewed(reader, request, found, withhold_affinity=withhold_affinity)
-    for item_id in (*request.exclude, *request.declined):
-        if (item := reader.item(item_id)) is not None:
-            found.banned.update(item.own_offers)
     if found.strangers:
         found.similar = _search(generation, found.strangers)
     if customer is not None:
@@ -125,6 +122,15 @@ def gather(
         found.tier = "context"
     found.tier_name = generation.model.tier_name(found.tier, has_cart=found.has_cart)
     return found
+
+
+def banned_offers(reader: Reader, request: Request) -> set[int]:
+    """Offer rows of the items that a request excludes or says were declined."""
+    banned: set[int] = set()
+    for item_id in (*request.exclude, *request.declined):
+        if (item := reader.item(item_id)) is not None:
+            banned.update(item.own_offers)
+    return banned
 
 
 def repeat_policy(request: Request, model: Model) -> RepeatPolicy:

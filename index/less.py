@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from index.gather import Gathered, offers_in_cart, repeat_policy
+from index.gather import Gathered, banned_offers, offers_in_cart, repeat_policy
 from index.generation import Generation, Reader
 from index.request import Request
 
@@ -31,10 +31,6 @@ def gather_less(
         at_most: `context` for the moment's rows, `prior` for none.
     """
     rows = generation.lookup.rows(request.at, request.context) if at_most == "context" else ()
-    banned: set[int] = set()
-    for item_id in (*request.exclude, *request.declined):
-        if (item := reader.item(item_id)) is not None:
-            banned.update(item.own_offers)
     bought = None
     if key is not None and repeat_policy(request, generation.model) == "exclude":
         customer = reader.customer(key)
@@ -52,7 +48,7 @@ def gather_less(
         n_viewed=0,
         similar=None,
         strangers=[],
-        banned=banned,
+        banned=banned_offers(reader, request),
         in_cart=offers_in_cart(map(reader.item, {line.item_id for line in request.cart})),
         bought=bought,
         repeat_factor=None,

@@ -16,10 +16,10 @@ import numpy as np
 
 from index.adder import IS_COMPILED
 from index.choose import Chooser
+from index.gather import repeat_policy
 from index.generation import Generation, Reader
 from index.layout import THIN_BELOW_ORDERS
 from index.less import Ceiling
-from index.model import ANY_PLACEMENT
 from index.records import OfferRecord
 from index.request import MAX_K, ChosenOffer, Request, Tier
 
@@ -41,13 +41,12 @@ class PlainDecider:
         reader: the caller's way into it.
     """
 
-    __slots__ = ("_compiled", "_generation", "_policies", "_reader")
+    __slots__ = ("_compiled", "_generation", "_reader")
 
     def __init__(self, generation: Generation, reader: Reader) -> None:
         model, lookup = generation.model, generation.lookup
         self._generation = generation
         self._reader = reader
-        self._policies = model.repeat
         weights = {}
         for name, tier in model.tiers.items():
             # A row without a name has no weight either: not a number, which is told in the sums.
@@ -74,10 +73,7 @@ class PlainDecider:
             return None
         if len(request.context) > _MAX_CONTEXT:
             return None
-        repeat = request.repeat
-        if repeat is None:
-            policies = self._policies
-            repeat = policies.get(request.placement, policies.get(ANY_PLACEMENT, "allow"))
+        repeat = repeat_policy(request, self._generation.model)
         if repeat not in _POLICIES:
             if at_most is None:
                 return None
