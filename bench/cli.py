@@ -223,6 +223,7 @@ def soak(
     summary = {"machine": facts, **soak_summary(run)}
     samples = {"due_ns": run.heard.due_ns, "nanoseconds": run.heard.nanoseconds}
     samples |= {"statuses": run.heard.statuses, "snapshots": run.heard.snapshots}
+    samples |= {"announced_ns": np.array(run.announced_ns), "served_ns": np.array(run.served_ns)}
     samples |= {
         f"private {name}": np.array([held[name].private_bytes for held in run.held if name in held])
         for name in run.held[0]

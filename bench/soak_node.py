@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -124,6 +124,8 @@ class Node:
         ]
         self._process: subprocess.Popen[bytes] | None = None
         self._console = ""
+        self._told: list[dict[str, Any]] = []
+        self._n_read = 0
         self.port = 0
 
     def __enter__(self) -> Self:
@@ -170,11 +172,9 @@ class Node:
         """
 
         def arrived() -> bool:
-            with suppress(HTTPException, OSError):
-                told = self.status()
-                served = (told["snapshot"] or {}).get("snapshot_id")
-                return served == snapshot_id and told["swaps"].get("swapped", 0) >= n_swaps
-            return False
+            # Told by the log: to be asked for its status would cost the node what is measured.
+            swapped = [told for told in self._events() if told["event"] == "swapped"]
+            return len(swapped) >= n_swaps and swapped[-1]["snapshot_id"] == snapshot_id
 
         self.waited(f"to serve {snapshot_id}", arrived)
 
@@ -194,10 +194,7 @@ class Node:
 
     def event(self, name: str) -> dict[str, Any] | None:
         """The first log event of this name."""
-        for line in self._log_path.read_text().splitlines():
-            if line.startswith("{") and (told := json.loads(line))["event"] == name:
-                return dict(told)
-        return None
+        return next((told for told in self._events() if told["event"] == name), None)
 
     def waited(self, what: str, found: Callable[[], _Found | None]) -> _Found:
         """Ask until there is an answer that holds.
@@ -213,6 +210,18 @@ class Node:
                 raise NodeFailed(f"the node did not come {what}", hint="\n".join(tail))
             time.sleep(0.05)
         return told
+
+    def _events(self) -> list[dict[str, Any]]:
+        with self._log_path.open() as log:
+            log.seek(self._n_read)
+            lines = log.read().splitlines(keepends=True)
+        for line in lines:
+            if not line.endswith("\n"):
+                break  # the rest of it is still to come
+            self._n_read += len(line.encode())
+            if line.startswith("{"):
+                self._told.append(json.loads(line))
+        return self._told
 
     def _end(self) -> None:
         if self._process is not None:

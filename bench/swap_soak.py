@@ -8,6 +8,7 @@ excuse. Memory, mappings and open files of the node's processes are counted afte
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -32,6 +33,7 @@ N_SNAPSHOTS: Final = 3
 _N_QUESTIONS: Final = 97
 _BRAND: Final = "bench"
 _CLOSED_S: Final = 3.0
+_LOOKING_ON: Final = 19
 _SHAPE: Final = Shape(n_customers=2000, n_offers=2000)
 
 
@@ -105,6 +107,8 @@ def soak(folder: Path, plan: SoakPlan, tell: Callable[[str], None] = lambda _: N
                 connections=plan.connections,
             )
         )
+        # From here on this process only looks on: it must not stand in anybody's way.
+        os.setpriority(os.PRIO_PROCESS, 0, _LOOKING_ON)
         tell(f"{plan.workers} workers answer {plan.rate} requests per second")
         time.sleep(max(plan.seconds_between, _CLOSED_S))
         held.append(node.held())

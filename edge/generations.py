@@ -125,7 +125,7 @@ class Generations:
         if isinstance(found, str):
             self._tell(NotPrepared(snapshot_id=name, what=found))
         elif self._wanted != name or self._prepared is not None:
-            found.close()  # it is not wanted any more
+            self._close(found)  # it is not wanted any more
         else:
             self._prepared = found
             self._tell(Prepared(snapshot_id=name, facts=self._facts_of(found)))
@@ -153,19 +153,26 @@ class Generations:
 
     def _drop(self) -> None:
         if self._prepared is not None:
-            self._prepared.close()
+            self._close(self._prepared)
         self._prepared = self._wanted = None
+
+    def _close(self, generation: Generation) -> None:
+        """Close it beside the loop: now and then the kernel takes half a second to let go of files.
+
+        Once it is begun, further calls do nothing.
+        """
+        self._loop.run_in_executor(self._pool, generation.close)
 
     def _look(self) -> None:
         """Close what has retired long enough; tell of damage."""
         now, kept = self._loop.time(), []
         for generation, since in self._retired:
-            if now - since >= GRACE_S and not self._state.is_pinned(generation):
-                generation.close()
             if generation.is_closed:
                 self._tell(Closed(snapshot_id=generation.snapshot_id))
             elif now - since < LEAK_AFTER_S:
                 kept.append((generation, since))
+                if now - since >= GRACE_S and not self._state.is_pinned(generation):
+                    self._close(generation)
             else:
                 # Unmapping it under a reader would kill the worker.
                 self._leaked.append(generation)

@@ -36,7 +36,7 @@ from edge.settings import Settings
 from index.shipping.store import open_store
 from index.shipping.trust import TrustStore
 
-_NICE: Final = 10
+_NICE: Final = 19
 
 
 def follow(settings: Settings, connection: Connection, cells: Any) -> None:

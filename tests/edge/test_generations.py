@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import get_ident
 from typing import TypeVar
 
 import pytest
@@ -108,3 +109,25 @@ def test_case_29_a_retired_snapshot_is_closed_when_nobody_reads_it_any_more(
 
     assert told.snapshot_id == read_manifest(old).snapshot_id
     assert generation.is_closed
+
+
+def test_a_retired_snapshot_is_closed_beside_the_loop_that_answers(
+    snapshots: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Letting go of files can take the kernel half a second, in which nobody would be answered."""
+    closed_by: list[int] = []
+    close = Generation.close
+
+    def noted(generation: Generation) -> None:
+        closed_by.append(get_ident())
+        close(generation)
+
+    old, new = snapshots
+    with worker(open_snapshot(old, SECRET)) as (loop, _, line):
+        monkeypatch.setattr(Generation, "close", noted)
+        loop.run_until_complete(changed_over(loop, line, new))
+        loop.run_until_complete(loop.until(line, Closed))
+        monkeypatch.undo()
+
+    assert closed_by
+    assert get_ident() not in closed_by
