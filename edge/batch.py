@@ -18,13 +18,12 @@ from edge.offers import (
     completed,
     current_snapshot,
     parsed,
-    timed_decision,
+    timed_answer,
 )
 from edge.overload import AT_MOST
 from edge.problems import Refusal, misfit, problem_of
 from edge.request_ids import header_value, new_request_id
 from edge.state import State
-from index.encode import decision_json
 from index.less import Ceiling
 
 MAX_REQUESTS: Final = 100
@@ -81,8 +80,8 @@ class PostBatch:
                         msgspec.json.encode(problem_of(refusal, _numbered(own_id, place)))
                     )
                     continue
-                decision, _ = timed_decision(self._state, generation, request, at_most)
-                answers.append(decision_json(decision))
+                found, _ = timed_answer(self._state, generation, request, at_most)
+                answers.append(found.body)
                 if self._state.log is not None:
                     self._state.log.record(request.placement, at_most, answers[-1])
         body = b'{"decisions":[%b],"answered":%d,"refused":%d}' % (

@@ -12,11 +12,10 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from edge.offers import answer_headers, current_snapshot, timed_decision
+from edge.offers import answer_headers, current_snapshot, timed_answer
 from edge.overload import AT_MOST
 from edge.problems import FieldError, Refusal, misfit
 from edge.state import State
-from index.encode import decision_json
 from index.generation import Generation
 from index.less import Ceiling
 from index.request import Request
@@ -47,21 +46,20 @@ class GetOffers:
         generation = current_snapshot(self._state)
         request = public_request(scope["query_string"], generation)
         at_most: Ceiling | None = scope.get(AT_MOST)
-        decision, took_ns = timed_decision(self._state, generation, request, at_most)
-        answer = decision_json(decision)
+        found, took_ns = timed_answer(self._state, generation, request, at_most)
         etag = b'"%b-%b"' % (
-            decision.snapshot_id.encode(),
-            blake2b(answer, digest_size=12).hexdigest().encode(),
+            found.snapshot_id.encode(),
+            blake2b(found.body, digest_size=12).hexdigest().encode(),
         )
         # An answer below the usual is for who asked, not for everybody's caches.
         caching = _PUBLIC if at_most != "prior" else _KEPT_BY_NOBODY
-        headers = [*caching, (b"etag", etag), *answer_headers(decision, took_ns, at_most)]
+        headers = [*caching, (b"etag", etag), *answer_headers(found, took_ns, at_most)]
         if _is_known(etag, dict(scope["headers"]).get(b"if-none-match", b"")):
             await send({"type": "http.response.start", "status": 304, "headers": headers[1:]})
             await send({"type": "http.response.body", "body": b""})
             return
-        headers.append((b"content-length", b"%d" % len(answer)))
-        body = b"" if scope["method"] == "HEAD" else answer
+        headers.append((b"content-length", b"%d" % len(found.body)))
+        body = b"" if scope["method"] == "HEAD" else found.body
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

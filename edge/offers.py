@@ -17,11 +17,10 @@ from edge.overload import AT_MOST
 from edge.problems import Refusal, misfit
 from edge.request_ids import header_value, new_request_id
 from edge.state import State
-from index.decide import decide
-from index.encode import decision_json
+from index.answer import Answer, answer
 from index.generation import Generation
 from index.less import Ceiling
-from index.request import Decision, Request
+from index.request import Request
 
 MAX_HEADER_ID: Final = 128
 _read = msgspec.json.Decoder(Request)
@@ -46,22 +45,21 @@ class PostOffers:
         request = completed(parsed(body), headers)
         generation = current_snapshot(self._state)
         at_most: Ceiling | None = scope.get(AT_MOST)
-        decision, took_ns = timed_decision(self._state, generation, request, at_most)
-        answer = decision_json(decision)
+        found, took_ns = timed_answer(self._state, generation, request, at_most)
         if self._state.log is not None:
-            self._state.log.record(request.placement, at_most, answer)
+            self._state.log.record(request.placement, at_most, found.body)
         await send(
             {
                 "type": "http.response.start",
                 "status": 200,
                 "headers": [
                     *PRIVATE,
-                    (b"content-length", b"%d" % len(answer)),
-                    *answer_headers(decision, took_ns, at_most),
+                    (b"content-length", b"%d" % len(found.body)),
+                    *answer_headers(found, took_ns, at_most),
                 ],
             }
         )
-        await send({"type": "http.response.body", "body": answer})
+        await send({"type": "http.response.body", "body": found.body})
 
 
 PRIVATE: Final = (
@@ -113,26 +111,25 @@ def current_snapshot(state: State) -> Generation:
     return state.generation
 
 
-def timed_decision(
+def timed_answer(
     state: State, generation: Generation, request: Request, at_most: Ceiling | None
-) -> tuple[Decision, int]:
-    """A decision of at most this tier, counted, and the nanoseconds it took."""
+) -> tuple[Answer, int]:
+    """An answer of at most this tier, counted, and the nanoseconds it took."""
     started = perf_counter_ns()
-    decision = decide(generation, request, at_most=at_most)
+    found = answer(generation, request, at_most=at_most)
     took_ns = perf_counter_ns() - started
-    state.counters.decided(request.placement, decision.tier, took_ns)
-    offers = decision.offers
-    state.counters.shown(len(offers), offers[0].score if offers else 0.0)
-    return decision, took_ns
+    state.counters.decided(request.placement, found.tier, took_ns)
+    state.counters.shown(found.n_offers, found.first_score)
+    return found, took_ns
 
 
 def answer_headers(
-    decision: Decision, took_ns: int, at_most: Ceiling | None
+    found: Answer, took_ns: int, at_most: Ceiling | None
 ) -> tuple[tuple[bytes, bytes], ...]:
     """Headers that every decision carries, and what says that there was no time for a better."""
     return (
-        (b"x-snapshot-id", decision.snapshot_id.encode()),
-        (b"x-request-id", header_value(decision.request_id)),
+        (b"x-snapshot-id", found.snapshot_id.encode()),
+        (b"x-request-id", header_value(found.request_id)),
         (b"server-timing", b"decide;dur=%.3f" % (took_ns / 1e6)),
         (b"timing-allow-origin", b"*"),
         *(() if at_most is None else ((b"x-at-most", at_most.encode()),)),

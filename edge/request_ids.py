@@ -13,10 +13,12 @@ _random = random.Random(int.from_bytes(os.urandom(16)))  # noqa: S311 - unique, 
 
 def new_request_id() -> str:
     """A UUID of version 7: rises with time, unique across processes."""
-    bits = time.time_ns() // 1_000_000 << 80 | _random.getrandbits(80)
-    bits = bits & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0x2 << 62
-    text = f"{bits:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    ms, bits = time.time_ns() // 1_000_000, _random.getrandbits(74)
+    node, middle = bits & 0xFFFF_FFFF_FFFF, bits >> 48
+    return (
+        f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-{0x7000 | middle & 0xFFF:04x}"
+        f"-{0x8000 | middle >> 12:04x}-{node:012x}"
+    )
 
 
 def header_value(request_id: str) -> bytes:

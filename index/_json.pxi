@@ -1,11 +1,14 @@
 """`index.encode` compiled: the offers of an answer as JSON."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.math cimport fabs, floor
 from libc.string cimport memcpy
 
 cdef double* POWERS = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9]
+
+
+cdef enum:
+    OFFER_ROOM = 192  # for an offer's numbers, and the names of its members
 
 
 def offers_json(list offers, quoted):
@@ -15,42 +18,66 @@ def offers_json(list offers, quoted):
         offers: `ChosenOffer`s.
         quoted: writes a text that has to be escaped.
     """
-    cdef Py_ssize_t room = 0, n_text, at = 0
-    cdef const char* text
+    cdef Py_ssize_t room = 0, at = 0
     cdef char* out
     cdef list parts = []
+    cdef bytes name, fragment
     for offer in offers:
-        offer_id, fragment = offer.offer_id, offer.fragment
-        text = PyUnicode_AsUTF8AndSize(offer_id, &n_text)
-        name = b'"%b"' % (<bytes>text[:n_text]) if _is_plain(text, n_text) else quoted(offer_id)
-        parts.append((name, offer.rank, offer.score, offer.probability, offer.propensity, fragment))
-        room += PyBytes_GET_SIZE(name) + PyBytes_GET_SIZE(fragment) + 192
+        name, fragment = quoted(offer.offer_id), offer.fragment
+        parts.append((offer, name, fragment))
+        room += len(name) + len(fragment) + OFFER_ROOM
     out = <char*>PyMem_Malloc(room + 1)
     if out is NULL:
         raise MemoryError
     try:
-        for name, rank, score, probability, propensity, fragment in parts:
-            if at:
-                out[at] = b","
-                at += 1
-            at = _put(out, at, b'{"offer_id":')
-            at = _put(out, at, name)
-            at = _put(out, at, b',"rank":')
-            at = _number(out, at, rank)
-            at = _put(out, at, b',"score":')
-            at = _number(out, at, score)
-            at = _put(out, at, b',"probability":')
-            at = _number(out, at, probability)
-            at = _put(out, at, b',"propensity":')
-            at = _number(out, at, propensity)
-            if PyBytes_GET_SIZE(fragment):
-                out[at] = b","
-                at = _put(out, at + 1, fragment)
-            out[at] = b"}"
-            at += 1
+        for offer, name, fragment in parts:
+            at = _put_offer(
+                out, at, name, len(name), False,
+                offer.rank, offer.score, offer.probability, offer.propensity,
+                fragment, len(fragment),
+            )
         return PyBytes_FromStringAndSize(out, at)
     finally:
         PyMem_Free(out)
+
+
+cdef Py_ssize_t _put_offer(
+    char* out, Py_ssize_t at, const char* name, Py_ssize_t n_name, bint is_bare,
+    int rank, double score, double probability, double propensity,
+    const char* fragment, Py_ssize_t n_fragment,
+) except -1:
+    """Write one offer, after a comma where it is not the first.
+
+    Args:
+        out: with room for both texts and `OFFER_ROOM` from `at` on.
+        name: the id as JSON, or the id itself where it is bare.
+    """
+    if at:
+        out[at] = b","
+        at += 1
+    at = _put(out, at, b'{"offer_id":')
+    if is_bare:
+        out[at] = b'"'
+        at += 1
+    memcpy(out + at, name, n_name)
+    at += n_name
+    if is_bare:
+        out[at] = b'"'
+        at += 1
+    at = _put(out, at, b',"rank":')
+    at = _number(out, at, rank)
+    at = _put(out, at, b',"score":')
+    at = _number(out, at, score)
+    at = _put(out, at, b',"probability":')
+    at = _number(out, at, probability)
+    at = _put(out, at, b',"propensity":')
+    at = _number(out, at, propensity)
+    if n_fragment:
+        out[at] = b","
+        memcpy(out + at + 1, fragment, n_fragment)
+        at += n_fragment + 1
+    out[at] = b"}"
+    return at + 1
 
 
 cdef bint _is_plain(const char* text, Py_ssize_t n) noexcept:

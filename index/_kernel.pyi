@@ -39,6 +39,7 @@ class Plain:
         weights: dict[str, Weights],
         thin_below: int,
         chosen: type[ChosenOffer],
+        quoted: Callable[[str], bytes],
     ) -> None: ...
     def decide(
         self,
@@ -49,5 +50,14 @@ class Plain:
         may_show: Callable[[OfferRecord], bool],
         at_most: int = 0,
     ) -> tuple[Tier, list[ChosenOffer]] | None: ...
+    def write(
+        self,
+        request: Request,
+        key: bytes | None,
+        wanted: int,
+        repeat: RepeatPolicy,
+        may_show: Callable[[OfferRecord], bool],
+        at_most: int = 0,
+    ) -> tuple[Tier, bytes, int, float] | None: ...
 
 def offers_json(offers: list[ChosenOffer], quoted: Callable[[str], bytes]) -> bytes: ...

@@ -1,9 +1,10 @@
 """`index.plain` compiled: gathers, adds up and chooses for requests that ask for nothing special."""
 
-from cpython.dict cimport PyDict_GetItem
-from cpython.object cimport PyObject
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_Calloc, PyMem_Realloc
+from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.math cimport exp, pow
-from libc.stdint cimport uint16_t
+from libc.stdint cimport int64_t, uint16_t, uint64_t
 
 cdef enum:
     MAX_LINES = 32
@@ -40,6 +41,34 @@ cdef packed struct ItemHead:
     uint16_t unused
 
 
+cdef packed struct ContextHead:
+    uint32_t context_row
+    uint32_t n_orders
+    uint16_t n
+    uint16_t dim
+    uint32_t unused
+
+
+cdef packed struct OfferHead:
+    uint32_t offer_row
+    uint32_t flags
+    uint64_t placements
+    int64_t starts_us
+    int64_t expires_us
+    double value
+    uint32_t n_orders
+    uint32_t n_items
+    uint16_t n_id
+    uint16_t n_rules
+    uint32_t n_fragment
+
+
+cdef struct Record:
+    # Where a table has it; all zero before it was looked for, and `n` below 0 where there is none.
+    const char* data
+    Py_ssize_t n
+
+
 cdef struct Counted:
     uint32_t row
     Py_ssize_t times
@@ -72,6 +101,11 @@ cdef class Weights:
         self.slope = -slope
         self.intercept = -intercept
 
+    cdef double probability(self, double score) noexcept:
+        """The calibrated probability of a score."""
+        cdef double logit = self.slope * score + self.intercept
+        return 1.0 / (1.0 + exp(logit if logit < MAX_LOGIT else MAX_LOGIT))
+
     cdef double of(self, uint32_t row) except? -1.0:
         """Weight of a context row."""
         cdef double weight
@@ -85,31 +119,51 @@ cdef class Weights:
 cdef class Plain:
     """Decides plain requests; for one caller at a time.
 
+    Where records of contexts and offers lie is remembered: they stay there as long as the reader's
+    transactions live, and whoever renews these drops this.
+
     Args:
-        reader: the caller's way into the snapshot; its scratch space and what it keeps are used.
+        reader: the caller's way into the snapshot; its scratch space is used.
         lookup: context vocabularies.
         model: the snapshot's model.
         weights: `Weights` by tier name.
         thin_below: orders from which a customer is no longer thin.
         chosen: makes one offer of an answer.
+        quoted: writes a text as JSON that has to be escaped.
     """
 
-    cdef object reader, lookup, tier_name, chosen, kept_contexts, kept_offers, item_data
+    cdef object reader, lookup, tier_name, chosen, quoted, item_data
     cdef Scratch scratch
     cdef dict weights, features
     cdef const double[::1] edges
     cdef const uint32_t[::1] bands
     cdef double cart_power, viewed_decay
-    cdef uint32_t thin_below
+    cdef uint32_t thin_below, n_contexts
+    cdef Record* contexts
+    cdef Record* offers
+    cdef char* text  # what is being written
+    cdef Py_ssize_t room
 
-    def __init__(self, reader, lookup, model, dict weights, uint32_t thin_below, chosen):
+    def __cinit__(self, reader, lookup, model, *_):
+        self.n_contexts = model.n_contexts
+        self.contexts = <Record*>PyMem_Calloc(self.n_contexts + 1, sizeof(Record))
+        self.offers = <Record*>PyMem_Calloc(model.n_offers + 1, sizeof(Record))
+        if not (self.contexts and self.offers):
+            raise MemoryError
+
+    def __init__(self, reader, lookup, model, dict weights, uint32_t thin_below, chosen, quoted):
         self.reader, self.lookup, self.tier_name = reader, lookup, model.tier_name
         self.scratch = reader.adder.scratch
-        self.weights, self.chosen, self.thin_below = weights, chosen, thin_below
+        self.weights, self.thin_below = weights, thin_below
+        self.chosen, self.quoted = chosen, quoted
         self.cart_power, self.viewed_decay = model.cart_power, model.viewed_decay
         self.features, self.item_data = lookup.by_name, reader.item_data
-        self.kept_contexts, self.kept_offers = reader.kept_contexts, reader.kept_offers
         self.edges, self.bands = lookup.band_edges()
+
+    def __dealloc__(self):
+        PyMem_Free(self.contexts)
+        PyMem_Free(self.offers)
+        PyMem_Free(self.text)
 
     def decide(self, request, key, wanted, repeat, may_show, int at_most=ALL):
         """What `gather`, `terms_of` and `Chooser.choose` come to; None when that must be asked.
@@ -128,16 +182,32 @@ cdef class Plain:
         Raises:
             IndexError: a row names an offer that does not exist.
         """
+        return self._asked(request, key, wanted, repeat, may_show, at_most, False)
+
+    def write(self, request, key, wanted, repeat, may_show, int at_most=ALL):
+        """The same, with the offers as JSON objects joined by commas.
+
+        Returns:
+            Tier, JSON, how many offers, and the score of the first, 0 where there is none; or None
+            as above.
+        """
+        return self._asked(request, key, wanted, repeat, may_show, at_most, True)
+
+    cdef object _asked(
+        self, object request, object key, Py_ssize_t wanted, object repeat, object may_show,
+        int at_most, bint writes,
+    ):
         cdef Py_buffer customer
         cdef CustomerHead head
         cdef Py_ssize_t n_pairs = 0, n_history = 0
-        cdef bint known = False
         cdef bint excludes = repeat == "exclude"
         data = None
         if key is not None and (at_most == ALL or excludes):
             data = self.reader.customer_data(key)
         if data is None:
-            return self._decided(request, wanted, may_show, at_most, NULL, 0, 0, NULL, 0)
+            return self._decided(
+                request, wanted, may_show, at_most, writes, NULL, 0, 0, NULL, 0, False
+            )
         PyObject_GetBuffer(data, &customer, PyBUF_SIMPLE)
         try:
             if customer.len < CUSTOMER_HEAD:
@@ -148,7 +218,7 @@ cdef class Plain:
                 n_history = (customer.len - CUSTOMER_HEAD - 12 * <Py_ssize_t>head.n) // 4
                 n_history = max(0, min(n_history, <Py_ssize_t>head.n_history))
             return self._decided(
-                request, wanted, may_show, at_most,
+                request, wanted, may_show, at_most, writes,
                 <Pair*>(<char*>customer.buf + CUSTOMER_HEAD), n_pairs, head.n_orders,
                 <Row*>(<char*>customer.buf + CUSTOMER_HEAD + 12 * <Py_ssize_t>head.n), n_history,
                 at_most == ALL,
@@ -157,9 +227,9 @@ cdef class Plain:
             PyBuffer_Release(&customer)
 
     cdef object _decided(
-        self, object request, Py_ssize_t wanted, object may_show, int at_most,
+        self, object request, Py_ssize_t wanted, object may_show, int at_most, bint writes,
         Pair* personal, Py_ssize_t n_pairs, uint32_t n_orders, Row* history, Py_ssize_t n_history,
-        bint known=False,
+        bint known,
     ):
         cdef uint32_t contexts[MAX_CONTEXT]
         cdef Counted counted[2 * MAX_LINES]
@@ -229,8 +299,9 @@ cdef class Plain:
             if not sound:
                 raise IndexError("a row names an offer that does not exist")
             _sort(heap, most)
-            shown = self._shown(heap, most, wanted, in_cart, weights, may_show)
-            return None if shown is None else (tier, shown)
+            if writes:
+                return self._written(tier, heap, most, wanted, in_cart, weights, may_show)
+            return self._shown(tier, heap, most, wanted, in_cart, weights, may_show)
         finally:
             PyMem_Free(heap)
 
@@ -248,15 +319,44 @@ cdef class Plain:
                 _insert(self.lookup.row_of(feature, value) if row is None else row, rows, &n)
         return n
 
-    cdef bint _add_context(self, object row, double weight) except -1:
+    cdef bint _add_context(self, uint32_t row, double weight) except -1:
+        cdef Record* record
         if weight == 0.0:
             return True
-        record = _kept(self.kept_contexts, row)
-        if record is None:
-            record = self.reader.context(row)
-            if record is None:
-                return True
-        return self.scratch._take(record.pairs, weight)
+        record = self._context(row)
+        if record is NULL:
+            return True
+        cdef ContextHead* head = <ContextHead*>record.data
+        return self.scratch._add(<Pair*>(record.data + sizeof(ContextHead)), head.n, weight)
+
+    cdef Record* _context(self, uint32_t row) except? NULL:
+        """A context's record; NULL where there is none."""
+        cdef Record* record
+        cdef ContextHead* head
+        if row >= self.n_contexts:
+            return NULL
+        record = &self.contexts[row]
+        if not record.n:
+            _look_for(record, self.reader.context_data(row), sizeof(ContextHead))
+            head = <ContextHead*>record.data
+            if head and record.n < <Py_ssize_t>sizeof(ContextHead) + 12 * head.n + 4 * head.dim:
+                record.n = 0
+                raise ValueError("a context record is cut short")
+        return NULL if record.n < 0 else record
+
+    cdef Record* _offer(self, uint32_t row) except? NULL:
+        """An offer's record as it lies in the table; NULL where there is none."""
+        cdef Record* record = &self.offers[row]
+        cdef OfferHead* head
+        if not record.n:
+            _look_for(record, self.reader.offer_data(row), sizeof(OfferHead))
+            head = <OfferHead*>record.data
+            if head and record.n < <Py_ssize_t>sizeof(OfferHead) + head.n_id + head.n_rules + (
+                <Py_ssize_t>head.n_fragment
+            ):
+                record.n = 0
+                raise ValueError("an offer record is cut short")
+        return NULL if record.n < 0 else record
 
     cdef Py_ssize_t _gather_cart(
         self, object cart, dict in_cart, Heard* heard, Py_ssize_t* n_heard,
@@ -267,6 +367,7 @@ cdef class Plain:
         cdef uint32_t category, band, offer
         cdef set owned = set()
         cdef ItemHead* item
+        cdef Record* known
         cdef Row* offers
         for line in cart:
             data = self.item_data(line.item_id)
@@ -289,8 +390,8 @@ cdef class Plain:
             elif item is not NULL and item.dim:
                 return -1
             elif category != NO_ROW:
-                known = self.reader.context(category)
-                if known is not None and known.has_vector:
+                known = self._context(category)
+                if known is not NULL and (<ContextHead*>known.data).dim:
                     return -1
             if category != NO_ROW:
                 _count(category, counted, n_counted)
@@ -349,36 +450,132 @@ cdef class Plain:
         return self.bands[low]
 
     cdef object _shown(
-        self, Scored* best, Py_ssize_t n, Py_ssize_t wanted, dict in_cart, Weights weights,
-        object may_show,
+        self, object tier, Scored* best, Py_ssize_t n, Py_ssize_t wanted, dict in_cart,
+        Weights weights, object may_show,
     ):
-        """The first that may be shown; None when these are too few."""
+        """Tier, and the first that may be shown; None when these are too few."""
         cdef list shown = []
         cdef Py_ssize_t place, rank = 0
-        cdef double score, logit
+        cdef OfferHead* head
+        cdef const char* text
+        patched = self.reader.patches.records
         for place in range(n):
-            row, score = best[place].row, best[place].score
-            offer = _kept(self.kept_offers, row)
-            if offer is None:
-                offer = self.reader.offer(row)
-                if offer is None:
-                    continue
-            if in_cart and in_cart.get(row, -1) >= offer.n_items:
+            record = self._fitting(best[place].row, in_cart, patched, may_show)
+            if record is None:
                 continue
-            if offer.flags != AVAILABLE and not may_show(offer):
-                continue
-            logit = weights.slope * score + weights.intercept
+            if record is True:
+                head = <OfferHead*>self.offers[best[place].row].data
+                text = <const char*>head + sizeof(OfferHead)
+                offer_id = PyUnicode_DecodeUTF8(text, head.n_id, NULL)
+                fragment = PyBytes_FromStringAndSize(
+                    text + head.n_id + head.n_rules, head.n_fragment
+                )
+            else:
+                offer_id, fragment = record.offer_id, record.fragment
             rank += 1
             shown.append(
                 self.chosen(
-                    offer.offer_id, row, rank, score,
-                    1.0 / (1.0 + exp(logit if logit < MAX_LOGIT else MAX_LOGIT)),
-                    1.0, offer.fragment,
+                    offer_id, best[place].row, rank, <double>best[place].score,
+                    weights.probability(best[place].score), 1.0, fragment,
                 )
             )
             if rank == wanted:
-                return shown
+                return tier, shown
         return None
+
+    cdef object _written(
+        self, object tier, Scored* best, Py_ssize_t n, Py_ssize_t wanted, dict in_cart,
+        Weights weights, object may_show,
+    ):
+        """The same as JSON, and what is counted of it."""
+        cdef Py_ssize_t place, rank = 0, at = 0, n_id = 0, n_fragment
+        cdef OfferHead* head
+        cdef const char* text = NULL
+        cdef const char* fragment
+        cdef double first = 0.0
+        cdef bytes name
+        patched = self.reader.patches.records
+        for place in range(n):
+            record = self._fitting(best[place].row, in_cart, patched, may_show)
+            if record is None:
+                continue
+            if record is True:
+                head = <OfferHead*>self.offers[best[place].row].data
+                text, n_id = <const char*>head + sizeof(OfferHead), head.n_id
+                fragment, n_fragment = text + n_id + head.n_rules, head.n_fragment
+                name = None
+                if not _is_plain(text, n_id):
+                    name = self.quoted(PyUnicode_DecodeUTF8(text, n_id, NULL))
+            else:
+                name = self.quoted(record.offer_id)
+                fragment, n_fragment = record.fragment, len(record.fragment)
+            if name is not None:
+                text, n_id = name, len(name)
+            self._make_room(at, n_id + n_fragment)
+            rank += 1
+            if rank == 1:
+                first = best[place].score
+            at = _put_offer(
+                self.text, at, text, n_id, name is None, rank, best[place].score,
+                weights.probability(best[place].score), 1.0, fragment, n_fragment,
+            )
+            if rank == wanted:
+                return tier, PyBytes_FromStringAndSize(self.text, at), rank, first
+        return None
+
+    cdef object _fitting(self, uint32_t row, dict in_cart, object patched, object may_show):
+        """None for an offer that may not be shown; its record where an overlay or conditions made
+        it be read; True where `self.offers` has it."""
+        cdef uint32_t flags, n_items
+        cdef Record* found
+        record = True
+        if patched and row in patched:
+            record = patched[row]
+            flags, n_items = record.flags, record.n_items
+        else:
+            found = self._offer(row)
+            if found is NULL:
+                return None
+            flags = (<OfferHead*>found.data).flags
+            n_items = (<OfferHead*>found.data).n_items
+        if in_cart and in_cart.get(row, -1) >= n_items:
+            return None
+        if flags != AVAILABLE:
+            if record is True:
+                record = self.reader.offer(row)
+            if not may_show(record):
+                return None
+        return record
+
+    cdef int _make_room(self, Py_ssize_t at, Py_ssize_t more) except -1:
+        """Room for an offer whose texts have so many bytes."""
+        cdef Py_ssize_t room = at + more + OFFER_ROOM
+        cdef char* text
+        if room > self.room:
+            room *= 2
+            text = <char*>PyMem_Realloc(self.text, room)
+            if text is NULL:
+                raise MemoryError
+            self.text, self.room = text, room
+        return 0
+
+
+cdef int _look_for(Record* record, object data, Py_ssize_t n_head) except -1:
+    """Remember where a table has a record, or that it has none.
+
+    The bytes are the table's, which stays mapped as long as the reader's transaction lives.
+    """
+    cdef Py_buffer view
+    if data is None:
+        record.n = -1
+        return 0
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    if view.len >= n_head:
+        record.data, record.n = <const char*>view.buf, view.len
+    PyBuffer_Release(&view)
+    if not record.n:
+        raise ValueError("a record is cut short")
+    return 0
 
 
 cdef ItemHead* _item(object data) except NULL:
@@ -403,12 +600,6 @@ cdef inline Heard _row_of(ItemHead* item) noexcept:
     row.pairs = <Pair*>(<char*>item + sizeof(ItemHead) + 4 * item.n_own)
     row.n = item.n
     return row
-
-
-cdef inline object _kept(object known, object key):
-    """What a dict, of whatever class, has for a key; None for nothing."""
-    cdef PyObject* found = PyDict_GetItem(known, key)
-    return None if found is NULL else <object>found
 
 
 cdef inline void _insert(uint32_t row, uint32_t* rows, Py_ssize_t* n) noexcept:

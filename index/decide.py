@@ -10,7 +10,9 @@ decisions and the edge all call this function, so there is no skew between them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import blake2b
+from typing import TypeVar
 
 from index.choose import Chooser
 from index.explain import overlay_note, with_reasons
@@ -20,6 +22,8 @@ from index.less import Ceiling, gather_less
 from index.plain import plain_decider
 from index.request import MAX_K, ChosenOffer, Decision, Request
 from index.score import terms_of
+
+Found = TypeVar("Found")
 
 
 def decide(generation: Generation, request: Request, *, at_most: Ceiling | None = None) -> Decision:
@@ -54,25 +58,54 @@ def decide_for_key(
     at_most: Ceiling | None = None,
 ) -> Decision:
     """Like `decide`, for a customer whose table key (16 bytes) is known, or None for nobody."""
+    return guarded(generation, request, key, at_most, decided, safe_decision)
+
+
+def guarded(  # noqa: PLR0917 - what is asked, in the order in which it is handed on
+    generation: Generation,
+    request: Request,
+    key: bytes | None,
+    at_most: Ceiling | None,
+    way: Callable[[Generation, Reader, Request, bytes | None, Ceiling | None], Found],
+    safe_way: Callable[[Generation, Reader, Request, bytes | None], Found],
+) -> Found:
+    """What one way of deciding finds, or where a table is damaged the safe one.
+
+    Args:
+        generation: an open snapshot.
+        request: the question.
+        key: table key of the customer, None for nobody.
+        at_most: the highest tier wanted.
+        way: decides, with a reader of the caller's own.
+        safe_way: reads no table.
+
+    Raises:
+        RuntimeError: the generation was closed.
+    """
     reader = generation.enter()
     try:
-        return _decide(generation, reader, request, key, at_most)
+        return way(generation, reader, request, key, at_most)
     except DAMAGE:
         generation.damaged += 1
         reader.renew()
-        return _safe_decision(generation, reader, request, key)
+        return safe_way(generation, reader, request, key)
     finally:
         generation.leave(reader)
 
 
-def _decide(
+def decided(
     generation: Generation,
     reader: Reader,
     request: Request,
     key: bytes | None,
     at_most: Ceiling | None,
 ) -> Decision:
-    decision_id = _decision_id(generation, request, key)
+    """One decision by a reader in hand.
+
+    Raises:
+        whatever reading damaged tables raises, see `generation.DAMAGE`.
+    """
+    decision_id = decision_id_of(generation, request, key)
     plain = plain_decider(generation, reader)
     if plain is not None and (done := plain.decide(request, key, at_most)) is not None:
         return Decision(decision_id.hex(), request.request_id or "", generation.snapshot_id, *done)
@@ -98,17 +131,18 @@ def _decide(
     )
 
 
-def _decision_id(generation: Generation, request: Request, key: bytes | None) -> bytes:
+def decision_id_of(generation: Generation, request: Request, key: bytes | None) -> bytes:
+    """16 bytes that depend on the model, the request's id and the customer alone."""
     asked = (request.request_id or "").encode("utf-8", "surrogatepass")
     digest = blake2b(asked, digest_size=16, key=generation.decision_salt)
     digest.update(key or b"")
     return digest.digest()
 
 
-def _safe_decision(
+def safe_decision(
     generation: Generation, reader: Reader, request: Request, key: bytes | None
 ) -> Decision:
-    # Reads no table: what may be shown is known from the records kept in memory.
+    """A decision that reads no table: what may be shown is known from records kept in memory."""
     prior = generation.model.prior
     chooser = Chooser(generation, reader, request, generation.model.tiers["prior"])
     in_cart = {line.item_id for line in request.cart}
@@ -121,7 +155,7 @@ def _safe_decision(
         and chooser.may_show(offer)
     ][:wanted]
     return Decision(
-        _decision_id(generation, request, key).hex(),
+        decision_id_of(generation, request, key).hex(),
         request.request_id or "",
         generation.snapshot_id,
         "safe",

@@ -6,7 +6,7 @@ import msgspec
 import orjson
 
 from index.adder import IS_COMPILED
-from index.request import ChosenOffer, Decision
+from index.request import ChosenOffer, Decision, Tier
 
 if IS_COMPILED:
     from index._kernel import offers_json
@@ -17,14 +17,53 @@ def decision_json(decision: Decision) -> bytes:
 
     Offers' ready-made fragments are joined in as they are; numbers carry six significant digits.
     """
-    form = b'{"decision_id":"%b","request_id":%b,"snapshot_id":"%b","tier":"%b","offers":[%b]%b}'
-    return form % (
-        decision.decision_id.encode(),
-        json_text(decision.request_id),
-        decision.snapshot_id.encode(),
-        decision.tier.encode(),
+    more = b""
+    if decision.overlay is not None:
+        more = b',"overlay":' + msgspec.json.encode(decision.overlay)
+    return joined(
+        decision.decision_id,
+        decision.request_id,
+        decision.snapshot_id,
+        decision.tier,
         _offers_json(decision.offers),
-        b"" if decision.overlay is None else b',"overlay":' + msgspec.json.encode(decision.overlay),
+        more,
+    )
+
+
+def joined(  # noqa: PLR0917 - members in the order in which they stand in the answer
+    decision_id: str,
+    request_id: str,
+    snapshot_id: str,
+    tier: Tier,
+    offers: bytes,
+    more: bytes = b"",
+) -> bytes:
+    """The JSON object of a decision whose offers are JSON already.
+
+    Args:
+        decision_id: see `Decision`, as the next three.
+        request_id: any text.
+        snapshot_id: plain text.
+        tier: plain text.
+        offers: JSON objects, joined by commas.
+        more: further members, each after a comma.
+    """
+    return b"".join(
+        (
+            b'{"decision_id":"',
+            decision_id.encode(),
+            b'","request_id":',
+            json_text(request_id),
+            b',"snapshot_id":"',
+            snapshot_id.encode(),
+            b'","tier":"',
+            tier.encode(),
+            b'","offers":[',
+            offers,
+            b"]",
+            more,
+            b"}",
+        )
     )
 
 

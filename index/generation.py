@@ -265,8 +265,13 @@ class Reader:
 
     def stored_offer(self, offer_row: int) -> OfferRecord | None:
         """An offer record as the table has it."""
-        data = self._offers.get(row_key(offer_row))
+        data = self.offer_data(offer_row)
         return None if data is None else unpack_offer(data)
+
+    def offer_data(self, offer_row: int) -> memoryview | None:
+        """An offer's record as it lies in the table."""
+        data: memoryview | None = self._offers.get(row_key(offer_row))
+        return data
 
     def find_offers(self, wanted: Iterable[str]) -> dict[str, int]:
         """Rows of offers by id, of those that exist; reads every offer until all are found."""
@@ -290,9 +295,14 @@ class Reader:
         record = self.kept_contexts.get(context_row)
         if record is not None or context_row in self.kept_contexts:
             return record
-        data = None if context_row == NO_ROW else self._contexts.get(row_key(context_row))
+        data = None if context_row == NO_ROW else self.context_data(context_row)
         record = None if data is None else ContextView(bytes(data))
         return self.kept_contexts.keep(context_row, record)
+
+    def context_data(self, context_row: int) -> memoryview | None:
+        """A context's record as it lies in the table."""
+        data: memoryview | None = self._contexts.get(row_key(context_row))
+        return data
 
     def renew(self) -> None:
         """New transactions, after a table could not be read."""

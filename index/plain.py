@@ -10,18 +10,19 @@ the last bit; tests hold both against each other.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from index.adder import IS_COMPILED
 from index.choose import Chooser
+from index.encode import json_text
 from index.gather import repeat_policy
 from index.generation import Generation, Reader
 from index.layout import THIN_BELOW_ORDERS
 from index.less import Ceiling
 from index.records import OfferRecord
-from index.request import MAX_K, ChosenOffer, Request, Tier
+from index.request import MAX_K, ChosenOffer, RepeatPolicy, Request, Tier
 
 if IS_COMPILED:
     from index._kernel import Plain, Weights
@@ -31,6 +32,9 @@ _MAX_CONTEXT: Final = 64
 _LESS: Final[Mapping[Ceiling | None, int]] = {None: 0, "context": 1, "prior": 2}
 """`ALL`, `MOMENT` and `NOTHING` of compiled code."""
 _POLICIES: Final = frozenset({"allow", "exclude"})
+_Asked: TypeAlias = tuple[
+    Request, bytes | None, int, RepeatPolicy, Callable[[OfferRecord], bool], int
+]
 
 
 class PlainDecider:
@@ -54,7 +58,9 @@ class PlainDecider:
             for row, weight in lookup.weights[name].items():
                 contexts[row] = weight
             weights[name] = Weights(dict(tier.weights), contexts, tier.slope, tier.intercept)
-        self._compiled = Plain(reader, lookup, model, weights, THIN_BELOW_ORDERS, ChosenOffer)
+        self._compiled = Plain(
+            reader, lookup, model, weights, THIN_BELOW_ORDERS, ChosenOffer, json_text
+        )
 
     def decide(
         self, request: Request, key: bytes | None, at_most: Ceiling | None = None
@@ -69,6 +75,23 @@ class PlainDecider:
         Raises:
             whatever reading damaged tables raises, see `generation.DAMAGE`.
         """
+        asked = self._asked(request, key, at_most)
+        return None if asked is None else self._compiled.decide(*asked)
+
+    def write(
+        self, request: Request, key: bytes | None, at_most: Ceiling | None = None
+    ) -> tuple[Tier, bytes, int, float] | None:
+        """The same as JSON.
+
+        Returns:
+            Tier, offers as JSON objects joined by commas, how many they are, and the score of the
+            first, 0 where there is none; None as above.
+        """
+        asked = self._asked(request, key, at_most)
+        return None if asked is None else self._compiled.write(*asked)
+
+    def _asked(self, request: Request, key: bytes | None, at_most: Ceiling | None) -> _Asked | None:
+        """What compiled code is asked; None when the request is not plain."""
         if request.explain or request.exclude or request.declined:
             return None
         if len(request.context) > _MAX_CONTEXT:
@@ -79,8 +102,7 @@ class PlainDecider:
                 return None
             repeat = "allow"  # what is lowered elsewhere is not looked at, see `index.less`
         wanted = min(max(request.k, 1), MAX_K)
-        may_show = self._conditions(request)
-        return self._compiled.decide(request, key, wanted, repeat, may_show, _LESS[at_most])
+        return request, key, wanted, repeat, self._conditions(request), _LESS[at_most]
 
     def _conditions(self, request: Request) -> Callable[[OfferRecord], bool]:
         """Asked of offers that are there under conditions alone."""

@@ -357,7 +357,11 @@ def pack_offer(record: OfferRecord) -> bytes:
 
 
 def unpack_offer(data: bytes | memoryview) -> OfferRecord:
-    """An offer record's parts, copied out of the buffer."""
+    """An offer record's parts, copied out of the buffer.
+
+    Raises:
+        ValueError: the record is cut short. struct.error: not even its head is there.
+    """
     (
         offer_row,
         flags,
@@ -374,6 +378,8 @@ def unpack_offer(data: bytes | memoryview) -> OfferRecord:
     start = _OFFER.size
     rules = start + id_len
     fragment = rules + rules_len
+    if len(data) < fragment + fragment_len:
+        raise ValueError("an offer record is cut short")
     return OfferRecord(
         offer_row,
         flags,

@@ -192,7 +192,7 @@ def test_the_safe_tier_shows_nothing_that_was_taken_away(
     def damaged(*_: object) -> None:
         raise TableError("damaged")
 
-    monkeypatch.setattr("index.decide._decide", damaged)
+    monkeypatch.setattr("index.decide.decided", damaged)
     decision = decide(generation, Request(k=3))
 
     assert decision.tier == "safe"

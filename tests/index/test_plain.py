@@ -14,14 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from index.adder import IS_COMPILED
+from index.answer import answer
 from index.decide import decide
+from index.encode import decision_json
 from index.generation import Generation, Reader
 from index.layout import NO_ROW
 from index.less import Ceiling
 from index.model import WITH_CART, TierModel
 from index.plain import plain_decider
 from index.records import NO_PRICE, ItemRecord
-from index.request import CartLine, Decision, Request
+from index.request import CartLine, ContextValue, Decision, Request
 from index.snapshot import open_snapshot
 from tests.index.asking import Shop
 from tests.index.test_fuzz import carts, contexts, item_ids, moments, strict_offers, text
@@ -129,6 +131,12 @@ def test_any_request_is_decided_alike(
     plain, whole = shops[number]
     ours, theirs = (decide(one, request, at_most=at_most) for one in (plain, whole))
     assert as_bytes(ours) == as_bytes(theirs)
+    for one in (plain, whole):
+        written = answer(one, request, at_most=at_most)
+        assert written.body == decision_json(theirs)
+        assert written.tier == theirs.tier
+        assert written.n_offers == len(theirs.offers)
+        assert written.first_score == (theirs.offers[0].score if theirs.offers else 0.0)
     assert plain.damaged == whole.damaged == 0
 
 
@@ -178,15 +186,18 @@ def test_a_brand_that_asks_for_something_special_has_no_plain_requests(shop: Sho
         generation.leave(reader)
 
 
+@pytest.mark.parametrize(
+    "kinds", [("customer_data", "item_data"), ("context_data",), ("offer_data",)]
+)
 @pytest.mark.parametrize("cut", [0, 8, 15, 16, 20, 40])
 def test_a_record_that_is_cut_short_is_damage_and_no_more(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, cut: int
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, cut: int, kinds: tuple[str, ...]
 ) -> None:
     """Its numbers speak of parts that are not there: nothing beyond its end is read."""
     generation = shop()
     reader = generation.enter()
     generation.leave(reader)
-    for name in ("customer_data", "item_data"):
+    for name in kinds:
         whole = getattr(Reader, name)
 
         def short(one: Reader, key: object, whole: Any = whole) -> memoryview | None:
@@ -194,7 +205,8 @@ def test_a_record_that_is_cut_short_is_damage_and_no_more(
             return None if data is None else data[:cut]
 
         monkeypatch.setattr(Reader, name, short)
-    request = Request(customer_id="ann", cart=[CartLine(item_id=item_id(1))], k=3)
+    cart, device = [CartLine(item_id=item_id(1))], dict[str, ContextValue](device="mobile")
+    request = Request(customer_id="ann", cart=cart, context=device, k=3)
     decision = decide(generation, request)
     assert len(decision.offers) == 3
     assert (decision.tier, generation.damaged) == ("safe", 1)
