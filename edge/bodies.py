@@ -59,10 +59,13 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, max_bytes:
         if headers.get(b"expect", b"").lower() != b"100-continue":
             await _throw_away(receive, max_bytes * _DRAIN_FACTOR)
         raise _too_large(max_bytes)
-    body, more = await _piece(receive)
+    body, more = b"", True
     while more and len(body) <= max_bytes:
-        piece, more = await _piece(receive)
-        body += piece
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        piece, more = message.get("body", b""), message.get("more_body", False)
+        body = body + piece if body else piece
     if len(body) <= max_bytes:
         return body
     if more:
@@ -70,18 +73,14 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, max_bytes:
     raise _too_large(max_bytes)
 
 
-async def _piece(receive: Receive) -> tuple[bytes, bool]:
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise ClientGone
-    return message.get("body", b""), message.get("more_body", False)
-
-
 async def _throw_away(receive: Receive, max_bytes: int) -> None:
     more = True
     while more and max_bytes > 0:
-        piece, more = await _piece(receive)
-        max_bytes -= len(piece)
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        more = message.get("more_body", False)
+        max_bytes -= len(message.get("body", b""))
 
 
 def _too_large(max_bytes: int) -> Refusal:

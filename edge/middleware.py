@@ -78,18 +78,29 @@ class _Sharing(CORSMiddleware):
             expose_headers=EXPOSED,
             max_age=7200,
         )
-        exposed = (b"access-control-expose-headers", ", ".join(EXPOSED).encode())
-        self._always = [(b"vary", b"Origin")]
+        shared = [
+            (b"access-control-expose-headers", ", ".join(EXPOSED).encode()),
+            (b"timing-allow-origin", b"*"),
+        ]
+        self._always: Sequence[tuple[bytes, bytes]] = ()
+        self._ready: dict[bytes, Sequence[tuple[bytes, bytes]]] = {}
         if self.allow_all_origins:
-            self._always += [(b"access-control-allow-origin", b"*"), exposed]
-        self._ready = {
-            origin: [*self._always, (b"access-control-allow-origin", origin), exposed]
-            for origin in map(str.encode, origins)
-            if not self.allow_all_origins
-        }
+            self._always = ((b"access-control-allow-origin", b"*"), *shared)
+        elif origins:
+            # Only where some pages may read answers and others not do these depend on who asks.
+            self._always = ((b"vary", b"Origin"),)
+            self._ready = {
+                origin: (*self._always, (b"access-control-allow-origin", origin), *shared)
+                for origin in map(str.encode, origins)
+            }
 
-    def headers_for(self, origin: bytes) -> list[tuple[bytes, bytes]]:
-        """What every answer to a page of this origin carries; made ready once."""
+    def headers_for(self, method: str, origin: bytes | None) -> Sequence[tuple[bytes, bytes]]:
+        """What an answer carries so that pages may, or must not, read it; made ready once.
+
+        A server that posts is no page, and no cache keeps its answer for one.
+        """
+        if origin is None:
+            return () if method == "POST" else self._always
         return self._ready.get(origin, self._always)
 
 
@@ -119,7 +130,7 @@ class _Front:
             return
         status = 0
         headers = dict(scope["headers"])
-        added = self._sharing.headers_for(headers.get(b"origin", b""))
+        added = self._sharing.headers_for(scope["method"], headers.get(b"origin"))
         admission = self._admission
         if admission is not None and is_admitted(scope):
             level = admission.level()

@@ -131,6 +131,5 @@ def answer_headers(
         (b"x-snapshot-id", found.snapshot_id.encode()),
         (b"x-request-id", header_value(found.request_id)),
         (b"server-timing", b"decide;dur=%.3f" % (took_ns / 1e6)),
-        (b"timing-allow-origin", b"*"),
         *(() if at_most is None else ((b"x-at-most", at_most.encode()),)),
     )

@@ -6,6 +6,16 @@ from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.math cimport exp, pow
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 
+cdef extern from *:
+    """
+    #if defined(__GNUC__) || defined(__clang__)
+    #define fetch_line(place) __builtin_prefetch(place)
+    #else
+    #define fetch_line(place) ((void) (place))
+    #endif
+    """
+    void fetch_line(const void* place) noexcept
+
 cdef enum:
     MAX_LINES = 32
     MAX_CONTEXT = 128  # a request names 64 features at most
@@ -214,6 +224,7 @@ cdef class Plain:
                 raise ValueError("a customer record is cut short")
             head = (<CustomerHead*>customer.buf)[0]
             n_pairs = min(<Py_ssize_t>head.n, (customer.len - CUSTOMER_HEAD) // 8)
+            _fetch(<char*>customer.buf + CUSTOMER_HEAD, n_pairs * sizeof(Pair))
             if excludes:
                 n_history = (customer.len - CUSTOMER_HEAD - 12 * <Py_ssize_t>head.n) // 4
                 n_history = max(0, min(n_history, <Py_ssize_t>head.n_history))
@@ -595,10 +606,18 @@ cdef ItemHead* _item(object data) except NULL:
     raise ValueError("an item record is cut short")
 
 
+cdef inline void _fetch(const void* data, Py_ssize_t n_bytes) noexcept:
+    """Let memory bring what will be read soon, while something else is done."""
+    cdef Py_ssize_t at
+    for at in range(0, n_bytes, 64):
+        fetch_line(<const char*>data + at)
+
+
 cdef inline Heard _row_of(ItemHead* item) noexcept:
     cdef Heard row
     row.pairs = <Pair*>(<char*>item + sizeof(ItemHead) + 4 * item.n_own)
     row.n = item.n
+    _fetch(row.pairs, item.n * sizeof(Pair))
     return row
 
 

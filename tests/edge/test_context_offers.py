@@ -38,7 +38,16 @@ def test_a_public_answer_may_be_kept(client: TestClient) -> None:
 
     assert answer.headers["cache-control"] == "public, max-age=60, stale-while-revalidate=600"
     assert answer.headers["cdn-cache-control"].startswith("public, max-age=60")
-    assert answer.headers["vary"] == "Origin"
+    assert answer.headers["access-control-allow-origin"] == "*"
+
+
+def test_what_a_cache_keeps_serves_pages_as_well(client: TestClient) -> None:
+    """Whoever asked first, a page or a server, what is kept says that pages may read it."""
+    answer = client.get("/v1/offers?device=mobile")
+
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["timing-allow-origin"] == "*"
+    assert "vary" not in answer.headers
 
 
 def test_what_a_cache_holds_is_not_sent_again(client: TestClient, generation: Generation) -> None:
@@ -51,7 +60,7 @@ def test_what_a_cache_holds_is_not_sent_again(client: TestClient, generation: Ge
         again = client.get(f"/v1/offers?device=mobile&{AT}", headers={"if-none-match": known})
         assert (again.status_code, again.content) == (304, b"")
         assert again.headers["etag"] == tag
-        assert again.headers["vary"] == "Origin"
+        assert again.headers["access-control-allow-origin"] == "*"
     other = client.get(f"/v1/offers?device=desktop&{AT}", headers={"if-none-match": tag})
     assert other.status_code == 200
 

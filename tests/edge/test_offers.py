@@ -99,7 +99,18 @@ def test_headers_say_which_snapshot_which_request_and_how_long(
     assert answer.headers["x-snapshot-id"] == generation.snapshot_id
     assert answer.headers["x-request-id"] == "r-1"
     assert re.fullmatch(r"decide;dur=\d+\.\d{3}", answer.headers["server-timing"])
-    assert answer.headers["timing-allow-origin"] == "*"
+
+
+def test_a_page_may_read_answers_and_their_times_and_a_server_is_not_told_so(
+    client: TestClient,
+) -> None:
+    page = client.post("/v1/offers", json={}, headers={"origin": "https://shop.example"})
+    server = client.post("/v1/offers", json={})
+    named = {"access-control-allow-origin", "access-control-expose-headers", "timing-allow-origin"}
+
+    assert named <= {*page.headers}
+    assert page.headers["timing-allow-origin"] == page.headers["access-control-allow-origin"] == "*"
+    assert not named & {*server.headers}
 
 
 def test_a_request_without_id_gets_one(client: TestClient) -> None:
