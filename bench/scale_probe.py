@@ -12,21 +12,22 @@ from pathlib import Path
 from time import perf_counter_ns
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import orjson
 
 from bench.shoppers import busy_request, known_customer
 from bench.synthetic import SECRET, Shape
 from edge.memory import memory_of
-from edge.worker import _warm_up
-from index.decide import decide
-from index.encode import decision_json
+from index.answer import answer
 from index.generation import Generation
 from index.request import Request
 from index.snapshot import open_snapshot
+from index.warm import warm_up
 
 CART_ITEMS: Final = 3
 _WARM_UP: Final = 300
+_read = msgspec.json.Decoder(Request)
 
 
 def probe(warm: Path, snapshot: Path, shape: Shape, calls: int) -> dict[str, Any]:
@@ -46,13 +47,15 @@ def probe(warm: Path, snapshot: Path, shape: Shape, calls: int) -> dict[str, Any
     with open_snapshot(warm, SECRET) as generation:
         for request in _requests(shape, _WARM_UP, seed=1):
             _answer(generation, request)
-    requests = _requests(shape, calls + 1, seed=os.getpid())
+    bodies = [
+        msgspec.json.encode(request) for request in _requests(shape, calls + 1, seed=os.getpid())
+    ]
     began_ns = perf_counter_ns()
     with open_snapshot(snapshot, SECRET) as generation:
         opened_ns = perf_counter_ns()
-        _warm_up(generation)
+        warm_up(generation)
         warm_ns = perf_counter_ns()
-        times = np.array([_timed(generation, request) for request in requests])
+        times = np.array([_timed(generation, body) for body in bodies])
         memory = memory_of(os.getpid())
     assert memory is not None
     return {
@@ -74,14 +77,15 @@ def _requests(shape: Shape, n: int, seed: int) -> list[Request]:
     ]
 
 
-def _timed(generation: Generation, request: Request) -> int:
+def _timed(generation: Generation, body: bytes) -> int:
+    request = _read.decode(body)
     began_ns = perf_counter_ns()
     _answer(generation, request)
     return perf_counter_ns() - began_ns
 
 
 def _answer(generation: Generation, request: Request) -> None:
-    decision_json(decide(generation, request))
+    answer(generation, request)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import socket
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 
 DRAINING = -1
 """The last of all shared cells says whether the edge is on its way out."""
-
-_WARM_UP = 64
 
 
 class Server(uvicorn.Server):
@@ -105,6 +102,7 @@ def work(  # noqa: PLR0917  # what a process is given, in its order
     from edge.generations import Generations  # noqa: PLC0415
     from edge.state import State, apply_overlay, opened  # noqa: PLC0415
     from index.errors import SnapshotError  # noqa: PLC0415
+    from index.warm import warm_up  # noqa: PLC0415
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody
     configure_logs(settings.log_format, process=f"worker-{slot}")
@@ -119,7 +117,7 @@ def work(  # noqa: PLR0917  # what a process is given, in its order
 
     def ready_to_answer(directory: Path) -> Generation:
         generation = opened(settings, directory)
-        _warm_up(generation)
+        warm_up(generation)
         return generation
 
     try:
@@ -173,19 +171,3 @@ def facts_of(generation: Generation) -> SnapshotFacts:
         features=tuple(feature.name for feature in model.features),
         placements=placements_of(generation),
     )
-
-
-def _warm_up(generation: Generation) -> None:
-    """Decide a few times before anybody waits for it: first uses are slower."""
-    from index.decide import decide_for_key  # noqa: PLC0415 - see the module's first lines
-    from index.request import CartLine, ContextValue, Request  # noqa: PLC0415
-
-    cart = [CartLine(item_id=offer.offer_id) for offer in generation.safe_offers[:3]]
-    context: dict[str, ContextValue] = {
-        feature.name: next(iter(feature.rows), None) for feature in generation.model.features
-    }
-    for explain in (False, True):
-        request = Request(at=datetime.now(UTC), cart=cart, context=context, explain=explain)
-        decide_for_key(generation, request, bytes(16))
-    for one in generation.manifest.golden[:_WARM_UP]:
-        decide_for_key(generation, one.request, bytes.fromhex(one.key) if one.key else None)
