@@ -23,6 +23,8 @@ from bench.load.target import Target
 Tool: TypeAlias = Literal["k6", "vegeta", "wrk2"]
 _HEADERS: Final = {"Content-Type": "application/json", "Accept": "*/*"}
 _REQUESTS: Final = "requests.jsonl"
+_CALIBRATION_S: Final = 10
+"""For so long wrk2 sends as it is told, and leaves out of its figures what it is answered."""
 
 _K6: Final = """\
 // k6 run load.js
@@ -195,6 +197,8 @@ def _wrk2(load: Load, out_dir: Path) -> Path:
         words = ["wrk2", "-t1", f"-c{load.connections}", f"-R{rate}", f"-d{seconds}s"]
         words += ["--latency", "-s", "load.lua", load.target.url]
         lines.append(f"echo {shlex.quote(phase.name)}")
+        if seconds <= _CALIBRATION_S:
+            lines.append(f"echo '  {seconds} s: wrk2 tells no times, it calibrates for longer' >&2")
         lines.append(f"REQUESTS=requests-{number}.jsonl {shlex.join(words)}")
     return _write_run(out_dir, lines)
 

@@ -139,7 +139,9 @@ def test_wrk2_gets_each_phase_with_its_own_requests(load: Load, tmp_path: Path) 
 
     for number, bodies in enumerate(phases_of(load, 3)):
         assert (tmp_path / f"requests-{number}.jsonl").read_bytes().splitlines() == bodies
-    runs = [shlex.split(line) for line in run_path.read_text().splitlines() if "wrk2" in line]
+    lines = run_path.read_text().splitlines()
+    assert sum("tells no times" in line for line in lines) == 3
+    runs = [shlex.split(line) for line in lines if line.startswith("REQUESTS=")]
     assert [(words[0], words[4], words[5]) for words in runs] == [
         ("REQUESTS=requests-0.jsonl", "-R10", "-d2s"),
         ("REQUESTS=requests-1.jsonl", "-R50", "-d2s"),
