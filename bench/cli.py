@@ -100,8 +100,9 @@ def http(
     The no-op app has the same server and router, reads the same bodies and sends a fixed answer of
     the same size. The Redis service is what a team would build by itself: every customer's list
     ready as JSON, the popular one for strangers. With `--with`, Feast serves the same lists from
-    the same Redis, a model is asked in its handler, and nginx sends a file per customer; `make
-    peers` installs what the first two need. All run at once on one core and take turns; the
+    the same Redis, a model of factors (implicit) or of boosted trees (scikit-learn) is asked in
+    its handler, and nginx sends a file per customer; `make peers` installs what all but nginx
+    need. All run at once on one core and take turns; the
     driver has another. Nothing but the loopback is used. Raw samples and a summary are kept under
     `--out-dir`. When a service fails nothing is kept, and all processes are ended.
 
@@ -124,8 +125,8 @@ def http(
     without
         Leave a contender out: redis.
     with_
-        Let a contender take part that has a server of its own: feast, model or nginx; where it is
-        not installed the run goes on without it and says why.
+        Let a contender take part that has a server of its own: feast, model, scikit or nginx;
+        where it is not installed the run goes on without it and says why.
     profile
         Instead, time the parts of the edge's app in process, without a server.
     out_dir
