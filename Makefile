@@ -48,15 +48,15 @@ bench: $(READY) ## measure everything and write the documents' numbers (ARGS='ht
 ifdef ARGS
 	@$(BIN)/almanac bench $(ARGS)
 else
-	@$(MAKE) --no-print-directory peers || echo 'note: going on without Feast and the model' >&2
+	@$(MAKE) --no-print-directory peers || echo 'note: going on without Feast and the models' >&2
 	@$(BIN)/almanac bench decision --calls 10000
-	@$(BIN)/almanac bench http --rounds 5 --with feast --with model --with nginx
+	@$(BIN)/almanac bench http --rounds 5 --with feast --with model --with scikit --with nginx
 	@$(BIN)/almanac bench scale --rounds 7
 	@$(BIN)/almanac bench capacity
 	@$(BIN)/python -m bench.pages
 endif
 
-peers: .venv-peers/ready ## install Feast and a model server beside us, for `bench http` alone
+peers: .venv-peers/ready ## install Feast and two model servers beside us, for `bench http` alone
 
 drill: $(READY) ## six nodes, one bad snapshot, and nobody who notices: the story with times
 	@$(BIN)/python -m bench.drill

@@ -8,17 +8,15 @@ this project stand beside ours.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
+from bench.demo_builds import build_demo
 from bench.results import aligned
-from builder.cli import build
 from builder.comparison import OURS
 from builder.demo import AS_OF
 from builder.demo_inputs import write_inputs
@@ -69,20 +67,9 @@ def report_of(
     inputs: tuple[Path, Path, Path], work_dir: Path, *, effort: Effort, as_of: str = AS_OF
 ) -> Mapping[str, Any]:
     """The report of a build from what `write_inputs` wrote, as report.json has it."""
-    events, items, config = inputs
     snapshot_dir, secret_path = work_dir / f"snapshot-{as_of}", work_dir / "brand.key"
     secret_path.write_text("complete-journey-bars-secret\n")
-    with redirect_stdout(sys.stderr):
-        build(
-            events=[str(events)],
-            items=[str(items)],
-            config=config,
-            out=snapshot_dir,
-            as_of=as_of,
-            effort=effort,
-            secret_file=secret_path,
-            force=True,
-        )
+    build_demo(inputs, snapshot_dir, secret_path=secret_path, effort=effort, as_of=as_of)
     report: Mapping[str, Any] = orjson.loads((snapshot_dir / "report.json").read_bytes())
     return report
 

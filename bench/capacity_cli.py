@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
@@ -16,7 +15,7 @@ from bench.capacity_check import Plan, check, cost_of_run
 from bench.capacity_report import capacity_text
 from bench.http_contenders import ServerName
 from bench.machine import machine_facts
-from bench.results import DEFAULT_DIR, write_run
+from bench.results import DEFAULT_DIR, tell_run
 from bench.synthetic import Shape
 
 
@@ -117,6 +116,11 @@ def capacity(
         "check": rows,
         "rehearsals": rehearsals,
     }
-    run_dir = write_run("capacity", summary, {"latencies": cost.latencies_ns}, out_dir)
-    print(orjson.dumps(summary).decode() if json else capacity_text(summary))
-    print(f"samples and summary: {run_dir}", file=sys.stderr)
+    tell_run(
+        "capacity",
+        summary,
+        capacity_text(summary),
+        samples={"latencies": cost.latencies_ns},
+        out_dir=out_dir,
+        json=json,
+    )

@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -19,8 +18,8 @@ from typing import Any, Final
 
 import orjson
 
+from bench.demo_builds import build_demo
 from bench.results import aligned
-from builder.cli import build
 from builder.comparison import OURS
 from builder.demo_inputs import write_inputs
 from builder.effort import Effort
@@ -92,7 +91,9 @@ def measure_churn(work_dir: Path, *, nights: int, effort: Effort) -> list[NightS
             )
             out = _snapshot(work_dir, night, manner)
             parent = before if manner == "incremental" else None
-            took_s = _built(inputs, out, secret_path, effort, parent)
+            began_s = time.perf_counter()
+            build_demo(inputs, out, secret_path=secret_path, effort=effort, parent=parent)
+            took_s = time.perf_counter() - began_s
             if number:
                 store = open_store(work_dir / f"store-{manner}")
                 shipped.append(_shipped(store, night, manner, before, out, took_s))
@@ -102,29 +103,6 @@ def measure_churn(work_dir: Path, *, nights: int, effort: Effort) -> list[NightS
 
 def _snapshot(work_dir: Path, night: date, manner: str) -> Path:
     return work_dir / f"{manner}-{night}"
-
-
-def _built(
-    inputs: tuple[Path, Path, Path],
-    out: Path,
-    secret_path: Path,
-    effort: Effort,
-    parent: Path | None,
-) -> float:
-    events, items, config = inputs
-    began_s = time.perf_counter()
-    with redirect_stdout(sys.stderr):
-        build(
-            events=[str(events)],
-            items=[str(items)],
-            config=config,
-            out=out,
-            effort=effort,
-            secret_file=secret_path,
-            incremental=parent,
-            force=True,
-        )
-    return time.perf_counter() - began_s
 
 
 def _shipped(  # noqa: PLR0917  # what one row of the table is made of

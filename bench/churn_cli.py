@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
-import orjson
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from bench.churn import as_summary, churn_table, measure_churn
 from bench.machine import machine_facts
-from bench.results import DEFAULT_DIR, write_run
+from bench.results import DEFAULT_DIR, tell_run
 from builder.effort import Effort
 
 
@@ -46,6 +44,4 @@ def churn(
     with TemporaryDirectory(prefix="almanac-churn-") as work_dir:
         found = measure_churn(Path(work_dir), nights=nights, effort=effort)
     summary = {"machine": facts, "nights": as_summary(found)}
-    run_dir = write_run("churn", summary, {}, out_dir)
-    print(orjson.dumps(summary).decode() if json else churn_table(found))
-    print(f"summary: {run_dir}", file=sys.stderr)
+    tell_run("churn", summary, churn_table(found), out_dir=out_dir, json=json)

@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-import orjson
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
@@ -29,7 +28,7 @@ from bench.http_report import (
     skipped_lines,
 )
 from bench.machine import machine_facts
-from bench.results import DEFAULT_DIR, aligned, write_run
+from bench.results import DEFAULT_DIR, aligned, tell_run
 from bench.synthetic import Shape
 
 if TYPE_CHECKING:
@@ -76,9 +75,7 @@ def decision(
         size = snapshot["customers"]
         raw |= {f"{size}/{sample.name}": sample.nanoseconds for sample in samples}
     summary = {"machine": facts, "runs": runs}
-    run_dir = write_run("decision", summary, raw, out_dir)
-    print(orjson.dumps(summary).decode() if json else _table(runs))
-    print(f"samples and summary: {run_dir}", file=sys.stderr)
+    tell_run("decision", summary, _table(runs), samples=raw, out_dir=out_dir, json=json)
 
 
 def http(
@@ -100,8 +97,9 @@ def http(
     The no-op app has the same server and router, reads the same bodies and sends a fixed answer of
     the same size. The Redis service is what a team would build by itself: every customer's list
     ready as JSON, the popular one for strangers. With `--with`, Feast serves the same lists from
-    the same Redis, a model is asked in its handler, and nginx sends a file per customer; `make
-    peers` installs what the first two need. All run at once on one core and take turns; the
+    the same Redis, a model of factors (implicit) or of boosted trees (scikit-learn) is asked in
+    its handler, and nginx sends a file per customer; `make peers` installs what all but nginx
+    need. All run at once on one core and take turns; the
     driver has another. Nothing but the loopback is used. Raw samples and a summary are kept under
     `--out-dir`. When a service fails nothing is kept, and all processes are ended.
 
@@ -124,8 +122,8 @@ def http(
     without
         Leave a contender out: redis.
     with_
-        Let a contender take part that has a server of its own: feast, model or nginx; where it is
-        not installed the run goes on without it and says why.
+        Let a contender take part that has a server of its own: feast, model, scikit or nginx;
+        where it is not installed the run goes on without it and says why.
     profile
         Instead, time the parts of the edge's app in process, without a server.
     out_dir
@@ -155,14 +153,10 @@ def http(
     print(f"starting services over a snapshot of {customers} customers", file=sys.stderr)
     run = measure_http(plan)
     summary = {"machine": facts, **summary_of(run)}
-    run_dir = write_run("http", summary, run.samples(), out_dir)
-    if json:
-        print(orjson.dumps(summary).decode())
-    else:
-        told = [CANNOT_SHOW, row_table(summary["rows"]), ratio_lines(summary["cpu_ratios"])]
-        told += [dependence_table(run.facts["depends_on"]), *skipped_lines(run.facts["skipped"])]
-        print("\n\n".join((*told, company_line(run.facts))))
-    print(f"samples and summary: {run_dir}", file=sys.stderr)
+    told = [CANNOT_SHOW, row_table(summary["rows"]), ratio_lines(summary["cpu_ratios"])]
+    told += [dependence_table(run.facts["depends_on"]), *skipped_lines(run.facts["skipped"])]
+    text = "\n\n".join((*told, company_line(run.facts)))
+    tell_run("http", summary, text, samples=run.samples(), out_dir=out_dir, json=json)
 
 
 def soak(
@@ -228,9 +222,7 @@ def soak(
         f"private {name}": np.array([held[name].private_bytes for held in run.held if name in held])
         for name in run.held[0]
     }
-    run_dir = write_run("soak", summary, samples, out_dir)
-    print(orjson.dumps(summary).decode() if json else soak_table(summary))
-    print(f"samples and summary: {run_dir}", file=sys.stderr)
+    tell_run("soak", summary, soak_table(summary), samples=samples, out_dir=out_dir, json=json)
     return 7 if summary["broken"] else 0
 
 
@@ -260,9 +252,7 @@ def coupons(*, out_dir: Path = DEFAULT_DIR, json: bool = False) -> None:
         "methods": run.methods,
         "differences": run.differences,
     }
-    run_dir = write_run("coupons", summary, run.ranked, out_dir)
-    print(orjson.dumps(summary).decode() if json else coupon_table(run))
-    print(f"lists and summary: {run_dir}", file=sys.stderr)
+    tell_run("coupons", summary, coupon_table(run), samples=run.ranked, out_dir=out_dir, json=json)
 
 
 def bars(*, effort: Effort = "standard", out_dir: Path = DEFAULT_DIR, json: bool = False) -> None:
@@ -329,9 +319,7 @@ def _build_and_keep(
         "methods": run.methods,
         "reports": run.reports,
     }
-    run_dir = write_run(name, summary, {}, out_dir)
-    print(orjson.dumps(summary).decode() if json else table(run))
-    print(f"summary: {run_dir}", file=sys.stderr)
+    tell_run(name, summary, table(run), out_dir=out_dir, json=json)
 
 
 def _profile(
@@ -340,9 +328,9 @@ def _profile(
     times = profile_edge(shape, n_calls)
     figures = {name: latency_figures(nanoseconds) for name, nanoseconds in times.items()}
     summary = {"machine": facts, "parts": figures}
-    run_dir = write_run("http-profile", summary, times, out_dir)
-    print(orjson.dumps(summary).decode() if json else profile_table(figures))
-    print(f"samples and summary: {run_dir}", file=sys.stderr)
+    tell_run(
+        "http-profile", summary, profile_table(figures), samples=times, out_dir=out_dir, json=json
+    )
 
 
 def _figures(samples: list[Samples]) -> dict[str, dict[str, float]]:

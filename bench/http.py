@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from bench.http_answers import offers_in
 from bench.http_contenders import (
     EDGE,
     Contender,
@@ -34,8 +35,9 @@ from bench.http_contenders import (
 )
 from bench.http_dependence import Dependence, dependence
 from bench.http_figures import Run, Turn
+from bench.http_ground import Ground, PeerMissing
 from bench.http_load import Driver, Lap
-from bench.http_peers import Ground, PeerMissing, PeerName, offers_in, peer
+from bench.http_peers import PeerName, peer
 from bench.http_processes import Measured, machine_busy_s
 from bench.http_requests import checkable_bodies, request_bodies
 from bench.synthetic import SECRET, Shape, write_synthetic

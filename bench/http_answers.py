@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import nan
 from typing import Final, NamedTuple
 
+import orjson
+
 LOST: Final = 0
 """In place of a status: the connection broke, or what came was no answer."""
 _DECIDED: Final = b"\r\nserver-timing: decide;dur="
@@ -49,3 +51,9 @@ def parsed_answer(received: bytes) -> Answer | None:
         timing += len(_DECIDED)
         decided_us = float(head[timing : head.index(b"\r\n", timing)]) * 1000.0
     return Answer(int(head[9:12]), size, decided_us, b"\r\nconnection: close\r\n" not in head)
+
+
+def offers_in(answer: bytes) -> list[str]:
+    """Ids of the offers of an answer, or of what is essential of it."""
+    told = orjson.loads(answer)
+    return [offer["offer_id"] for offer in told["offers"]] if isinstance(told, dict) else told

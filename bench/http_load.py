@@ -17,7 +17,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import nan
 from time import perf_counter_ns, process_time_ns
-from types import TracebackType
 from typing import Final, Self, cast
 
 import numpy as np
@@ -75,12 +74,7 @@ class Driver:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
 

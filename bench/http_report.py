@@ -17,6 +17,7 @@ AIMS: Final = {
     "redis": "at most 0.77",
     "feast": "at most 0.2",
     "model": "at most 0.1",
+    "scikit": "at most 0.1",
     "nginx": "told",
 }
 """Of the edge's processor time per request in theirs: 1.3, 5 and 10 times the throughput."""

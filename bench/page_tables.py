@@ -17,6 +17,7 @@ _LEAST: Final[Mapping[str, float | None]] = {
     "redis": 1.3,
     "feast": 5.0,
     "model": 10.0,
+    "scikit": 10.0,
     "nginx": None,
 }
 """How many times the throughput per core of each contender was aimed at."""
@@ -26,6 +27,7 @@ _WHO: Final[Mapping[str, str]] = {
     "redis": "Starlette + Redis, lists ready",
     "feast": "`feast serve` + Redis, vectors precomputed",
     "model": "FastAPI + implicit ALS, asked in the handler",
+    "scikit": "FastAPI + scikit-learn boosted trees, asked in the handler",
     "nginx": "nginx, a ready file per customer: the limit",
 }
 _OVER_HTTP: Final = """\
@@ -211,6 +213,11 @@ def _beside_words(http: _Run) -> str:
         "Who brings a server of its own is compared with Almanac under"
         f" {' and '.join(servers)}, in this order; others with Almanac under the same server."
     )
+    if {"model", "scikit"} <= others:
+        words += (
+            " Of the models, the factors know the customer only; the trees rank the 200 most"
+            " popular offers and the customer's own by customer, cart and moment, as Almanac does."
+        )
     if "nginx" in others:
         words += " nginx computes nothing: what stands beside it is the price of deciding at all."
     return words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,30 +15,33 @@ from numpy.typing import NDArray
 DEFAULT_DIR: Final = Path("bench/results")
 
 
-def write_run(
+def tell_run(
     name: str,
     summary: Mapping[str, Any],
-    samples: Mapping[str, NDArray[np.int64]],
-    out_dir: Path = DEFAULT_DIR,
-) -> Path:
-    """Keep one run.
+    text: str,
+    *,
+    samples: Mapping[str, NDArray[np.int64]] | None = None,
+    out_dir: Path,
+    json: bool,
+) -> None:
+    """Keep one run, as `summary.json` and `samples.npz` in a folder of its own, and print it.
 
     Args:
         name: of the benchmark.
         summary: figures and machine facts.
-        samples: raw numbers by contender: nanoseconds, or lists.
+        text: the summary as people read it.
+        samples: raw numbers by contender, where there are any: nanoseconds, or lists.
         out_dir: folder of all runs.
-
-    Returns:
-        The run's folder: `summary.json` and `samples.npz`.
+        json: print the summary as JSON instead.
     """
     run_dir = out_dir / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     run_dir.mkdir(parents=True)
-    np.savez_compressed(run_dir / "samples.npz", **dict(samples))  # type: ignore[arg-type]
+    np.savez_compressed(run_dir / "samples.npz", **dict(samples or {}))  # type: ignore[arg-type]
     (run_dir / "summary.json").write_bytes(
         orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
     )
-    return run_dir
+    sys.stdout.write(f"{orjson.dumps(summary).decode() if json else text}\n")
+    sys.stderr.write(f"kept in {run_dir}\n")
 
 
 def aligned(rows: list[list[str]]) -> str:

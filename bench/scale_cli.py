@@ -6,12 +6,11 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from bench.machine import machine_facts
-from bench.results import DEFAULT_DIR, write_run
+from bench.results import DEFAULT_DIR, tell_run
 from bench.scale import Plan, measure_scale
 from bench.scale_report import judgement_table, size_table, worker_table
 from bench.synthetic import Shape
@@ -71,10 +70,6 @@ def scale(
     print(f"writing snapshots of {sizes} customers", file=sys.stderr)
     found = measure_scale(Plan(shapes=shapes, rounds=rounds, requests=requests))
     summary = {"machine": facts, **found}
-    run_dir = write_run("scale", summary, {}, out_dir)
-    if json:
-        print(orjson.dumps(summary).decode())
-    else:
-        rows = found["sizes"]
-        print("\n\n".join((worker_table(found), size_table(rows), judgement_table(rows))))
-    print(f"summary: {run_dir}", file=sys.stderr)
+    rows = found["sizes"]
+    text = "\n\n".join((worker_table(found), size_table(rows), judgement_table(rows)))
+    tell_run("scale", summary, text, out_dir=out_dir, json=json)

@@ -21,7 +21,7 @@ from builder.signals.orders import DAY_US, Partition, Vocabulary, load_orders
 from builder.signals.personal import history_of
 from builder.signals.personal_model import PersonalSettings
 from builder.split import Cut
-from index.records import CustomerRecord, CustomerView, pack_customer
+from index.records import CustomerView
 from index.snapshot import open_snapshot
 
 
@@ -81,11 +81,11 @@ def kept_customers(  # noqa: PLR0917  # what a task holds, in its order
         try:
             for customer in range(len(histories)):
                 key = histories.key(customer)
-                record = reader.customer(key)
-                if record is not None and still_says(
-                    record, histories, customer, is_same, settings.history_offers
+                data = reader.customer_data(key)
+                if data is not None and still_says(
+                    CustomerView(data), histories, customer, is_same, settings.history_offers
                 ):
-                    records[key] = _packed(record)
+                    records[key] = bytes(data)
                 else:
                     changed.append(key)
         finally:
@@ -131,16 +131,3 @@ def _uses(histories: Histories, customer: int, record: CustomerView) -> NDArray[
     inside = place < len(taken)
     is_taken[inside] = taken[place[inside]] == record.rows[inside]
     return np.where(is_taken, uses[np.where(is_taken, place, len(taken))], 0)
-
-
-def _packed(record: CustomerView) -> bytes:
-    return pack_customer(
-        CustomerRecord(
-            n_orders=record.n_orders,
-            last_day=record.last_day,
-            rows=record.rows,
-            values=record.values,
-            counts=record.counts,
-            history=record.history,
-        )
-    )

@@ -33,7 +33,11 @@ FLOORS: dict[str, list[str]] = {
 }
 
 # Contenders that an interpreter of their own runs, beside what bench/peers/requirements.txt names.
-APART = {Path("bench/peers/fastapi_model.py"), Path("bench/peers/feast_repo.py")}
+APART = {
+    Path("bench/peers/fastapi_model.py"),
+    Path("bench/peers/fastapi_scikit.py"),
+    Path("bench/peers/feast_repo.py"),
+}
 
 
 def modules() -> list[Path]:

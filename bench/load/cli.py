@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import numpy as np
-import orjson
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
@@ -23,7 +22,7 @@ from bench.load.samples import gathered
 from bench.load.schedule import SHAPES, Arrivals, Ints, replayed, scheduled, speed_for
 from bench.load.target import target_of
 from bench.machine import machine_facts
-from bench.results import DEFAULT_DIR, write_run
+from bench.results import DEFAULT_DIR, tell_run
 from bench.synthetic import Shape
 
 if TYPE_CHECKING:
@@ -195,9 +194,9 @@ def load(
         "mix": mix.facts(which),
         **summary_of(samples, traces, host),
     }
-    run_dir = write_run("load", summary, samples.arrays(), out_dir)
-    print(orjson.dumps(summary).decode() if json else load_text(summary))
-    print(f"samples and summary: {run_dir}", file=sys.stderr)
+    tell_run(
+        "load", summary, load_text(summary), samples=samples.arrays(), out_dir=out_dir, json=json
+    )
     return 0 if summary["verdict"]["is_trusted"] else NO_VERDICT
 
 

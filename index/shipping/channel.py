@@ -10,6 +10,7 @@ from msgspec import Meta, Struct, field
 
 from index.manifest import MAX_MANIFEST_BYTES
 from index.shipping.documents import (
+    ANY_MEMBERS,
     CHANNEL,
     Digest,
     Moment,
@@ -129,7 +130,6 @@ class Channel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 _DECODER: Final = msgspec.json.Decoder(Channel)
-_ANY: Final = msgspec.json.Decoder(dict[str, Any])
 
 
 def encode_channel(channel: Channel) -> bytes:
@@ -177,7 +177,7 @@ def claimed_root_version(sealed: Sealed) -> int:
     Good for one thing: to know that newer roots, which prove themselves, are worth fetching.
     """
     try:
-        claimed: Any = _ANY.decode(sealed.payload).get("root_version")
+        claimed: Any = ANY_MEMBERS.decode(sealed.payload).get("root_version")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return 0
     return claimed if isinstance(claimed, int) else 0

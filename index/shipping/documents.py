@@ -35,7 +35,8 @@ Name = Annotated[str, Meta(pattern=STORE_NAME)]
 Digest = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 Moment = Annotated[datetime, Meta(tz=True)]
 
-_HEAD: Final = msgspec.json.Decoder(dict[str, Any])
+ANY_MEMBERS: Final = msgspec.json.Decoder(dict[str, Any])
+"""Reads a payload as far as it is an object, whatever its members are."""
 _Document = TypeVar("_Document", bound=Struct)
 
 
@@ -186,7 +187,7 @@ def decode_payload(
         NotADocument: another format version, or not what the format says.
     """
     try:
-        head = _HEAD.decode(payload)
+        head = ANY_MEMBERS.decode(payload)
         if head.get("format") != form:
             raise NotADocument(
                 f"the {kind.name} has format {str(head.get('format'))[:40]!r}, "

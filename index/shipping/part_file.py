@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from index.folders import sync_folder
@@ -56,12 +55,7 @@ class PartFile:
                 raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
 
     def holds(self, start: int, length: int, sha256: str) -> bool:

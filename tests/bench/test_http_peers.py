@@ -13,9 +13,11 @@ import orjson
 import pytest
 
 from bench.http import Plan, measure_http
+from bench.http_answers import offers_in
 from bench.http_contenders import check_answers, exchange, load_lists, redis_server, served
 from bench.http_figures import summary_of
-from bench.http_peers import INTERPRETER, Ground, PeerMissing, PeerName, offers_in, peer
+from bench.http_ground import INTERPRETER, Ground, PeerMissing
+from bench.http_peers import PeerName, peer
 from bench.http_report import dependence_table, skipped_lines
 from bench.http_requests import checkable_bodies
 from bench.peers import nginx_files
@@ -61,7 +63,7 @@ def test_nginx_is_asked_for_the_customer_or_for_the_popular_list() -> None:
     assert nginx_files.request(None).startswith(b"GET /popular HTTP/1.1\r\n")
 
 
-@pytest.mark.parametrize("name", ["feast", "model", "nginx"])
+@pytest.mark.parametrize("name", ["feast", "model", "nginx", "scikit"])
 def test_an_absent_contender_says_what_is_missing_and_how_to_get_it(
     name: PeerName, ground: Ground, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -106,8 +108,9 @@ def test_offers_are_found_in_an_answer_and_in_what_is_essential_of_one() -> None
 
 @pytest.mark.slow
 @needs_peers
-def test_the_model_answers_what_its_factors_say(ground: Ground, shape: Shape) -> None:
-    contender, server = peer("model", ground)
+@pytest.mark.parametrize("name", ["model", "scikit"])
+def test_a_model_answers_what_it_learned(name: PeerName, ground: Ground, shape: Shape) -> None:
+    contender, server = peer(name, ground)
 
     with served(contender, server, folder=ground.folder) as (_, port):
         check_answers(contender, port, checkable_bodies(shape, 50))

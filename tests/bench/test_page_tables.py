@@ -69,6 +69,7 @@ def runs() -> dict[str, dict[str, Any]]:
             ("redis", "uvicorn"): 300,
             ("redis", "granian"): 300,
             ("model", "uvicorn"): 1000,
+            ("scikit", "uvicorn"): 2000,
             ("nginx", "files"): 20,
         }
     )
@@ -138,6 +139,11 @@ def test_who_is_ahead_and_which_aim_was_kept(runs: dict[str, dict[str, Any]]) ->
         "10 ×",
         "ahead; aim missed",
     ]
+    assert rows["FastAPI + scikit-learn boosted trees, asked in the handler (uvicorn)"][2:] == [
+        "5.00 × / 10.00 ×",
+        "10 ×",
+        "ahead; aim kept",
+    ]
     nginx = rows["nginx, a ready file per customer: the limit (files)"]
     assert nginx[2:] == ["0.05 × / 0.10 ×", "told", "behind"]
     assert rows["Almanac (uvicorn)"][2:] == ["", "", ""]
@@ -148,7 +154,7 @@ def test_every_service_is_told_at_one_connection_and_at_many(
 ) -> None:
     rows = http_rows(runs["http"])
 
-    assert len(rows) == 1 + 7
+    assert len(rows) == 1 + 8
     assert {len(row) for row in rows} == {len(rows[0])}
 
 
@@ -162,6 +168,7 @@ def test_absent_contenders_and_other_work_are_told(runs: dict[str, dict[str, Any
     text = readme_numbers(runs)
 
     assert "`feast` took no part: there is no Feast." in text
+    assert "the trees rank the 200 most popular offers" in text
     assert "other work took 10% of all cores meanwhile" in text
     assert "was the bottleneck" in capacity_page(runs)
 
