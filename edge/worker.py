@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
@@ -38,8 +38,15 @@ DRAINING = -1
 class Server(uvicorn.Server):
     """A server whose signals are somebody else's business, and that says when it listens."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        rehearse: Callable[[Server], Awaitable[object]] | None = None,
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(config)
+        self._rehearse = rehearse
         self._on_ready = on_ready
 
     @contextmanager
@@ -47,6 +54,8 @@ class Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._rehearse is not None:
+            await self._rehearse(self)
         await super().startup(sockets)
         self._on_ready()
 
@@ -100,6 +109,7 @@ def work(  # noqa: PLR0917  # what a process is given, in its order
     from edge.app import create_app  # noqa: PLC0415 - see the module's first lines
     from edge.decision_log import DecisionLog, spool_of  # noqa: PLC0415
     from edge.generations import Generations  # noqa: PLC0415
+    from edge.rehearsal import rehearse  # noqa: PLC0415
     from edge.state import State, apply_overlay, opened  # noqa: PLC0415
     from index.errors import SnapshotError  # noqa: PLC0415
     from index.warm import warm_up  # noqa: PLC0415
@@ -135,7 +145,11 @@ def work(  # noqa: PLR0917  # what a process is given, in its order
         line.send(facts_of(generation))
 
     config = server_config(app, settings, loop="uvloop")
-    server = Server(config, on_ready=ready)
+    server = Server(
+        config,
+        rehearse=lambda one: rehearse(config, one.server_state, settings, generation),
+        on_ready=ready,
+    )
     signal.signal(signal.SIGTERM, lambda *_: server.stop())
     gc.collect()
     gc.freeze()
