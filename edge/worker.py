@@ -42,11 +42,11 @@ class Server(uvicorn.Server):
         self,
         config: uvicorn.Config,
         *,
-        rehearse: Callable[[Server], Awaitable[object]] | None = None,
+        warm_up: Callable[[Server], Awaitable[object]] | None = None,
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(config)
-        self._rehearse = rehearse
+        self._warm_up = warm_up
         self._on_ready = on_ready
 
     @contextmanager
@@ -54,8 +54,8 @@ class Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._rehearse is not None:
-            await self._rehearse(self)
+        if self._warm_up is not None:
+            await self._warm_up(self)
         await super().startup(sockets)
         self._on_ready()
 
@@ -109,8 +109,8 @@ def work(  # noqa: PLR0917  # what a process is given, in its order
     from edge.app import create_app  # noqa: PLC0415 - see the module's first lines
     from edge.decision_log import DecisionLog, spool_of  # noqa: PLC0415
     from edge.generations import Generations  # noqa: PLC0415
-    from edge.rehearsal import rehearse  # noqa: PLC0415
     from edge.state import State, apply_overlay, opened  # noqa: PLC0415
+    from edge.warm import warm_up_server  # noqa: PLC0415
     from index.errors import SnapshotError  # noqa: PLC0415
     from index.warm import warm_up  # noqa: PLC0415
 
@@ -147,7 +147,7 @@ def work(  # noqa: PLR0917  # what a process is given, in its order
     config = server_config(app, settings, loop="uvloop")
     server = Server(
         config,
-        rehearse=lambda one: rehearse(config, one.server_state, settings, generation),
+        warm_up=lambda one: warm_up_server(config, one.server_state, settings, generation),
         on_ready=ready,
     )
     signal.signal(signal.SIGTERM, lambda *_: server.stop())

@@ -26,7 +26,7 @@ _PATIENCE_S: Final = 5.0
 _log = structlog.get_logger()
 
 
-async def rehearse(
+async def warm_up_server(
     config: uvicorn.Config,
     server_state: uvicorn.server.ServerState,
     settings: Settings,
@@ -69,7 +69,7 @@ async def rehearse(
                 n_answered += 1
     except (TimeoutError, EOFError, ConnectionError, ValueError) as problem:
         # The worker will do without: only its first answers are slower.
-        _log.warning("rehearsal broke off", answered=n_answered, reason=repr(problem))
+        _log.warning("warming up broke off", answered=n_answered, reason=repr(problem))
     finally:
         writer.close()
         await asyncio.sleep(0)
@@ -79,5 +79,5 @@ async def rehearse(
 def _request(generation: Generation) -> bytes:
     cart = [CartLine(item_id=offer.offer_id) for offer in generation.safe_offers[:3]]
     body = msgspec.json.encode(Request(cart=cart, customer_id="nobody"))
-    head = b"POST /v1/offers HTTP/1.1\r\nhost: rehearsal\r\ncontent-type: application/json\r\n"
+    head = b"POST /v1/offers HTTP/1.1\r\nhost: warm-up\r\ncontent-type: application/json\r\n"
     return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
