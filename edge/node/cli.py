@@ -13,6 +13,7 @@ from edge.node.folder import NodeFolder
 from edge.node.standing import NodeState, Standing, Swap
 from edge.settings import STATE_DIR
 from index.json_text import json_text
+from index.shipping.plain_words import plain
 
 
 def show(
@@ -35,7 +36,7 @@ def show(
         print(json_text(msgspec.to_builtins(standing)))
         return
     for line in _lines(standing):
-        print(line)
+        print(plain(line))
 
 
 def forget(

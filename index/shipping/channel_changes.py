@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from index.shipping.channel import Channel, Pin, Revoked, Rollout, Target
+from index.shipping.channel import MAX_WORDS, Channel, Pin, Revoked, Rollout, Target
+from index.shipping.plain_words import plain
 from index.shipping.trust_errors import ChannelRefused
 
 
@@ -273,23 +274,30 @@ def _refuse_revoked(channel: Channel, target: Target) -> None:
     for entry in channel.revoked:
         if entry.snapshot_id == target.snapshot_id:
             raise ChannelRefused(
-                f"{target.snapshot_id} was revoked: {entry.reason}", hint="take another snapshot"
+                f"{target.snapshot_id} was revoked: {plain(entry.reason)}",
+                hint="take another snapshot",
             )
 
 
 def _refuse_paused(channel: Channel) -> None:
     if channel.rollout.paused:
         raise ChannelRefused(
-            f"the rollout is paused: {channel.rollout.reason}", hint="resume or roll back first"
+            f"the rollout is paused: {plain(channel.rollout.reason)}",
+            hint="resume or roll back first",
         )
 
 
 def require_words(**said: str) -> None:
-    """Check that a person said something, by what it is called.
+    """Check that a person said something, and not too much, by what it is called.
 
     Raises:
-        ChannelRefused: one is blank.
+        ChannelRefused: one is blank, or too long for a document.
     """
     for what, words in said.items():
         if not words.strip():
             raise ChannelRefused(f"no {what} is given", hint=f"say the {what} in a few words")
+        if len(words) > MAX_WORDS:
+            raise ChannelRefused(
+                f"the {what} has {len(words):,} characters, at most {MAX_WORDS} are kept",
+                hint=f"say the {what} in a few words",
+            )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +15,7 @@ from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
 from index.json_text import json_text
+from index.layout import STORE_NAME
 from index.shipping import channel_changes as changes
 from index.shipping.channel import EVERY_NODE, Channel, Pin
 from index.shipping.channel_changes import Stamp
@@ -59,7 +62,11 @@ _CLEAR: Final = "\x1b[H\x1b[2J"
 
 
 def _percent(_: Any, tokens: Sequence[Token]) -> int:
-    return int(tokens[0].value.removesuffix("%"))
+    given = tokens[0].value
+    try:
+        return int(given.removesuffix("%"))
+    except ValueError as problem:
+        raise ValueError(f"{given!r} is no whole number of percent, such as 10%") from problem
 
 
 Ring = Annotated[int, Parameter(converter=_percent, validator=Number(gte=0, lte=100))]
@@ -191,7 +198,7 @@ def pin(
     wish = Pin(
         node=who,
         target=target,
-        owner=owner or getuser(),
+        owner=owner or _user(),
         reason=reason,
         until=in_utc(until),
     )
@@ -398,7 +405,22 @@ def _require_kept(
 def _who(node: str | None, *, every: bool) -> str:
     if (node is None) != every:
         raise ChannelRefused("say either --node ID or --all")
-    return node or EVERY_NODE
+    if node is None:
+        return EVERY_NODE
+    if not re.fullmatch(STORE_NAME, node):
+        raise ChannelRefused(
+            f"{node!r} can't be a node's name",
+            hint="up to 100 letters, digits, '.', '_' and '-'; for all nodes there is --all",
+        )
+    return node
+
+
+def _user() -> str:
+    """Who runs this command; as a number where it has no name, as in most containers."""
+    try:
+        return getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def _change(

@@ -240,6 +240,10 @@ Change = Callable[[Channel], Channel]
             "has no target",
         ),
         (
+            lambda c: pause(c, "x" * 501, stamp=STAMP),
+            "the reason has 501 characters, at most 500 are kept",
+        ),
+        (
             lambda c: start_channel("no brand", "stable", A, percent=1, stamp=STAMP),
             "brand",
         ),

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,8 +18,11 @@ from msgspec.structs import replace
 
 from almanac import main
 from index.manifest import read_manifest
+from index.shipping import channel_cli
 from index.shipping.channel_store import read_channel, require_channel, write_channel
 from index.shipping.chunks import object_key
+from index.shipping.heartbeat import Guards, Heartbeat
+from index.shipping.heartbeat_store import HeartbeatWriter
 from index.shipping.keyring import read_roots, role_keys
 from index.shipping.names import channel_key, manifest_key
 from index.shipping.published import read_published
@@ -276,6 +280,79 @@ def test_replaced_keys_are_followed_by_new_signatures(
     capsys.readouterr()
     assert main(["status", *channel]) == 0
     assert "epoch 4, signed under root 3" in capsys.readouterr().out
+
+
+def test_nothing_that_is_told_moves_the_cursor_or_begins_a_line(
+    run: Run, snapshots: list[Path], address: str, keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A heartbeat needs no signature to be shown, so its words may be anybody's."""
+    run("publish", str(snapshots[0]), brand=False)
+    run("announce", ids(snapshots)[0])
+    evil = "red\x1b[31m\nnode-9  current\u2028\x9b2J\u202e"
+    assert run("pause", "--reason", evil)[1]["channel"]["rollout"]["reason"] == evil
+    assert run("overlay", "kill", "item-1\x1b[2J", "--reason", evil)[0] == 0
+    now = datetime.now(UTC)
+    beat = Heartbeat(
+        brand="toy",
+        channel="stable",
+        node_id="node-1",
+        sent_at=now,
+        interval_s=5,
+        software="x",
+        trust="signed",
+        snapshot_id=None,
+        epoch=None,
+        phase=evil,
+        failure=evil,
+        detail=evil,
+        verdict=evil,
+        uptime_s=0,
+        n_workers=1,
+        n_ready=1,
+        guards=Guards(window_s=1),
+    )
+    HeartbeatWriter(open_store(address), []).write(beat)
+    where = ["--store", address, "--brand", "toy", "--keys", str(keys)]
+    capsys.readouterr()
+    for words in (["status"], ["history"], ["overlay", "show"], ["promote", "--ring", "100"]):
+        main([*words, *where])
+        told = "".join(capsys.readouterr())
+        assert "node-9  current" in told
+        assert all(line.isprintable() for line in told.split("\n"))
+        assert not any(line.startswith("node-9") for line in told.split("\n"))
+
+
+def test_who_pins_need_not_have_a_name(
+    run: Run, snapshots: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container the number of a user often has none."""
+
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 54321")
+
+    monkeypatch.setattr(channel_cli, "getuser", nobody)
+    run("publish", str(snapshots[0]), brand=False)
+    run("announce", ids(snapshots)[0])
+    why = ("--until", "2099-01-01", "--reason", "why")
+    _, told = run("pin", ids(snapshots)[0], "--node", "node-1", *why)
+    assert told["channel"]["pins"][0]["owner"] == f"uid {os.getuid()}"
+
+
+@pytest.mark.parametrize("node", ["*", "a b", "..", ""])
+def test_a_pin_is_of_a_node_or_says_that_it_is_of_all(
+    run: Run, snapshots: list[Path], node: str
+) -> None:
+    run("publish", str(snapshots[0]), brand=False)
+    run("announce", ids(snapshots)[0])
+    why = ("--until", "2099-01-01", "--reason", "why")
+    code, told = run("pin", ids(snapshots)[0], "--node", node, *why)
+    assert (code, "can't be a node's name" in told, "--all" in told) == (2, True, True)
+
+
+@pytest.mark.parametrize("ring", ["12.5%", "a tenth", "%"])
+def test_a_ring_is_a_whole_number_of_percent(run: Run, ring: str) -> None:
+    code, told = run("promote", "--ring", ring)
+    assert (code, "no whole number of percent, such as 10%" in told) == (2, True)
 
 
 def test_people_are_told_in_lines(
