@@ -157,6 +157,7 @@ def test_changes_add_replace_and_take_back() -> None:
         lambda: killed(None, ""),
         lambda: killed(None, "a", until=NOW),
         lambda: killed(None, "a", place=("a/b", "stable")),
+        lambda: killed(None, "Gr\udcfc\udcdfe"),
         lambda: changes.kill(None, ["a"], reason=" ", until=None, stamp=stamp(), place=PLACE),
         lambda: changes.price(
             None, {"a": float("nan")}, reason="x", until=None, stamp=stamp(), place=PLACE
