@@ -48,6 +48,7 @@ from index.shipping.documents import moment_now
 from index.shipping.fleet_told import fleet_lines, fleet_object
 from index.shipping.gc_cli import say_waiting
 from index.shipping.heartbeat_store import hear_fleet
+from index.shipping.names import manifest_key
 from index.shipping.publish import publish_roots
 from index.shipping.published import read_published
 from index.shipping.root import Root
@@ -260,6 +261,8 @@ def revoke(
 ) -> None:
     """Forbid a snapshot for good; if it is the target, go back to the last good one at once.
 
+    An id that is not in the store is forbidden as well, and a note says so: it may be mistyped.
+
     Args:
         snapshot_id: which; it need not be in the store any more.
         place: see there.
@@ -267,6 +270,11 @@ def revoke(
         reason: why.
         manner: see there.
     """
+    if open_store(place.store).head(manifest_key(place.brand, snapshot_id)) is None:
+        print(
+            f"note: {snapshot_id} of {place.brand} is not in the store: is it the one you mean?",
+            file=sys.stderr,
+        )
     _change(
         place,
         signers,

@@ -322,6 +322,21 @@ def test_nothing_that_is_told_moves_the_cursor_or_begins_a_line(
         assert not any(line.startswith("node-9") for line in told.split("\n"))
 
 
+def test_a_revocation_of_what_is_not_there_is_noted(
+    run: Run, snapshots: list[Path], address: str, keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody in a hurry mistypes an id, and would believe that the bad one is gone."""
+    run("publish", str(snapshots[0]), brand=False)
+    run("announce", ids(snapshots)[0])
+    where = ["--store", address, "--brand", "toy", "--keys", str(keys), "--reason", "why"]
+    capsys.readouterr()
+    noted = []
+    for name in (f"{ids(snapshots)[0]}1", ids(snapshots)[0]):
+        assert main(["revoke", name, *where]) == 0
+        noted.append("is it the one you mean?" in capsys.readouterr().err)
+    assert noted == [True, False]
+
+
 def test_who_pins_need_not_have_a_name(
     run: Run, snapshots: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
