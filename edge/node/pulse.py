@@ -128,7 +128,7 @@ class Pulse:
             now_s=time.monotonic(),
         )
         self._writer.write(heartbeat)
-        if self._writer.n_rivals:
+        if self._writer.n_rivals > 1:
             return f"another node writes as {self._settings.node_id}: give each a name of its own"
         return None
 

@@ -337,6 +337,20 @@ def test_a_revocation_of_what_is_not_there_is_noted(
     assert noted == [True, False]
 
 
+def test_a_rollout_that_is_only_asked_for_changes_nothing(run: Run, snapshots: list[Path]) -> None:
+    first, second, _ = ids(snapshots)
+    for path in snapshots[:2]:
+        run("publish", str(path), brand=False)
+    run("announce", first)
+    run("confirm")
+    run("announce", second)
+    hasty = ("rollout", "--bake-s", "0", "--patience-s", "0", "--every-s", "0.01")
+    for how, paused in ((["--dry-run"], False), ([], True)):
+        code, told = run(*hasty, *how)
+        assert (code, "are heartbeats signed?" in told) == (75, True)
+        assert run("status")[1]["rollout"]["paused"] is paused
+
+
 def test_who_pins_need_not_have_a_name(
     run: Run, snapshots: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
