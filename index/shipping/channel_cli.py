@@ -26,6 +26,7 @@ from index.shipping.channel_flags import (
     in_utc,
     newest,
     require_fresh,
+    require_no_less_signed,
     stamped,
     vouched,
 )
@@ -456,6 +457,7 @@ def _carry_out(  # noqa: PLR0917  # a change, and who makes it how
     manner: Manner,
 ) -> None:
     keys = signers.of("release")
+    require_no_less_signed(keys, is_signed=before is not None and before.is_signed, what="channel")
     if not manner.dry_run:
         publish_roots(store, signers.envelopes())
         write_channel(store, before, after, keys)

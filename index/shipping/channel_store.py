@@ -29,12 +29,14 @@ class InForce:
         token: to replace exactly these with.
         signed_under: version of the newest root whose release keys vouch for it; None when anyone
             is trusted.
+        is_signed: whether anybody signed it.
     """
 
     channel: Channel
     envelope: bytes
     token: str
     signed_under: int | None
+    is_signed: bool
 
 
 def read_channel(
@@ -60,7 +62,13 @@ def read_channel(
     sealed = unseal_document(CHANNEL, blob.data)
     signed_under = None if roots is None else vouching_root(CHANNEL, sealed, roots).version
     found = _opened(sealed, brand, channel)
-    return InForce(channel=found, envelope=blob.data, token=blob.token, signed_under=signed_under)
+    return InForce(
+        channel=found,
+        envelope=blob.data,
+        token=blob.token,
+        signed_under=signed_under,
+        is_signed=bool(sealed.signed_by),
+    )
 
 
 def write_channel(
@@ -120,7 +128,8 @@ def require_channel(
         raise NotInStore(
             f"{brand} has no channel {channel}",
             where=f"{store.name}/{channel_key(brand, channel)}",
-            hint="a channel begins with its first announcement: almanac announce SNAPSHOT_ID",
+            hint="it begins with its first announcement: almanac announce SNAPSHOT_ID; or look at"
+            " --store, --brand and --channel",
         )
     return found
 

@@ -21,6 +21,7 @@ from index.shipping.channel_flags import (
     Place,
     in_utc,
     require_fresh,
+    require_no_less_signed,
     stamped,
     vouched,
 )
@@ -285,6 +286,7 @@ def _carry_out(  # noqa: PLR0917  # a change, and who makes it how
     manner: Manner,
 ) -> None:
     keys = signers.of("overlay")
+    require_no_less_signed(keys, is_signed=before is not None and before.is_signed, what="overlay")
     if not manner.dry_run:
         publish_roots(store, signers.envelopes())
         write_overlay(store, before, after, keys)

@@ -13,7 +13,7 @@ from cyclopts.validators import Number
 from index.json_text import json_text
 from index.shipping import channel_changes as changes
 from index.shipping.channel import Channel
-from index.shipping.channel_flags import Manner, Place, stamped
+from index.shipping.channel_flags import Manner, Place, require_no_less_signed, stamped
 from index.shipping.channel_store import InForce, require_channel, write_channel
 from index.shipping.heartbeat_store import hear_fleet
 from index.shipping.node_reports import reports_of
@@ -111,8 +111,10 @@ def _carry_out(
 ) -> None:
     after = _changed(found.channel, act, roots)
     if after is not None:
+        keys = signers.of("release")
+        require_no_less_signed(keys, is_signed=found.is_signed, what="channel")
         publish_roots(store, signers.envelopes())
-        write_channel(store, found, after, signers.of("release"))
+        write_channel(store, found, after, keys)
 
 
 def _changed(channel: Channel, act: Act, roots: Sequence[Root] | None) -> Channel | None:

@@ -236,6 +236,36 @@ def test_what_nobody_signed_is_announced_by_nobody_who_asks_for_trust(
     assert run("status", signed=False)[0] == 0
 
 
+def test_what_is_signed_is_never_replaced_by_what_is_not(run: Run, snapshots: list[Path]) -> None:
+    """Nodes would refuse it, and so would every command that could mend it."""
+    run("publish", str(snapshots[0]), brand=False)
+    run("announce", ids(snapshots)[0])
+    run("overlay", "kill", "a", "--reason", "why")
+    for words in (["pause"], ["overlay", "kill", "b"]):
+        code, told = run(*words, "--reason", "why", signed=False)
+        assert (code, "give --keys" in told) == (2, True)
+    assert run("status")[1]["epoch"] == 1
+    assert run("overlay", "show")[1]["sequence"] == 1
+
+
+def test_a_key_under_the_name_of_another_signs_nothing(
+    tmp_path: Path, snapshots: list[Path], keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mixed = tmp_path / "mixed"
+    shutil.copytree(keys, mixed)
+    (release,), (builder,) = (
+        (mixed / "keys").glob(f"{role}-*.pem") for role in ("release", "builder")
+    )
+    where = ["--store", str(tmp_path / "store"), "--brand", "toy"]
+    main(["publish", str(snapshots[0]), *where[:2], "--keys", str(keys)])
+    main(["announce", ids(snapshots)[0], *where, "--keys", str(keys)])
+    release.write_bytes(builder.read_bytes())
+    capsys.readouterr()
+    assert main(["renew", *where, "--keys", str(mixed)]) == 2
+    assert "not the one it is named after" in capsys.readouterr().err
+    assert main(["renew", *where, "--keys", str(keys)]) == 0
+
+
 def test_of_two_who_change_a_channel_at_once_one_finds_out(
     run: Run, snapshots: list[Path], address: str, keys: Path
 ) -> None:
