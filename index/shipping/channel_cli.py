@@ -460,7 +460,7 @@ def _carry_out(  # noqa: PLR0917  # a change, and who makes it how
     require_no_less_signed(keys, is_signed=before is not None and before.is_signed, what="channel")
     if not manner.dry_run:
         publish_roots(store, signers.envelopes())
-        write_channel(store, before, after, keys)
+        after = write_channel(store, before, after, keys)
     what = change(before.channel if before else None, after)
     if manner.json:
         told = as_object(after, moment_now())

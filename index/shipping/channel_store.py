@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from index.shipping.channel import Channel, decode_channel, require_name, seal_channel
 from index.shipping.documents import CHANNEL, unseal_document
 from index.shipping.names import channel_key, past_channel_key
@@ -73,8 +75,12 @@ def read_channel(
 
 def write_channel(
     store: Store, before: InForce | None, after: Channel, keys: Iterable[SigningKey]
-) -> None:
+) -> Channel:
     """Put a changed document in place of the one it was made from.
+
+    Returns:
+        What was written: with a higher epoch than asked for where the document in force was an old
+        one that somebody had put back, since nodes have seen higher ones.
 
     Raises:
         NoConditions: the store ignores conditions, and would lose changes.
@@ -83,7 +89,7 @@ def write_channel(
     """
     probe_conditional(store)
     if before is not None:
-        past = before.channel
+        after, past = _above_history(store, after), before.channel
         store.create(past_channel_key(past.brand, past.channel, past.epoch), before.envelope)
     envelope = seal_channel(after, keys)
     store.replace(
@@ -91,6 +97,22 @@ def write_channel(
         envelope,
         expected=None if before is None else before.token,
     )
+    return after
+
+
+def _above_history(store: Store, after: Channel) -> Channel:
+    """The same with an epoch that nobody has seen, where its own was given out before."""
+    brand, channel = after.brand, after.channel
+    if store.head(past_channel_key(brand, channel, after.epoch)) is None:
+        return after
+    # The newest of the past was followed by one more, which was lost with what was put back.
+    newest = max(listed.key for listed in store.list(_past_folder(brand, channel)))
+    epoch = int(newest.rpartition("/")[2].removesuffix(".json")) + 2
+    return msgspec.structs.replace(after, epoch=epoch)
+
+
+def _past_folder(brand: str, channel: str) -> str:
+    return past_channel_key(brand, channel, 0).rpartition("/")[0]
 
 
 def history(store: Store, brand: str, channel: str, roots: Sequence[Root] | None) -> list[Channel]:
@@ -105,7 +127,7 @@ def history(store: Store, brand: str, channel: str, roots: Sequence[Root] | None
         StoreError: whatever the store has against it.
     """
     now = require_channel(store, brand, channel, roots)
-    folder = past_channel_key(brand, channel, 0).rpartition("/")[0]
+    folder = _past_folder(brand, channel)
     envelopes = (
         store.read(listed.key, limit=CHANNEL.max_bytes).data for listed in store.list(folder)
     )

@@ -24,7 +24,7 @@ from index.shipping.chunks import object_key
 from index.shipping.heartbeat import Guards, Heartbeat
 from index.shipping.heartbeat_store import HeartbeatWriter
 from index.shipping.keyring import read_roots, role_keys
-from index.shipping.names import channel_key, manifest_key
+from index.shipping.names import channel_key, manifest_key, past_channel_key
 from index.shipping.published import read_published
 from index.shipping.store import open_store
 from index.shipping.store_errors import NotInStore, Overtaken
@@ -264,6 +264,23 @@ def test_a_key_under_the_name_of_another_signs_nothing(
     assert main(["renew", *where, "--keys", str(mixed)]) == 2
     assert "not the one it is named after" in capsys.readouterr().err
     assert main(["renew", *where, "--keys", str(keys)]) == 0
+
+
+def test_an_old_document_that_was_put_back_is_changed_above_all_that_were_seen(
+    run: Run, snapshots: list[Path], address: str
+) -> None:
+    """Whatever stood there, put there by whomever, the brake works again at once."""
+    run("publish", str(snapshots[0]), brand=False)
+    run("announce", ids(snapshots)[0])
+    for _ in range(3):
+        run("renew")
+    store, key = open_store(address), channel_key("toy", "stable")
+    old = store.read(past_channel_key("toy", "stable", 2), limit=1 << 20).data
+    store.replace(key, old, expected=store.read(key, limit=1 << 20).token)
+    _, told = run("pause", "--reason", "why")
+    assert told["channel"]["epoch"] == run("status")[1]["epoch"] == 5
+    assert run("resume")[1]["channel"]["epoch"] == 6
+    assert [one["epoch"] for one in run("history")[1]] == [6, 5, 3, 2, 1]
 
 
 def test_of_two_who_change_a_channel_at_once_one_finds_out(
