@@ -16,6 +16,7 @@ import select
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -285,6 +286,9 @@ GROUPS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code; see `EXIT_CODES`."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Where a terminal has no arrow or dash an answer with substitutes is better than none.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = _run(words)
         sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +12,7 @@ from edge.fleet import Fleet
 from edge.health import Readyz, livez, send_json
 from edge.metrics import Metrics
 from edge.middleware import route, wrapped
+from edge.node.messages import CLOCKS_DIFFER, SyncState
 from edge.pages import Page
 from edge.problems import Check
 
@@ -69,6 +71,14 @@ def _of_node(fleet: Fleet) -> list[Check]:
     vouched = "signed" if sync.trust == "signed" else "insecure: nobody vouches for what is served"
     return [
         Check(name="snapshot", ok=fleet.facts is not None, detail=serves),
-        Check(name="updates", ok=True, detail=told + why),
+        Check(name="updates", ok=True, detail=told + why + _of_clock(sync)),
         Check(name="trust", ok=True, detail=vouched),
     ]
+
+
+def _of_clock(sync: SyncState) -> str:
+    """A word when the channel comes from the future: it may well be this host that is late."""
+    issued_at = sync.channel_issued_at
+    if issued_at is None or issued_at <= datetime.now(UTC) + CLOCKS_DIFFER:
+        return ""
+    return f"; issued in the future, {issued_at:%Y-%m-%d %H:%M:%S}Z: look at this node's clock"

@@ -46,6 +46,9 @@ def waits():
     print("waiting", flush=True)
     time.sleep(60)
 
+def points():
+    print("→ there")
+
 def lacks():
     import no_such_library
 
@@ -234,6 +237,17 @@ def test_a_library_that_is_not_installed_names_the_extra_that_brings_it(
         done.stderr == "error: `almanac lacks` needs no_such_library, which is not installed\n"
         "hint: pip install 'offer-almanac[build]'\n"
     )
+
+
+def test_a_terminal_without_the_character_gets_a_substitute(front_door: list[str]) -> None:
+    done = subprocess.run(
+        [*front_door, "points"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "\\u2192 there\n")
 
 
 def test_a_reader_that_goes_away_is_not_a_defect(front_door: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -12,8 +13,12 @@ from edge.node.folder import NodeFolder
 from edge.node.receipt import Receipt, read_receipt
 from edge.node.standing import NodeState
 from edge.settings import Name, Settings
+from index.shipping.key_files import read_private_key
 from index.shipping.store import open_store
 from index.shipping.trust import TrustStore
+from index.shipping.trust_errors import NotADocument, NotAnEnvelope, TooLarge
+
+_ROOT_HINT: Final = "give the file that `almanac keys init` wrote: trust/1.root.json"
 
 
 def checked_node(settings: Settings) -> Settings:
@@ -25,6 +30,7 @@ def checked_node(settings: Settings) -> Settings:
         SettingsRefused: no brand is given or known; or the folder is another brand's, or holds
             what nobody vouched for.
         BadAddress: the store's address, or a mirror's.
+        KeyNotFound, BadKeyFile: the key for heartbeats.
         NoRoot, BrokenRootChain, TrustError: whom the node should trust is not clear.
         FolderUnusable, FolderDamaged: the node's folder.
     """
@@ -32,6 +38,8 @@ def checked_node(settings: Settings) -> Settings:
     for address in (settings.store, *settings.mirrors):
         open_store(address)
     _require_name(settings.node_id)
+    if settings.node_key is not None:
+        read_private_key(settings.node_key)
     folder = NodeFolder(settings.state_dir)
     folder.make()
     receipts = _receipts(folder, NodeState(settings.state_dir))
@@ -44,7 +52,10 @@ def checked_node(settings: Settings) -> Settings:
     for receipt in receipts:
         _require_ours(receipt, brand, settings)
     root = None if settings.root is None else _read(settings.root)
-    TrustStore(folder.trust, root=root, insecure=settings.insecure)
+    try:
+        TrustStore(folder.trust, root=root, insecure=settings.insecure)
+    except (NotAnEnvelope, NotADocument, TooLarge) as problem:
+        raise type(problem)(problem.what, path=settings.root, hint=_ROOT_HINT) from problem
     return replace(settings, brand=brand)
 
 
@@ -84,5 +95,5 @@ def _read(path: Path) -> bytes:
     except OSError as problem:
         raise SettingsRefused(
             f"--root={path} cannot be read ({problem.strerror})",
-            hint="give the file that `almanac keys init` wrote: trust/1.root.json",
+            hint=_ROOT_HINT,
         ) from problem

@@ -13,6 +13,7 @@ from edge.node.folder import NodeFolder
 from edge.node.standing import NodeState, Standing, Swap
 from edge.settings import STATE_DIR
 from index.json_text import json_text
+from index.shipping.plain_words import plain
 
 
 def show(
@@ -35,7 +36,7 @@ def show(
         print(json_text(msgspec.to_builtins(standing)))
         return
     for line in _lines(standing):
-        print(line)
+        print(plain(line))
 
 
 def forget(
@@ -43,6 +44,7 @@ def forget(
     *,
     state_dir: Path = STATE_DIR,
     reason: str = "by hand",
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Let a node serve a snapshot again that it has quarantined.
@@ -56,14 +58,20 @@ def forget(
         snapshot_id: which snapshot.
         state_dir: the node's folder.
         reason: why; it is kept in the node's history.
+        dry_run: check that it is refused, without changing it.
         json: print one JSON object instead of a line.
     """
-    if not _state(state_dir).forget(snapshot_id, reason):
+    state = _state(state_dir)
+    refused = snapshot_id in state.read().quarantined
+    if not (refused if dry_run else state.forget(snapshot_id, reason)):
         raise NoNode(
             f"{snapshot_id} is not refused by the node of {state_dir}",
             hint="`almanac node show` tells what is",
         )
-    print(json_text({"forgotten": snapshot_id}) if json else f"forgotten: {snapshot_id}")
+    if json:
+        print(json_text({"changed": not dry_run, "forgotten": snapshot_id}))
+    else:
+        print(f"{'would be forgotten' if dry_run else 'forgotten'}: {snapshot_id}")
 
 
 def _state(state_dir: Path) -> NodeState:

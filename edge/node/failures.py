@@ -31,7 +31,7 @@ _WORDS: Final[tuple[tuple[type[Problem], str], ...]] = (
     (store_errors.NotInStore, "not_in_store"),
     (store_errors.DiskFull, "disk_full"),
     (store_errors.Damaged, "damaged"),
-    (store_errors.NoRanges, "damaged"),
+    (store_errors.NoRanges, "no_ranges"),
     (store_errors.TooLarge, "too_large"),
     (store_errors.StoreError, "store_failed"),
     (trust_errors.Expired, "expired"),

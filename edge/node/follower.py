@@ -18,7 +18,7 @@ from edge.node.choose import Wish, wish
 from edge.node.failures import PROBLEMS, Problem, failure_of
 from edge.node.folder import NodeFolder
 from edge.node.line import Line
-from edge.node.messages import Offered
+from edge.node.messages import CLOCKS_DIFFER, Offered
 from edge.node.origins import Origins
 from edge.node.receipt import Receipt
 from edge.node.report import Report
@@ -143,6 +143,12 @@ class Follower:
         self._report.tell(last_success_s=time.time())
         if accepted.is_new:
             _log.info("channel accepted", epoch=self._channel.epoch)
+            if accepted.ahead > CLOCKS_DIFFER:
+                _log.warning(
+                    "channel is from the future",
+                    ahead_s=accepted.ahead.total_seconds(),
+                    hint="look at this node's clock",
+                )
 
     def _pause_s(self) -> float:
         return pause_s(self._settings.poll_s, self._settings.node_id, self._n_failed)

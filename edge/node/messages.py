@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,10 @@ class OverlayOffered:
     """
 
     payload: bytes
+
+
+CLOCKS_DIFFER: Final = timedelta(minutes=1)
+"""A channel that was issued later than so much from now is told as one from the future."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import structlog
 
+from edge.node.failures import PROBLEMS
 from edge.node.heartbeat import BEAT_S, GuardWindow, heartbeat_of
 from edge.node.line import Line, LineClosed
 from edge.node.messages import OverlayOffered
@@ -22,13 +23,11 @@ from edge.node.report import Report
 from edge.node.served import Served
 from edge.node.standing import NodeState
 from edge.settings import Settings
-from index.errors import SnapshotError
 from index.shipping.documents import moment_now
 from index.shipping.heartbeat import MAX_SWAPS, Swap
 from index.shipping.heartbeat_store import HeartbeatWriter
 from index.shipping.key_files import read_private_key
 from index.shipping.store import Store, open_store
-from index.shipping.store_errors import StoreError
 from index.shipping.trust import TrustStore
 
 EVERY_S: Final = 1.0
@@ -67,6 +66,9 @@ class Pulse:
         shared = memoryview(cells).cast("B").cast("Q")
         self._window = GuardWindow(shared, settings.workers)
         self._began_s = time.monotonic()
+        # Made when they are first needed: what hinders one must not take the other along.
+        self._watch: OverlayWatch | None = None
+        self._writer: HeartbeatWriter | None = None
         self._failures: dict[str, str | None] = {}
 
     def start(self) -> None:
@@ -76,38 +78,35 @@ class Pulse:
     def _run(self) -> None:
         assert self._settings.store is not None
         store = open_store(self._settings.store)
-        watch, writer = self._watch(store), self._writer(store)
         next_beat_s = 0.0
         while True:
             begun_s = time.monotonic()
             try:
-                self._tried("overlay", lambda: self._look(watch))
+                self._tried("overlay", lambda: self._look(store))
                 if begun_s >= next_beat_s:
                     next_beat_s = begun_s + BEAT_S
-                    self._tried("heartbeat", lambda: self._beat(writer))
+                    self._tried("heartbeat", lambda: self._beat(store))
             except LineClosed:
                 return
             time.sleep(max(EVERY_S - (time.monotonic() - begun_s), 0.0))
 
-    def _watch(self, store: Store) -> OverlayWatch:
-        return OverlayWatch(
-            store,
-            self._trust,
-            brand=self._report.state.brand,
-            channel=self._report.state.channel,
-            fetch_roots=lambda: self._trust.walk_roots(lambda n: root_document(store, n)),
-        )
-
-    def _writer(self, store: Store) -> HeartbeatWriter:
-        path = self._settings.node_key
-        return HeartbeatWriter(store, [] if path is None else [read_private_key(path)])
-
-    def _look(self, watch: OverlayWatch) -> str | None:
-        if (payload := watch.poll(moment_now())) is not None:
+    def _look(self, store: Store) -> str | None:
+        if self._watch is None:
+            self._watch = OverlayWatch(
+                store,
+                self._trust,
+                brand=self._report.state.brand,
+                channel=self._report.state.channel,
+                fetch_roots=lambda: self._trust.walk_roots(lambda n: root_document(store, n)),
+            )
+        if (payload := self._watch.poll(moment_now())) is not None:
             self._line.send(OverlayOffered(payload=payload))
-        return watch.failure
+        return self._watch.failure
 
-    def _beat(self, writer: HeartbeatWriter) -> str | None:
+    def _beat(self, store: Store) -> str | None:
+        if self._writer is None:
+            path = self._settings.node_key
+            self._writer = HeartbeatWriter(store, [] if path is None else [read_private_key(path)])
         standing = self._state.read()
         heartbeat = heartbeat_of(
             self._settings.node_id,
@@ -128,8 +127,8 @@ class Pulse:
             now=moment_now(),
             now_s=time.monotonic(),
         )
-        writer.write(heartbeat)
-        if writer.n_rivals:
+        self._writer.write(heartbeat)
+        if self._writer.n_rivals > 1:
             return f"another node writes as {self._settings.node_id}: give each a name of its own"
         return None
 
@@ -137,7 +136,7 @@ class Pulse:
         """Do one thing; say once what hinders it, and go on."""
         try:
             failure = step()
-        except (StoreError, SnapshotError, OSError) as problem:
+        except (*PROBLEMS, OSError) as problem:
             failure = str(problem)
         if failure != self._failures.get(what):
             self._failures[what] = failure

@@ -25,7 +25,8 @@ CHANNEL_FORMAT: Final = "almanac-channel/1"
 EVERY_NODE: Final = "*"
 
 NodeOrEvery = Annotated[str, Meta(pattern=r"\A(\*|[A-Za-z0-9][A-Za-z0-9._-]{0,99})\Z")]
-Words = Annotated[str, Meta(max_length=500)]
+MAX_WORDS: Final = 500
+Words = Annotated[str, Meta(max_length=MAX_WORDS)]
 """Said by a person: a reason, an owner."""
 Said = Annotated[Words, Meta(pattern=r"\S")]
 """Words that may not be left out."""

@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from index.shipping.channel import Channel, Pin, Revoked, Rollout, Target
+from index.shipping.channel import MAX_WORDS, Channel, Pin, Revoked, Rollout, Target, encode_channel
+from index.shipping.documents import CHANNEL
+from index.shipping.plain_words import plain
 from index.shipping.trust_errors import ChannelRefused
+
+_MAX_PAYLOAD: Final = CHANNEL.max_bytes * 3 // 4 - 1024
+"""In base64 and with a handful of signatures it is as long as a channel may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,9 +250,37 @@ def _checked(channel: Channel) -> Channel:
     if channel.expires_at <= channel.issued_at:
         raise ChannelRefused("the document would end before it begins", hint="give a later end")
     try:
-        return msgspec.convert(msgspec.to_builtins(channel), Channel)
+        return _fitted(msgspec.convert(msgspec.to_builtins(channel), Channel))
     except msgspec.ValidationError as problem:
         raise ChannelRefused(f"the change makes no document: {problem}") from problem
+
+
+def _fitted(channel: Channel) -> Channel:
+    """Cut the reasons of older revocations where the document has no room for them.
+
+    What is revoked stays revoked, and the next bad snapshot can be revoked as well; the channel's
+    history keeps what was said at the time.
+
+    Raises:
+        ChannelRefused: there is no room even so.
+    """
+    for most in (MAX_WORDS, 100, 20, 1):
+        older = [
+            msgspec.structs.replace(entry, reason=_cut(entry.reason, most))
+            for entry in channel.revoked[:-1]
+        ]
+        fitted = msgspec.structs.replace(channel, revoked=[*older, *channel.revoked[-1:]])
+        if len(encode_channel(fitted)) <= _MAX_PAYLOAD:
+            return fitted
+    raise ChannelRefused(
+        f"one document does not hold {len(channel.pins)} pins and {len(channel.revoked)}"
+        " revocations",
+        hint="unpin nodes; else begin another channel, and let nodes follow it",
+    )
+
+
+def _cut(words: str, most: int) -> str:
+    return words if len(words) <= most else f"{words[: most - 1]}…"
 
 
 def _back_to(good: Target | None, channel: Channel, reason: str) -> Mapping[str, Any]:
@@ -273,23 +306,46 @@ def _refuse_revoked(channel: Channel, target: Target) -> None:
     for entry in channel.revoked:
         if entry.snapshot_id == target.snapshot_id:
             raise ChannelRefused(
-                f"{target.snapshot_id} was revoked: {entry.reason}", hint="take another snapshot"
+                f"{target.snapshot_id} was revoked: {plain(entry.reason)}",
+                hint="take another snapshot",
             )
 
 
 def _refuse_paused(channel: Channel) -> None:
     if channel.rollout.paused:
         raise ChannelRefused(
-            f"the rollout is paused: {channel.rollout.reason}", hint="resume or roll back first"
+            f"the rollout is paused: {plain(channel.rollout.reason)}",
+            hint="resume or roll back first",
         )
 
 
 def require_words(**said: str) -> None:
-    """Check that a person said something, by what it is called.
+    """Check that a person said something, and what a document can hold, by what it is called.
 
     Raises:
-        ChannelRefused: one is blank.
+        ChannelRefused: one is blank, too long, or came in bytes that are no UTF-8.
     """
     for what, words in said.items():
         if not words.strip():
             raise ChannelRefused(f"no {what} is given", hint=f"say the {what} in a few words")
+        require_text(**{what: words})
+        if len(words) > MAX_WORDS:
+            raise ChannelRefused(
+                f"the {what} has {len(words):,} characters, at most {MAX_WORDS} are kept",
+                hint=f"say the {what} in a few words",
+            )
+
+
+def require_text(**said: str) -> None:
+    """Check that a terminal sent UTF-8; one that does not leaves half characters behind.
+
+    Raises:
+        ChannelRefused: one can't be written in a document.
+    """
+    for what, words in said.items():
+        try:
+            words.encode()
+        except UnicodeEncodeError as problem:
+            raise ChannelRefused(
+                f"the {what} {words!a} is not UTF-8", hint="look at the terminal's encoding"
+            ) from problem

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +15,7 @@ from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
 from index.json_text import json_text
+from index.layout import STORE_NAME
 from index.shipping import channel_changes as changes
 from index.shipping.channel import EVERY_NODE, Channel, Pin
 from index.shipping.channel_changes import Stamp
@@ -23,6 +26,7 @@ from index.shipping.channel_flags import (
     in_utc,
     newest,
     require_fresh,
+    require_no_less_signed,
     stamped,
     vouched,
 )
@@ -45,6 +49,7 @@ from index.shipping.documents import moment_now
 from index.shipping.fleet_told import fleet_lines, fleet_object
 from index.shipping.gc_cli import say_waiting
 from index.shipping.heartbeat_store import hear_fleet
+from index.shipping.names import manifest_key
 from index.shipping.publish import publish_roots
 from index.shipping.published import read_published
 from index.shipping.root import Root
@@ -59,7 +64,11 @@ _CLEAR: Final = "\x1b[H\x1b[2J"
 
 
 def _percent(_: Any, tokens: Sequence[Token]) -> int:
-    return int(tokens[0].value.removesuffix("%"))
+    given = tokens[0].value
+    try:
+        return int(given.removesuffix("%"))
+    except ValueError as problem:
+        raise ValueError(f"{given!r} is no whole number of percent, such as 10%") from problem
 
 
 Ring = Annotated[int, Parameter(converter=_percent, validator=Number(gte=0, lte=100))]
@@ -191,7 +200,7 @@ def pin(
     wish = Pin(
         node=who,
         target=target,
-        owner=owner or getuser(),
+        owner=owner or _user(),
         reason=reason,
         until=in_utc(until),
     )
@@ -253,6 +262,8 @@ def revoke(
 ) -> None:
     """Forbid a snapshot for good; if it is the target, go back to the last good one at once.
 
+    An id that is not in the store is forbidden as well, and a note says so: it may be mistyped.
+
     Args:
         snapshot_id: which; it need not be in the store any more.
         place: see there.
@@ -260,6 +271,11 @@ def revoke(
         reason: why.
         manner: see there.
     """
+    if open_store(place.store).head(manifest_key(place.brand, snapshot_id)) is None:
+        print(
+            f"note: {snapshot_id} of {place.brand} is not in the store: is it the one you mean?",
+            file=sys.stderr,
+        )
     _change(
         place,
         signers,
@@ -398,7 +414,22 @@ def _require_kept(
 def _who(node: str | None, *, every: bool) -> str:
     if (node is None) != every:
         raise ChannelRefused("say either --node ID or --all")
-    return node or EVERY_NODE
+    if node is None:
+        return EVERY_NODE
+    if not re.fullmatch(STORE_NAME, node):
+        raise ChannelRefused(
+            f"{node!r} can't be a node's name",
+            hint="up to 100 letters, digits, '.', '_' and '-'; for all nodes there is --all",
+        )
+    return node
+
+
+def _user() -> str:
+    """Who runs this command; as a number where it has no name, as in most containers."""
+    try:
+        return getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def _change(
@@ -426,9 +457,10 @@ def _carry_out(  # noqa: PLR0917  # a change, and who makes it how
     manner: Manner,
 ) -> None:
     keys = signers.of("release")
+    require_no_less_signed(keys, is_signed=before is not None and before.is_signed, what="channel")
     if not manner.dry_run:
         publish_roots(store, signers.envelopes())
-        write_channel(store, before, after, keys)
+        after = write_channel(store, before, after, keys)
     what = change(before.channel if before else None, after)
     if manner.json:
         told = as_object(after, moment_now())

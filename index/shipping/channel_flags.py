@@ -13,6 +13,7 @@ from cyclopts.validators import Number
 from index.shipping.channel_changes import Stamp
 from index.shipping.documents import moment_now
 from index.shipping.root import Root
+from index.shipping.signing import SigningKey
 from index.shipping.trust_errors import ChannelRefused
 
 
@@ -100,6 +101,21 @@ def require_fresh(
             f" {root.version} no longer names",
             hint=f"look at `almanac {status}`; if it says what it should, `almanac {renew}` signs"
             " it anew",
+        )
+
+
+def require_no_less_signed(keys: Sequence[SigningKey], *, is_signed: bool, what: str) -> None:
+    """Refuse to put what nobody signs in place of what somebody signed.
+
+    Every node that asks for trust would refuse it, and so would the commands that could mend it.
+
+    Raises:
+        ChannelRefused: that would be done.
+    """
+    if is_signed and not keys:
+        raise ChannelRefused(
+            f"the {what} is signed: without a signature its nodes would follow it no more",
+            hint="give --keys instead of --insecure",
         )
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from index.shipping.channel import Channel, decode_channel, require_name, seal_channel
 from index.shipping.documents import CHANNEL, unseal_document
 from index.shipping.names import channel_key, past_channel_key
@@ -29,12 +31,14 @@ class InForce:
         token: to replace exactly these with.
         signed_under: version of the newest root whose release keys vouch for it; None when anyone
             is trusted.
+        is_signed: whether anybody signed it.
     """
 
     channel: Channel
     envelope: bytes
     token: str
     signed_under: int | None
+    is_signed: bool
 
 
 def read_channel(
@@ -60,13 +64,23 @@ def read_channel(
     sealed = unseal_document(CHANNEL, blob.data)
     signed_under = None if roots is None else vouching_root(CHANNEL, sealed, roots).version
     found = _opened(sealed, brand, channel)
-    return InForce(channel=found, envelope=blob.data, token=blob.token, signed_under=signed_under)
+    return InForce(
+        channel=found,
+        envelope=blob.data,
+        token=blob.token,
+        signed_under=signed_under,
+        is_signed=bool(sealed.signed_by),
+    )
 
 
 def write_channel(
     store: Store, before: InForce | None, after: Channel, keys: Iterable[SigningKey]
-) -> None:
+) -> Channel:
     """Put a changed document in place of the one it was made from.
+
+    Returns:
+        What was written: with a higher epoch than asked for where the document in force was an old
+        one that somebody had put back, since nodes have seen higher ones.
 
     Raises:
         NoConditions: the store ignores conditions, and would lose changes.
@@ -75,7 +89,7 @@ def write_channel(
     """
     probe_conditional(store)
     if before is not None:
-        past = before.channel
+        after, past = _above_history(store, after), before.channel
         store.create(past_channel_key(past.brand, past.channel, past.epoch), before.envelope)
     envelope = seal_channel(after, keys)
     store.replace(
@@ -83,6 +97,22 @@ def write_channel(
         envelope,
         expected=None if before is None else before.token,
     )
+    return after
+
+
+def _above_history(store: Store, after: Channel) -> Channel:
+    """The same with an epoch that nobody has seen, where its own was given out before."""
+    brand, channel = after.brand, after.channel
+    if store.head(past_channel_key(brand, channel, after.epoch)) is None:
+        return after
+    # The newest of the past was followed by one more, which was lost with what was put back.
+    newest = max(listed.key for listed in store.list(_past_folder(brand, channel)))
+    epoch = int(newest.rpartition("/")[2].removesuffix(".json")) + 2
+    return msgspec.structs.replace(after, epoch=epoch)
+
+
+def _past_folder(brand: str, channel: str) -> str:
+    return past_channel_key(brand, channel, 0).rpartition("/")[0]
 
 
 def history(store: Store, brand: str, channel: str, roots: Sequence[Root] | None) -> list[Channel]:
@@ -97,7 +127,7 @@ def history(store: Store, brand: str, channel: str, roots: Sequence[Root] | None
         StoreError: whatever the store has against it.
     """
     now = require_channel(store, brand, channel, roots)
-    folder = past_channel_key(brand, channel, 0).rpartition("/")[0]
+    folder = _past_folder(brand, channel)
     envelopes = (
         store.read(listed.key, limit=CHANNEL.max_bytes).data for listed in store.list(folder)
     )
@@ -120,7 +150,8 @@ def require_channel(
         raise NotInStore(
             f"{brand} has no channel {channel}",
             where=f"{store.name}/{channel_key(brand, channel)}",
-            hint="a channel begins with its first announcement: almanac announce SNAPSHOT_ID",
+            hint="it begins with its first announcement: almanac announce SNAPSHOT_ID; or look at"
+            " --store, --brand and --channel",
         )
     return found
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from index.shipping.channel import Channel, Pin, Target
+from index.shipping.plain_words import plain
 
 
 def as_object(channel: Channel, now: datetime) -> dict[str, Any]:
@@ -22,6 +23,10 @@ def as_lines(channel: Channel, now: datetime, *, vouched: str) -> Iterator[str]:
 
     `vouched` says who vouches for it.
     """
+    return map(plain, _lines(channel, now, vouched))
+
+
+def _lines(channel: Channel, now: datetime, vouched: str) -> Iterator[str]:
     ends = "EXPIRED" if channel.expires_at <= now else "ends"
     yield f"{channel.brand}/{channel.channel}, epoch {channel.epoch}, {vouched}"
     yield f"  issued    {moment_text(channel.issued_at)}, {ends} {moment_text(channel.expires_at)}"
@@ -52,7 +57,7 @@ def change(before: Channel | None, after: Channel) -> str:
     """What was done to make one document of another; all that it says when there is none before."""
     if before is None:
         return f"{_share(after)}, last good {_name(after.last_good)}"
-    return "; ".join(_changes(before, after)) or "renewed"
+    return plain("; ".join(_changes(before, after))) or "renewed"
 
 
 def _changes(before: Channel, after: Channel) -> Iterator[str]:

@@ -11,6 +11,7 @@ import msgspec
 
 from index.shipping.channel import Channel
 from index.shipping.heartbeat_store import Heard
+from index.shipping.plain_words import plain
 from index.shipping.rings import place_in_rings, wanted
 
 NodeStanding = Literal["silent", "unheard", "failing", "behind", "pinned", "current"]
@@ -58,14 +59,14 @@ def fleet_lines(fleet: dict[str, Any]) -> Iterator[str]:
     for snapshot_id, n in fleet["snapshots"].items():
         yield f"            {n} on {snapshot_id}"
     heads = ("node", "standing", "snapshot", "epoch", "heard", "place", "verdict", "overlay")
-    rows = [heads, *(_cells(node) for node in fleet["nodes"])]
+    rows = [heads, *(tuple(map(plain, _cells(node))) for node in fleet["nodes"])]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     yield ""
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
     for node in fleet["nodes"]:
         if said := _trouble(node):
-            yield f"{node['node_id']}: {said}"
+            yield plain(f"{node['node_id']}: {said}")
 
 
 def _node(heard: Heard, channel: Channel, now: datetime) -> dict[str, Any]:

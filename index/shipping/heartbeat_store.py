@@ -55,8 +55,9 @@ class HeartbeatWriter:
         keys: of the role `node`; none for heartbeats that nobody vouches for.
 
     Attributes:
-        n_rivals: how often somebody else wrote under this node's name since the first write.
-            Above zero, two nodes have one name.
+        n_rivals: how many of the last writes in a row found that somebody else had written under
+            this node's name since. Above one, two nodes have one name; a single one may be a store
+            that was brought back from a copy.
     """
 
     def __init__(self, store: Store, keys: Iterable[SigningKey]) -> None:
@@ -83,10 +84,12 @@ class HeartbeatWriter:
         key = heartbeat_key(heartbeat.brand, heartbeat.channel, heartbeat.node_id)
         try:
             self._token = self._store.replace(key, data, expected=self._token)
+            self.n_rivals = 0
         except Overtaken:
             # After a start the token is not known; later somebody else has written.
-            self.n_rivals += self._token is not None
-            self._token = self._store.replace(key, data, expected=self._found(key))
+            found = self._found(key)
+            self.n_rivals += self._token is not None and found is not None
+            self._token = self._store.replace(key, data, expected=found)
 
     def _found(self, key: str) -> str | None:
         try:

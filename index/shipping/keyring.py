@@ -113,11 +113,13 @@ def role_keys(folder: Path, root: Root, role: Role) -> list[SigningKey]:
 
     Raises:
         KeyNotFound: fewer than the root asks for.
-        BadKeyFile: others than its owner may use one.
+        BadKeyFile: others than its owner may use one, or it is another key than its name says.
     """
     asked = root.roles[role]
     paths = [key_path(folder, role, name) for name in asked.key_ids]
-    keys = [read_private_key(path) for path in paths if path.exists()]
+    keys = [
+        _named(path, name) for path, name in zip(paths, asked.key_ids, strict=True) if path.exists()
+    ]
     if len(keys) < asked.threshold:
         raise KeyNotFound(
             f"root {root.version} asks for {asked.threshold} keys of role {role},"
@@ -126,6 +128,22 @@ def role_keys(folder: Path, root: Root, role: Role) -> list[SigningKey]:
             hint=f"copy {paths[0].name} here, from the machine that signs for {role}",
         )
     return keys
+
+
+def _named(path: Path, key_id: str) -> SigningKey:
+    """The private key of a file, if it is the one the root means.
+
+    What another key signs is refused by every reader, and would stand where the last good document
+    stood.
+    """
+    key = read_private_key(path)
+    if key.key_id != key_id:
+        raise BadKeyFile(
+            f"holds the key {key.key_id[:12]}…, not the one it is named after",
+            path=path,
+            hint="bring the right file from where `almanac keys` wrote it",
+        )
+    return key
 
 
 def plan_init(

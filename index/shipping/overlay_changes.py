@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from index.overlay import NewPrice, Overlay, Removal
-from index.shipping.channel_changes import Stamp, require_words
+from index.shipping.channel_changes import Stamp, require_text, require_words
 from index.shipping.trust_errors import ChannelRefused
 
 _Entry = TypeVar("_Entry", Removal, NewPrice)
@@ -128,6 +128,8 @@ def _check(offers: Collection[str], reason: str, until: datetime | None, stamp: 
     require_words(reason=reason)
     if not offers:
         raise ChannelRefused("no offer is named")
+    for offer in offers:
+        require_text(offer=offer)
     if until is not None and until <= stamp.now:
         raise ChannelRefused("the change would be over before it begins", hint="give a later end")
 

@@ -21,6 +21,7 @@ from index.shipping.channel_flags import (
     Place,
     in_utc,
     require_fresh,
+    require_no_less_signed,
     stamped,
     vouched,
 )
@@ -28,6 +29,7 @@ from index.shipping.channel_told import moment_text
 from index.shipping.documents import moment_now
 from index.shipping.names import overlay_key
 from index.shipping.overlay_store import OverlayInForce, read_overlay_in_force, write_overlay
+from index.shipping.plain_words import plain
 from index.shipping.publish import publish_roots
 from index.shipping.root import Root
 from index.shipping.signers import NOBODY, Signers
@@ -43,7 +45,12 @@ def _span(_: Any, tokens: Sequence[Token]) -> timedelta:
     match = _SPAN.fullmatch(tokens[0].value)
     if match is None:
         raise ValueError(f"{tokens[0].value!r} is no time: write 90s, 30m, 2h or 7d")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    try:
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    except OverflowError as problem:
+        raise ValueError(
+            f"{tokens[0].value!r} is too long: leave it out, and it holds until it is cleared"
+        ) from problem
 
 
 @Parameter(name="*")
@@ -65,12 +72,17 @@ class Why:
         """When it ends; None for never.
 
         Raises:
-            ChannelRefused: both ways to say it were used.
+            ChannelRefused: both ways to say it were used, or there is no such moment.
         """
         if self.lasting is not None and self.until is not None:
             raise ChannelRefused("say either --for or --until")
         if self.lasting is not None:
-            return now + self.lasting
+            try:
+                return now + self.lasting
+            except OverflowError as problem:
+                raise ChannelRefused(
+                    "--for ends after the year 9999", hint="leave it out: it holds until cleared"
+                ) from problem
         return None if self.until is None else in_utc(self.until)
 
 
@@ -274,6 +286,7 @@ def _carry_out(  # noqa: PLR0917  # a change, and who makes it how
     manner: Manner,
 ) -> None:
     keys = signers.of("overlay")
+    require_no_less_signed(keys, is_signed=before is not None and before.is_signed, what="overlay")
     if not manner.dry_run:
         publish_roots(store, signers.envelopes())
         write_overlay(store, before, after, keys)
@@ -292,7 +305,7 @@ def _as_object(overlay: Overlay, now: datetime) -> dict[str, Any]:
 
 def _tell(overlay: Overlay, signed_under: int | None, roots: Sequence[Root] | None) -> None:
     for line in _lines(overlay, moment_now(), vouched(signed_under, roots)):
-        print(line)
+        print(plain(line))
 
 
 def _lines(overlay: Overlay, now: datetime, by: str) -> Iterator[str]:

@@ -25,11 +25,13 @@ class OverlayInForce:
         token: to replace exactly this one with.
         signed_under: version of the newest root whose overlay keys vouch for it; None when anyone
             is trusted.
+        is_signed: whether anybody signed it.
     """
 
     overlay: Overlay
     token: str
     signed_under: int | None
+    is_signed: bool
 
 
 def read_overlay_in_force(
@@ -54,7 +56,12 @@ def read_overlay_in_force(
     sealed = unseal_document(OVERLAY, blob.data)
     signed_under = None if roots is None else vouching_root(OVERLAY, sealed, roots).version
     overlay = decode_overlay(sealed, brand, channel)
-    return OverlayInForce(overlay=overlay, token=blob.token, signed_under=signed_under)
+    return OverlayInForce(
+        overlay=overlay,
+        token=blob.token,
+        signed_under=signed_under,
+        is_signed=bool(sealed.signed_by),
+    )
 
 
 def write_overlay(

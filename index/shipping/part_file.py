@@ -103,7 +103,7 @@ class PartFile:
             raise DiskFull(
                 f"needs {missing} bytes and {self._reserve_bytes} in reserve, {free} are free",
                 where=str(self.aside),
-                hint="make room, or lower the reserve; what is served stays untouched",
+                hint="make room; what is served stays untouched",
             )
         if found.st_size > self._size:
             os.ftruncate(self._descriptor, self._size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -52,6 +53,9 @@ _SETTINGS: Final = {
     "AWS_ENDPOINT_URL_S3": "aws_endpoint_url",
 }
 """Variables in the order of their weight: a later one wins."""
+_ENDPOINT: Final = re.compile(
+    r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?(/[A-Za-z0-9._~/-]*)?"
+)
 
 
 class WebStore:
@@ -225,6 +229,7 @@ def web_store(address: str) -> WebStore:
 
 def bucket_store(address: str, bucket: str, prefix: str, environ: Mapping[str, str]) -> BucketStore:
     """A store in an S3-compatible bucket; see `store.open_store`."""
+    _require_settings(environ)
     config = {ours: environ[name] for name, ours in _SETTINGS.items() if environ.get(name)}
     options = _client(allow_http=config.get("aws_endpoint_url", "").startswith("http://"))
     try:
@@ -243,6 +248,34 @@ def bucket_store(address: str, bucket: str, prefix: str, environ: Mapping[str, s
             f"the AWS_… settings are refused ({first_words(problem)})", where=address
         ) from problem
     return BucketStore(address.rstrip("/"), remote)
+
+
+def _require_settings(environ: Mapping[str, str]) -> None:
+    """Check what obstore reads as well: it panics where an address or a header can't be made of it.
+
+    Raises:
+        BadAddress: one is set, and is not what it should be; an endpoint also when it is empty.
+    """
+    for name in _SETTINGS:
+        given = environ.get(name)
+        if given is None:
+            continue
+        if name.startswith("AWS_ENDPOINT") and not _is_endpoint(given):
+            raise BadAddress(
+                f"{name}={given!r} is no address of a server",
+                hint="https://HOST or http://HOST:PORT; for Amazon's own, take the variable away",
+            )
+        if not (given.isascii() and given.isprintable()):
+            # Never shown: it may be a secret.
+            raise BadAddress(
+                f"{name} has characters in it that can't be sent",
+                hint="look for a line end behind it",
+            )
+
+
+def _is_endpoint(given: str) -> bool:
+    match = _ENDPOINT.fullmatch(given)
+    return match is not None and int(match["port"] or 1) in range(1, 65536)
 
 
 def _client(*, allow_http: bool) -> ClientConfig:

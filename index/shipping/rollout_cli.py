@@ -13,10 +13,11 @@ from cyclopts.validators import Number
 from index.json_text import json_text
 from index.shipping import channel_changes as changes
 from index.shipping.channel import Channel
-from index.shipping.channel_flags import Manner, Place, stamped
+from index.shipping.channel_flags import Manner, Place, require_no_less_signed, stamped
 from index.shipping.channel_store import InForce, require_channel, write_channel
 from index.shipping.heartbeat_store import hear_fleet
 from index.shipping.node_reports import reports_of
+from index.shipping.plain_words import plain
 from index.shipping.publish import publish_roots
 from index.shipping.rollout import (
     RINGS,
@@ -47,6 +48,7 @@ def rollout(
     bake_s: Annotated[float, Parameter(validator=Number(gte=0))] = 600.0,
     patience_s: Annotated[float, Parameter(validator=Number(gte=0))] = 1800.0,
     every_s: Annotated[float, Parameter(validator=Number(gt=0))] = 10.0,
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Roll out a channel's target by itself, ring by ring, from what the nodes say.
@@ -66,6 +68,8 @@ def rollout(
         bake_s: seconds that a ring is watched at least; the nodes tell of the last minute.
         patience_s: seconds more, if it can't be told by then.
         every_s: seconds between two looks.
+        dry_run: end with the first change that would be made, and how it would end then, without
+            making it.
         json: print one JSON object for each change instead of lines.
     """
     pacing = Pacing(rings=_rings(rings), bake_s=bake_s, patience_s=patience_s)
@@ -77,15 +81,17 @@ def rollout(
             heard = hear_fleet(store, place.brand, place.channel, roots, datetime.now(UTC))
             nodes = reports_of(heard, unsigned=roots is None)
             act = watch.look(time.monotonic(), found.channel, nodes)
-            _carry_out(store, found, act, signers, roots)
+            if not dry_run:
+                _carry_out(store, found, act, signers, roots)
         except Overtaken:
             continue  # somebody changed the channel meanwhile: look again
         except StoreError as problem:
             told = f"the store can't be read: {problem}"
             before = _say("waiting", told, before, as_json=json)
         else:
-            before = _say(_WORDS[type(act)], act.told, before, as_json=json)
-            if _is_over(act):
+            would = "would be " if dry_run and _changes_something(act) else ""
+            before = _say(f"{would}{_WORDS[type(act)]}", act.told, before, as_json=json)
+            if _is_over(act, dry_run=dry_run) or would:
                 return
         time.sleep(every_s)
 
@@ -105,8 +111,10 @@ def _carry_out(
 ) -> None:
     after = _changed(found.channel, act, roots)
     if after is not None:
+        keys = signers.of("release")
+        require_no_less_signed(keys, is_signed=found.is_signed, what="channel")
         publish_roots(store, signers.envelopes())
-        write_channel(store, found, after, signers.of("release"))
+        write_channel(store, found, after, keys)
 
 
 def _changed(channel: Channel, act: Act, roots: Sequence[Root] | None) -> Channel | None:
@@ -123,22 +131,29 @@ def _changed(channel: Channel, act: Act, roots: Sequence[Root] | None) -> Channe
     return None
 
 
-def _is_over(act: Act) -> bool:
+def _changes_something(act: Act) -> bool:
+    return not isinstance(act, Wait | Nothing)
+
+
+def _is_over(act: Act, *, dry_run: bool) -> bool:
     """Whether there is nothing more to watch.
 
     Raises:
         RolledBack: harm was shown. Undecided: a person has to look.
     """
+    look = "look at `almanac status`"
     match act:
         case GoBack(told=told):
-            raise RolledBack(told, hint="the nodes go back by themselves; look at `almanac status`")
+            hint = f"the nodes go back by themselves; {look}"
+            raise RolledBack(plain(told), hint=look if dry_run else hint)
         case Pause(told=told):
-            raise Undecided(told, hint="look at `almanac status`; then resume, promote or revoke")
+            hint = f"{look}; then resume, promote or revoke"
+            raise Undecided(plain(told), hint=look if dry_run else hint)
     return isinstance(act, Confirm | Nothing)
 
 
 def _say(word: str, told: str, before: str, *, as_json: bool) -> str:
-    line = f"{word}: {told}"
+    line = plain(f"{word}: {told}")
     if line != before:
         moment = datetime.now(UTC).isoformat(timespec="seconds")
         entry: dict[str, Any] = {"at": moment, "act": word, "told": told}

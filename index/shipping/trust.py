@@ -93,7 +93,8 @@ class TrustStore:
                 raise NoRoot(
                     "this node was not told whom to trust",
                     path=folder,
-                    hint="give the root made by `almanac keys init`, or say insecure",
+                    hint="give --root the trust/1.root.json of `almanac keys init`, or say"
+                    " --insecure",
                 )
 
     def root(self) -> Root | None:

@@ -9,7 +9,15 @@ from multiprocessing import get_context
 from typing import Any, Self
 
 from edge.counters import ROW_CELLS
-from edge.node.messages import NotSwapped, Offered, Reverted, Serving, Swapped, SyncState
+from edge.node.messages import (
+    NotSwapped,
+    Offered,
+    OverlayOffered,
+    Reverted,
+    Serving,
+    Swapped,
+    SyncState,
+)
 from edge.node.standing import NodeState
 from edge.node.sync import follow
 from edge.settings import Settings
@@ -31,6 +39,7 @@ class Supervisor:
         serving: what is served; `begin` of the node's memory at first.
         offers: all that came.
         states: all that were said.
+        overlays: payloads of all that came.
     """
 
     settings: Settings
@@ -41,6 +50,7 @@ class Supervisor:
     serving: str | None = None
     offers: list[str] = field(default_factory=list)
     states: list[SyncState] = field(default_factory=list)
+    overlays: list[bytes] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         installed = NodeState(self.settings.state_dir, tries=self.settings.tries).begin()
@@ -99,6 +109,8 @@ class Supervisor:
             return False
         if isinstance(message, SyncState):
             self.states.append(message)
+        elif isinstance(message, OverlayOffered):
+            self.overlays.append(message.payload)
         elif isinstance(message, Offered):
             self.offers.append(message.snapshot_id)
             assert message.path.name == message.snapshot_id

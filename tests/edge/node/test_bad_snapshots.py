@@ -57,6 +57,8 @@ def test_an_operator_may_let_a_node_try_again(
         assert f"active    {world.ids['a']} (confirmed)" in told
         assert f"refused   {world.ids['b']}: workers could not prepare it: no memory" in told
 
+        assert main(["node", "forget", world.ids["b"], node_folder, "--dry-run"]) == 0
+        assert world.ids["b"] in world.standing.quarantined
         node.answers = True
         assert main(["node", "forget", world.ids["b"], node_folder, "--reason=more memory"]) == 0
         node.until(lambda: world.standing.active == world.ids["b"])

@@ -11,9 +11,11 @@ import pytest
 from edge.errors import SettingsRefused
 from edge.node.checked import checked_node
 from edge.settings import Settings
+from index.shipping.key_files import write_key
 from index.shipping.names import root_key
+from index.shipping.signing import SigningKey
 from index.shipping.store_errors import BadAddress
-from index.shipping.trust_errors import NoRoot, NotAnEnvelope
+from index.shipping.trust_errors import BadKeyFile, KeyNotFound, NoRoot, NotAnEnvelope
 from tests.edge.node.world import World
 
 
@@ -33,8 +35,10 @@ def test_the_first_root_is_given_once(new_world: World, tmp_path: Path) -> None:
 
     with pytest.raises(NoRoot):
         checked_node(new_world.settings(state_dir=folder))
-    with pytest.raises(NotAnEnvelope):
-        checked_node(new_world.settings(state_dir=folder, root=new_world.top / "secret"))
+    stranger = new_world.settings(state_dir=folder, root=new_world.top / "secret")
+    with pytest.raises(NotAnEnvelope, match="secret: is no signed envelope") as caught:
+        checked_node(stranger)
+    assert "1.root.json" in str(caught.value.hint)
     with pytest.raises(SettingsRefused, match="cannot be read"):
         checked_node(new_world.settings(state_dir=folder, root=tmp_path / "none"))
     for given in (root, None):
@@ -47,6 +51,18 @@ def test_a_folder_belongs_to_one_brand_and_a_node_has_a_name(world: World) -> No
     # As a host may be called, which nobody typed.
     with pytest.raises(SettingsRefused, match="'-' can't be a node's name"):
         checked_node(replace(world.settings(), node_id="-"))
+
+
+def test_the_key_of_heartbeats_is_there_and_nobody_else_s(world: World, tmp_path: Path) -> None:
+    with pytest.raises(KeyNotFound):
+        checked_node(world.settings(node_key=tmp_path / "none.pem"))
+    path = tmp_path / "node.pem"
+    write_key(path, SigningKey.generate())
+    path.chmod(0o644)
+    with pytest.raises(BadKeyFile, match="others than its owner"):
+        checked_node(world.settings(node_key=path))
+    path.chmod(0o600)
+    assert checked_node(world.settings(node_key=path)).node_key == path
 
 
 def test_addresses_are_checked(world: World) -> None:

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from index.shipping.channel import (
     Channel,
     Pin,
+    Revoked,
     Target,
     decode_channel,
     seal_channel,
@@ -35,6 +36,7 @@ from index.shipping.channel_changes import (
 )
 from index.shipping.documents import CHANNEL, unseal_document
 from index.shipping.rings import in_ring, wanted
+from index.shipping.signing import SigningKey
 from index.shipping.trust_errors import ChannelRefused
 from tests.index.shipping.repository import DAY, NOW, target
 
@@ -145,6 +147,27 @@ def test_a_revoked_snapshot_is_not_wanted_whoever_names_it(rolling: Channel) -> 
     assert {wanted(odd, node, NOW) for node in NODES} == {A}
 
 
+@pytest.mark.parametrize("reason", ["x" * 500, "\N{SLEEPING SYMBOL}" * 500, "empty lists on home"])
+def test_the_next_bad_snapshot_can_be_revoked_after_hundreds(rolling: Channel, reason: str) -> None:
+    channel = rolling
+    for number in range(350):
+        channel = revoke(channel, f"20271231T0000Z-{number:012x}", reason, stamp=STAMP)
+
+    assert all(channel.is_revoked(f"20271231T0000Z-{number:012x}") for number in range(350))
+    assert channel.revoked[-1].reason == reason
+    keys = [SigningKey.generate() for _ in range(4)]
+    assert len(seal_channel(channel, keys)) <= CHANNEL.max_bytes
+
+
+def test_what_one_document_does_not_hold_is_refused_as_such(rolling: Channel) -> None:
+    revoked = [Revoked(snapshot_id=f"night-{n}", reason="why", at=NOW) for n in range(1000)]
+    full = msgspec.structs.replace(rolling, revoked=revoked)
+
+    with pytest.raises(ChannelRefused, match="does not hold 0 pins and 1000 revoc") as caught:
+        renew(full, stamp=STAMP)
+    assert "another channel" in str(caught.value.hint)
+
+
 def test_renewing_moves_only_dates_and_epoch(rolling: Channel) -> None:
     later = Stamp(now=NOW + DAY, expires_at=NOW + 8 * DAY, root_version=2)
     again = renew(rolling, stamp=later)
@@ -238,6 +261,14 @@ Change = Callable[[Channel], Channel]
                 revoke(revoke(c, "a", "x", stamp=STAMP), "b", "x", stamp=STAMP), 100, stamp=STAMP
             ),
             "has no target",
+        ),
+        (
+            lambda c: pause(c, "Gr\udcfc\udcdfe", stamp=STAMP),
+            "is not UTF-8",
+        ),
+        (
+            lambda c: pause(c, "x" * 501, stamp=STAMP),
+            "the reason has 501 characters, at most 500 are kept",
         ),
         (
             lambda c: start_channel("no brand", "stable", A, percent=1, stamp=STAMP),

@@ -100,6 +100,24 @@ def test_a_node_that_comes_back_goes_on_and_a_rival_is_noticed(local: Store) -> 
     found = heard(local, None)["edge-1"].heartbeat
     assert found is not None
     assert found.epoch == 3
+    again.write(beat("edge-1", epoch=4))
+    first.write(beat("edge-1", epoch=5))
+    assert (first.n_rivals, again.n_rivals) == (2, 1)
+
+
+def test_a_store_that_was_tidied_or_brought_back_is_no_rival(local: Store) -> None:
+    open_channel(local)
+    writer, key = HeartbeatWriter(local, []), heartbeat_key(BRAND, CHANNEL, "edge-1")
+    writer.write(beat("edge-1", epoch=1))
+    copy = local.read(key, limit=1 << 20)
+    writer.write(beat("edge-1", epoch=2))
+    local.delete(key)
+    writer.write(beat("edge-1", epoch=3))
+    assert writer.n_rivals == 0
+    local.replace(key, copy.data, expected=local.read(key, limit=1 << 20).token)
+    writer.write(beat("edge-1", epoch=4))
+    writer.write(beat("edge-1", epoch=5))
+    assert writer.n_rivals == 0
 
 
 def test_a_store_that_lost_its_channel_is_not_made_anew(local: Store, tmp_path: Path) -> None:

@@ -157,6 +157,7 @@ def test_changes_add_replace_and_take_back() -> None:
         lambda: killed(None, ""),
         lambda: killed(None, "a", until=NOW),
         lambda: killed(None, "a", place=("a/b", "stable")),
+        lambda: killed(None, "Gr\udcfc\udcdfe"),
         lambda: changes.kill(None, ["a"], reason=" ", until=None, stamp=stamp(), place=PLACE),
         lambda: changes.price(
             None, {"a": float("nan")}, reason="x", until=None, stamp=stamp(), place=PLACE
@@ -206,7 +207,8 @@ def test_operators_kill_price_and_clear(
     assert run("kill", "a", "b", *why)[1]["overlay"]["sequence"] == 1
     assert run("kill", *why)[0] == 2
     assert run("stock-out", "c", *why, "--for", "2h")[0] == 0
-    assert run("stock-out", "c", *why, "--for", "2 hours")[0] == 2
+    for no_time in ("2 hours", "9999999d", "99999999999d"):
+        assert run("stock-out", "c", *why, "--for", no_time)[0] == 2
     assert run("stock-out", "c", *why, "--for", "2h", "--until", "2099-01-01")[0] == 2
     assert run("price", "a=x=1.99", "c=2", *why, "--until", "2099-01-01")[0] == 0
     assert run("price", "a", *why)[0] == 2

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,10 +18,13 @@ from msgspec.structs import replace
 
 from almanac import main
 from index.manifest import read_manifest
+from index.shipping import channel_cli
 from index.shipping.channel_store import read_channel, require_channel, write_channel
 from index.shipping.chunks import object_key
+from index.shipping.heartbeat import Guards, Heartbeat
+from index.shipping.heartbeat_store import HeartbeatWriter
 from index.shipping.keyring import read_roots, role_keys
-from index.shipping.names import channel_key, manifest_key
+from index.shipping.names import channel_key, manifest_key, past_channel_key
 from index.shipping.published import read_published
 from index.shipping.store import open_store
 from index.shipping.store_errors import NotInStore, Overtaken
@@ -232,6 +236,53 @@ def test_what_nobody_signed_is_announced_by_nobody_who_asks_for_trust(
     assert run("status", signed=False)[0] == 0
 
 
+def test_what_is_signed_is_never_replaced_by_what_is_not(run: Run, snapshots: list[Path]) -> None:
+    """Nodes would refuse it, and so would every command that could mend it."""
+    run("publish", str(snapshots[0]), brand=False)
+    run("announce", ids(snapshots)[0])
+    run("overlay", "kill", "a", "--reason", "why")
+    for words in (["pause"], ["overlay", "kill", "b"]):
+        code, told = run(*words, "--reason", "why", signed=False)
+        assert (code, "give --keys" in told) == (2, True)
+    assert run("status")[1]["epoch"] == 1
+    assert run("overlay", "show")[1]["sequence"] == 1
+
+
+def test_a_key_under_the_name_of_another_signs_nothing(
+    tmp_path: Path, snapshots: list[Path], keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mixed = tmp_path / "mixed"
+    shutil.copytree(keys, mixed)
+    (release,), (builder,) = (
+        (mixed / "keys").glob(f"{role}-*.pem") for role in ("release", "builder")
+    )
+    where = ["--store", str(tmp_path / "store"), "--brand", "toy"]
+    main(["publish", str(snapshots[0]), *where[:2], "--keys", str(keys)])
+    main(["announce", ids(snapshots)[0], *where, "--keys", str(keys)])
+    release.write_bytes(builder.read_bytes())
+    capsys.readouterr()
+    assert main(["renew", *where, "--keys", str(mixed)]) == 2
+    assert "not the one it is named after" in capsys.readouterr().err
+    assert main(["renew", *where, "--keys", str(keys)]) == 0
+
+
+def test_an_old_document_that_was_put_back_is_changed_above_all_that_were_seen(
+    run: Run, snapshots: list[Path], address: str
+) -> None:
+    """Whatever stood there, put there by whomever, the brake works again at once."""
+    run("publish", str(snapshots[0]), brand=False)
+    run("announce", ids(snapshots)[0])
+    for _ in range(3):
+        run("renew")
+    store, key = open_store(address), channel_key("toy", "stable")
+    old = store.read(past_channel_key("toy", "stable", 2), limit=1 << 20).data
+    store.replace(key, old, expected=store.read(key, limit=1 << 20).token)
+    _, told = run("pause", "--reason", "why")
+    assert told["channel"]["epoch"] == run("status")[1]["epoch"] == 5
+    assert run("resume")[1]["channel"]["epoch"] == 6
+    assert [one["epoch"] for one in run("history")[1]] == [6, 5, 3, 2, 1]
+
+
 def test_of_two_who_change_a_channel_at_once_one_finds_out(
     run: Run, snapshots: list[Path], address: str, keys: Path
 ) -> None:
@@ -276,6 +327,108 @@ def test_replaced_keys_are_followed_by_new_signatures(
     capsys.readouterr()
     assert main(["status", *channel]) == 0
     assert "epoch 4, signed under root 3" in capsys.readouterr().out
+
+
+def test_nothing_that_is_told_moves_the_cursor_or_begins_a_line(
+    run: Run, snapshots: list[Path], address: str, keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A heartbeat needs no signature to be shown, so its words may be anybody's."""
+    run("publish", str(snapshots[0]), brand=False)
+    run("announce", ids(snapshots)[0])
+    evil = "red\x1b[31m\nnode-9  current\u2028\x9b2J\u202e"
+    assert run("pause", "--reason", evil)[1]["channel"]["rollout"]["reason"] == evil
+    assert run("overlay", "kill", "item-1\x1b[2J", "--reason", evil)[0] == 0
+    now = datetime.now(UTC)
+    beat = Heartbeat(
+        brand="toy",
+        channel="stable",
+        node_id="node-1",
+        sent_at=now,
+        interval_s=5,
+        software="x",
+        trust="signed",
+        snapshot_id=None,
+        epoch=None,
+        phase=evil,
+        failure=evil,
+        detail=evil,
+        verdict=evil,
+        uptime_s=0,
+        n_workers=1,
+        n_ready=1,
+        guards=Guards(window_s=1),
+    )
+    HeartbeatWriter(open_store(address), []).write(beat)
+    where = ["--store", address, "--brand", "toy", "--keys", str(keys)]
+    capsys.readouterr()
+    for words in (["status"], ["history"], ["overlay", "show"], ["promote", "--ring", "100"]):
+        main([*words, *where])
+        told = "".join(capsys.readouterr())
+        assert "node-9  current" in told
+        assert all(line.isprintable() for line in told.split("\n"))
+        assert not any(line.startswith("node-9") for line in told.split("\n"))
+
+
+def test_a_revocation_of_what_is_not_there_is_noted(
+    run: Run, snapshots: list[Path], address: str, keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody in a hurry mistypes an id, and would believe that the bad one is gone."""
+    run("publish", str(snapshots[0]), brand=False)
+    run("announce", ids(snapshots)[0])
+    where = ["--store", address, "--brand", "toy", "--keys", str(keys), "--reason", "why"]
+    capsys.readouterr()
+    noted = []
+    for name in (f"{ids(snapshots)[0]}1", ids(snapshots)[0]):
+        assert main(["revoke", name, *where]) == 0
+        noted.append("is it the one you mean?" in capsys.readouterr().err)
+    assert noted == [True, False]
+
+
+def test_a_rollout_that_is_only_asked_for_changes_nothing(run: Run, snapshots: list[Path]) -> None:
+    first, second, _ = ids(snapshots)
+    for path in snapshots[:2]:
+        run("publish", str(path), brand=False)
+    run("announce", first)
+    run("confirm")
+    run("announce", second)
+    hasty = ("rollout", "--bake-s", "0", "--patience-s", "0", "--every-s", "0.01")
+    for how, paused in ((["--dry-run"], False), ([], True)):
+        code, told = run(*hasty, *how)
+        assert (code, "are heartbeats signed?" in told) == (75, True)
+        assert run("status")[1]["rollout"]["paused"] is paused
+
+
+def test_who_pins_need_not_have_a_name(
+    run: Run, snapshots: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container the number of a user often has none."""
+
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 54321")
+
+    monkeypatch.setattr(channel_cli, "getuser", nobody)
+    run("publish", str(snapshots[0]), brand=False)
+    run("announce", ids(snapshots)[0])
+    why = ("--until", "2099-01-01", "--reason", "why")
+    _, told = run("pin", ids(snapshots)[0], "--node", "node-1", *why)
+    assert told["channel"]["pins"][0]["owner"] == f"uid {os.getuid()}"
+
+
+@pytest.mark.parametrize("node", ["*", "a b", "..", ""])
+def test_a_pin_is_of_a_node_or_says_that_it_is_of_all(
+    run: Run, snapshots: list[Path], node: str
+) -> None:
+    run("publish", str(snapshots[0]), brand=False)
+    run("announce", ids(snapshots)[0])
+    why = ("--until", "2099-01-01", "--reason", "why")
+    code, told = run("pin", ids(snapshots)[0], "--node", node, *why)
+    assert (code, "can't be a node's name" in told, "--all" in told) == (2, True, True)
+
+
+@pytest.mark.parametrize("ring", ["12.5%", "a tenth", "%"])
+def test_a_ring_is_a_whole_number_of_percent(run: Run, ring: str) -> None:
+    code, told = run("promote", "--ring", ring)
+    assert (code, "no whole number of percent, such as 10%" in told) == (2, True)
 
 
 def test_people_are_told_in_lines(

@@ -320,6 +320,28 @@ def test_a_store_that_does_not_answer_may_be_tried_again(kind: str) -> None:
         assert address in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_ENDPOINT_URL", ""),
+        ("AWS_ENDPOINT_URL", "127.0.0.1:9000"),
+        ("AWS_ENDPOINT_URL", "http://a b"),
+        ("AWS_ENDPOINT_URL", "http://{host}:9000"),
+        ("AWS_ENDPOINT_URL_S3", "http://a:70000"),
+        ("AWS_ACCESS_KEY_ID", "key\n"),
+        ("AWS_SECRET_ACCESS_KEY", "hushed\n"),
+        ("AWS_REGION", "ü"),
+    ],
+)
+def test_settings_that_can_not_be_used_are_named(name: str, value: str) -> None:
+    with pytest.raises(BadAddress) as caught:
+        open_store("s3://bucket/x", environ={**settings("http://127.0.0.1:9"), name: value})
+
+    assert caught.value.exit_code == 2
+    assert name in str(caught.value)
+    assert "hushed" not in str(caught.value)
+
+
 def _never() -> Iterator[bytes]:
     return map(_untouched, [b""])
 
