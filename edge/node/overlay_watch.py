@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from index.overlay import Overlay
@@ -21,28 +21,29 @@ class OverlayWatch:
     a network takes the same offers away as before.
 
     Args:
-        store: where overlays are.
+        stores: where overlays are, then mirrors; whoever answers is asked first next time.
         trust: whom the node trusts, and how far it has come.
         brand: whose overlay.
         channel: of which channel's nodes.
-        fetch_roots: takes the roots that follow; called when an overlay was made under a newer one.
+        fetch_roots: takes the roots that follow from a store; called when an overlay there was made
+            under a newer one.
 
     Attributes:
         overlay: accepted last; None before there was one.
         failure: why the last look failed, in a sentence; None when it did not.
-        last_success: when the store was asked last with success; None for never.
+        last_success: when a store was asked last with success; None for never.
     """
 
     def __init__(
         self,
-        store: Store,
+        stores: Sequence[Store],
         trust: TrustStore,
         *,
         brand: str,
         channel: str,
-        fetch_roots: Callable[[], object] = lambda: None,
+        fetch_roots: Callable[[Store], object] = lambda _: None,
     ) -> None:
-        self._store = store
+        self._stores = list(stores)
         self._trust = trust
         self._brand = brand
         self._channel = channel
@@ -82,20 +83,39 @@ class OverlayWatch:
         return self.overlay is not None and now >= self.overlay.expires_at
 
     def _look(self, now: datetime) -> None:
-        try:
-            data = self._store.read(
-                overlay_key(self._brand, self._channel), limit=OVERLAY.max_bytes
-            ).data
-        except NotInStore:
-            data = None
-        self.last_success = now
-        # Most looks find what was found before: nothing is checked, locked or written then.
-        if data is None or data == self._seen:
+        """Ask the stores in turn, until one answers.
+
+        Raises:
+            TrustError: what the one that answers has can't be followed.
+            StoreError: none answers; what the first one says.
+        """
+        hindrances = []
+        for store in self._stores:
+            try:
+                data = self._read(store)
+            except StoreError as problem:
+                hindrances.append(problem)
+                continue
+            self.last_success = now
+            self._stores.sort(key=lambda one: one is not store)
+            # Most looks find what was found before: nothing is checked, locked or written then.
+            if data is not None and data != self._seen:
+                self._take(store, data, now)
             return
+        raise hindrances[0]
+
+    def _read(self, store: Store) -> bytes | None:
+        key = overlay_key(self._brand, self._channel)
+        try:
+            return store.read(key, limit=OVERLAY.max_bytes).data
+        except NotInStore:
+            return None
+
+    def _take(self, store: Store, data: bytes, now: datetime) -> None:
         try:
             accepted = self._accepted(data, now)
         except NewerRoot:
-            self._fetch_roots()
+            self._fetch_roots(store)
             accepted = self._accepted(data, now)
         self.overlay, self._payload = accepted
         self._seen = data

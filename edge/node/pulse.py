@@ -7,7 +7,7 @@ is being fetched.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Thread
 from typing import Any, Final
 
@@ -77,31 +77,35 @@ class Pulse:
 
     def _run(self) -> None:
         assert self._settings.store is not None
-        store = open_store(self._settings.store)
+        # Heartbeats go to the store alone: a mirror is only read.
+        stores = [open_store(one) for one in (self._settings.store, *self._settings.mirrors)]
         next_beat_s = 0.0
         while True:
             begun_s = time.monotonic()
             try:
-                self._tried("overlay", lambda: self._look(store))
+                self._tried("overlay", lambda: self._look(stores))
                 if begun_s >= next_beat_s:
                     next_beat_s = begun_s + BEAT_S
-                    self._tried("heartbeat", lambda: self._beat(store))
+                    self._tried("heartbeat", lambda: self._beat(stores[0]))
             except LineClosed:
                 return
             time.sleep(max(EVERY_S - (time.monotonic() - begun_s), 0.0))
 
-    def _look(self, store: Store) -> str | None:
+    def _look(self, stores: Sequence[Store]) -> str | None:
         if self._watch is None:
             self._watch = OverlayWatch(
-                store,
+                stores,
                 self._trust,
                 brand=self._report.state.brand,
                 channel=self._report.state.channel,
-                fetch_roots=lambda: self._trust.walk_roots(lambda n: root_document(store, n)),
+                fetch_roots=self._walk_roots,
             )
         if (payload := self._watch.poll(moment_now())) is not None:
             self._line.send(OverlayOffered(payload=payload))
         return self._watch.failure
+
+    def _walk_roots(self, store: Store) -> None:
+        self._trust.walk_roots(lambda version: root_document(store, version))
 
     def _beat(self, store: Store) -> str | None:
         if self._writer is None:

@@ -67,7 +67,7 @@ def shelves(world: World) -> list[Shelf]:
     origins = Origins([world.store], trust, BRAND, CHANNEL)
 
     def overlay() -> object:
-        watch = OverlayWatch(world.store, trust, brand=BRAND, channel=CHANNEL)
+        watch = OverlayWatch([world.store], trust, brand=BRAND, channel=CHANNEL)
         watch.poll(NOW)
         # What was accepted once is applied whatever the store has now.
         assert watch.overlay is None or watch.overlay == killed

@@ -11,9 +11,11 @@ import pytest
 from edge.node.overlay_watch import OverlayWatch
 from index.overlay import Overlay, read_overlay
 from index.shipping import overlay_changes as changes
+from index.shipping.local_store import LocalStore
 from index.shipping.names import overlay_key
 from index.shipping.overlay_document import seal_overlay
-from index.shipping.store import Store, open_store
+from index.shipping.store import Blob, Store, open_store
+from index.shipping.store_errors import Unreachable
 from index.shipping.trust import TrustStore
 from tests.index.shipping.repository import BRAND, CHANNEL, DAY, NOW, Repository
 
@@ -37,7 +39,7 @@ def trust(repository: Repository, tmp_path: Path) -> TrustStore:
 
 @pytest.fixture
 def watch(store: Store, trust: TrustStore) -> OverlayWatch:
-    return OverlayWatch(store, trust, brand=BRAND, channel=CHANNEL)
+    return OverlayWatch([store], trust, brand=BRAND, channel=CHANNEL)
 
 
 @pytest.fixture
@@ -90,12 +92,39 @@ def test_what_was_accepted_holds_without_a_store_and_after_a_restart(
     overlay = put(None, "a")
     assert watch.poll(NOW) is not None
     gone = open_store(tmp_path / "nothing")
-    again = OverlayWatch(gone, trust, brand=BRAND, channel=CHANNEL)
+    again = OverlayWatch([gone], trust, brand=BRAND, channel=CHANNEL)
     payload = again.poll(NOW + 3 * DAY)
     assert payload is not None
     assert read_overlay(payload) == overlay
     assert not again.is_stale(NOW)
     assert again.is_stale(overlay.expires_at)
+
+
+def test_a_mirror_is_asked_where_the_store_does_not_answer(
+    store: Store, trust: TrustStore, put: Callable[..., Overlay], tmp_path: Path
+) -> None:
+    """And is asked first from then on; a store that answers that it has none has answered."""
+
+    class Away(LocalStore):
+        asked = 0
+
+        def read(self, key: str, *, limit: int) -> Blob:
+            Away.asked += 1
+            raise Unreachable("no route", where=key)
+
+    overlay = put(None, "a")
+    watch = OverlayWatch([Away(tmp_path), store], trust, brand=BRAND, channel=CHANNEL)
+    for _ in range(3):
+        watch.poll(NOW)
+        assert (watch.overlay, watch.failure) == (overlay, None)
+    assert Away.asked == 1
+
+    empty = OverlayWatch([open_store(tmp_path / "empty"), store], trust, brand="x", channel=CHANNEL)
+    assert empty.poll(NOW) is None
+    assert empty.failure is None
+    nobody = OverlayWatch([Away(tmp_path)], trust, brand=BRAND, channel=CHANNEL)
+    nobody.poll(NOW)
+    assert "no route" in (nobody.failure or "")
 
 
 def test_a_bad_one_is_told_and_changes_nothing(
@@ -116,11 +145,11 @@ def test_newer_roots_are_fetched_when_it_was_made_under_one(
     store: Store, trust: TrustStore, repository: Repository, put: Callable[..., Overlay]
 ) -> None:
     watch = OverlayWatch(
-        store,
+        [store],
         trust,
         brand=BRAND,
         channel=CHANNEL,
-        fetch_roots=lambda: trust.walk_roots(repository.read_root),
+        fetch_roots=lambda _: trust.walk_roots(repository.read_root),
     )
     put(None, "a")
     assert watch.poll(NOW) is not None
