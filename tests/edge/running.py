@@ -96,6 +96,9 @@ class Edge:
         self.process.stderr.close()
 
 
+StartEdge = Callable[..., Edge]
+
+
 def eventually(holds: Callable[[], bool]) -> None:
     """Wait until something holds."""
     deadline = time.monotonic() + PATIENCE_S
