@@ -98,7 +98,7 @@ ROWS = st.lists(
 )
 
 
-@trying(max_examples=8)
+@trying(max_examples=5)
 @given(rows=ROWS)
 def test_every_format_gives_the_same_events(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Row]

@@ -449,7 +449,7 @@ odd_lines = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(lines=odd_lines, target_kind=st.sampled_from([0, 1]), until_day=st.sampled_from([40, 4000]))
 def test_any_shop_gives_finite_numbers(lines: list[Line], target_kind: int, until_day: int) -> None:
     """No orders, one order, equal times, guests only, views only, orders shared by customers."""
