@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -203,8 +203,8 @@ def test_a_killed_sync_process_is_replaced_and_nobody_notices(
     edge = start_node(world)
     eventually(lambda: served(edge) == world.ids["a"] and edge.status()["sync"] is not None)
     with no_torn_answers(world, Load(edge.url)):
-        for pid in sync_processes(edge.process.pid):
-            os.kill(pid, signal.SIGKILL)
+        (sync_process,) = edge.beside_workers()
+        os.kill(sync_process, signal.SIGKILL)
         edge.event("sync process died")
         world.announce("b")
         eventually(lambda: served(edge) == world.ids["b"])
@@ -245,16 +245,3 @@ def test_an_overlay_takes_offers_away_on_all_workers_and_the_store_hears_of_it(
         return [] if board is None else list(board["fleet"]["nodes"])
 
     eventually(lambda: [node["node_id"] for node in nodes()] == ["node-7"])
-
-
-def sync_processes(pid: int) -> list[int]:
-    """Child processes that have made themselves nice."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                stat = (entry / "stat").read_text().rpartition(")")[2].split()
-                if (int(stat[1]), int(stat[16])) == (pid, 10):
-                    found.append(int(entry.name))
-    assert found
-    return found
