@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,8 @@ from bench.capacity_check import Cost, cost_of_run
 from bench.capacity_report import check_rows, need_rows, rehearsal_rows
 from bench.http_processes import ServerFailed
 from bench.simulate import ServiceTimes
+from tests.bench.verbs import kept_by
 
-ROOT = Path(__file__).parents[2]
 STEADY = ServiceTimes(alone_s=np.array([0.0002]), crowded=1.0, around_s=0.0)
 
 
@@ -120,20 +118,9 @@ def test_two_workers_at_the_same_load_each_keep_the_cost_of_a_request() -> None:
 @pytest.mark.slow
 def test_the_verb_runs_one_worker_and_two_and_keeps_what_it_found(tmp_path: Path) -> None:
     flags = ["--customers=1000", "--offers=1000", "--requests=40", "--seconds=0.5", "--load=0.1"]
-    flags += ["--peak=900", "--peak=20", "--json", f"--out-dir={tmp_path}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "almanac", "bench", "capacity", *flags],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    flags += ["--peak=900", "--peak=20"]
+    _, kept = kept_by("capacity", *flags, out_dir=tmp_path)
 
-    assert done.returncode == 0, done.stderr
-    (run_dir,) = tmp_path.iterdir()
-    kept = orjson.loads((run_dir / "summary.json").read_bytes())
-    assert kept == orjson.loads(done.stdout)
     assert [row["workers"] for row in kept["check"]] == [1, 2]
     assert [one["volume"]["peak_per_s"] for one in kept["rehearsals"]] == [900.0, 20.0]
     for row in kept["check"]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import orjson
 import pytest
 
 from bench.http import Plan, measure_http
@@ -17,8 +14,7 @@ from bench.http_load import Lap
 from bench.http_profile import NO_OP, PARTS, WHOLE, profile_edge
 from bench.http_report import company_line, ratio_lines, row_table
 from bench.synthetic import Shape
-
-ROOT = Path(__file__).parents[2]
+from tests.bench.verbs import kept_by
 
 
 def turn(
@@ -191,20 +187,9 @@ def test_a_profile_times_every_part_of_every_call() -> None:
 
 @pytest.mark.parametrize("words", [["--profile"], ["--without=redis", "--server=uvicorn"]])
 def test_the_verb_keeps_samples_and_prints_its_summary(words: list[str], tmp_path: Path) -> None:
-    flags = ["--customers=1000", "--offers=1000", "--requests=40", "--rounds=1", "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "almanac", "bench", "http", *flags, *words, f"--out-dir={tmp_path}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    flags = ["--customers=1000", "--offers=1000", "--requests=40", "--rounds=1"]
+    run_dir, kept = kept_by("http", *flags, *words, out_dir=tmp_path)
 
-    assert done.returncode == 0, done.stderr
-    (run_dir,) = tmp_path.iterdir()
-    kept = orjson.loads((run_dir / "summary.json").read_bytes())
-    assert kept == orjson.loads(done.stdout)
     assert kept["machine"]["command"].startswith("almanac bench http --customers 1000")
     samples = np.load(run_dir / "samples.npz")
     assert {len(samples[name]) for name in samples.files} == {40}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from almanac import main
 from bench.http_contenders import (
     SERVERS,
     Contender,
@@ -35,7 +35,6 @@ from index.encode import decision_json
 from index.generation import Generation
 from index.request import Request
 
-ROOT = Path(__file__).parents[2]
 needs_redis = pytest.mark.skipif(
     shutil.which("redis-server") is None, reason="redis-server is not installed"
 )
@@ -149,20 +148,16 @@ def test_without_redis_server_there_is_a_remedy(
         redis_server(tmp_path)
 
 
-def test_the_verb_without_redis_server_ends_with_4(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "almanac", "bench", "http", "--customers=1000"],
-        cwd=ROOT,
-        env={**os.environ, "PATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def test_the_verb_without_redis_server_ends_with_4(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
 
-    assert (done.returncode, done.stdout) == (4, "")
-    assert "error: redis-server is not installed" in done.stderr
-    assert "hint: apt-get install redis-server (Debian, Ubuntu), or leave" in done.stderr
+    assert main(["bench", "http", "--customers=1000"]) == 4
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "error: redis-server is not installed" in err
+    assert "hint: apt-get install redis-server (Debian, Ubuntu), or leave" in err
 
 
 def test_four_of_five_requests_know_their_customer(shape: Shape) -> None:

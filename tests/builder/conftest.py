@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from builder.report import Report
 from index.generation import Generation
 from index.snapshot import open_snapshot
 from tests.builder.planted_shop import AS_OF, BuiltShop, Planted, build_shop, write_planted
+from tests.builder.reports import empty_report, full_report
 from tests.toys import SECRET, write_toy
 
 
@@ -38,3 +40,15 @@ def toy(tmp_path: Path) -> Iterator[Generation]:
     write_toy(tmp_path / "snapshot")
     with open_snapshot(tmp_path / "snapshot", SECRET) as generation:
         yield generation
+
+
+@pytest.fixture(scope="session")
+def report() -> Report:
+    """A report that says all it can."""
+    return full_report()
+
+
+@pytest.fixture(scope="session")
+def nothing() -> Report:
+    """As little as a report can hold."""
+    return empty_report()

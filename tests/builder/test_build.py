@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from almanac import main
 from index.decide import decide
 from index.generation import Generation
 from index.layout import customer_key
@@ -26,7 +27,6 @@ from tests.builder.planted_shop import (
     UMBRELLAS,
     BuiltShop,
     Planted,
-    almanac,
     build_shop,
     build_words,
     command,
@@ -51,7 +51,7 @@ def generation(rehearsed: BuiltShop) -> Iterator[Generation]:
 
 def test_a_built_snapshot_passes_the_deep_check(rehearsed: BuiltShop, shipped: BuiltShop) -> None:
     for built in (rehearsed, shipped):
-        assert almanac("verify", "--deep", built.path).returncode == 0
+        assert main(["verify", "--deep", str(built.path)]) == 0
         assert len(list(verify_snapshot(built.path, deep=True))) > 0
 
 

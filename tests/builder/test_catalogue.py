@@ -71,26 +71,32 @@ def test_availability_is_understood(tmp_path: Path, words: str, expected: bool) 
 
 
 @pytest.mark.parametrize(
-    ("separator", "written", "path"),
+    ("separator", "paths"),
     [
-        (">", "Food>Bread >  Rye", "Food > Bread > Rye"),
-        (">", " > Food > > Bread > ", "Food > Bread"),
-        (">", "Food", "Food"),
-        (">", ">>", None),
-        (">", "", None),
-        (">", '["Food", " Bread", ""]', "Food > Bread"),
-        ("|", "Food|Bread, fresh", "Food > Bread, fresh"),
-        ("/", "/Food/Bread/", "Food > Bread"),
-        (">", "Food > B\n  read", "Food > B read"),
-        (">", "[Food", "[Food"),
+        (
+            ">",
+            {
+                "Food>Bread >  Rye": "Food > Bread > Rye",
+                " > Food > > Bread > ": "Food > Bread",
+                "Food": "Food",
+                ">>": None,
+                "": None,
+                '["Food", " Bread", ""]': "Food > Bread",
+                "Food > B\n  read": "Food > B read",
+                "[Food": "[Food",
+            },
+        ),
+        ("|", {"Food|Bread, fresh": "Food > Bread, fresh"}),
+        ("/", {"/Food/Bread/": "Food > Bread"}),
     ],
 )
 def test_category_paths_have_one_spelling(
-    tmp_path: Path, separator: str, written: str, path: str | None
+    tmp_path: Path, separator: str, paths: dict[str, str | None]
 ) -> None:
     config = settings(input__category_separator=separator)
-    rows = [{"item_id": "a", "category": written}]
-    assert items(tmp_path, rows, "category", config) == [(path,)]
+    rows = [{"item_id": f"i{n}", "category": written} for n, written in enumerate(paths)]
+    found = items(tmp_path, rows, "category", config)
+    assert dict(zip(paths, found, strict=True)) == {w: (path,) for w, path in paths.items()}
 
 
 LEVEL = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=5)

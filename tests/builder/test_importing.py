@@ -98,7 +98,7 @@ ROWS = st.lists(
 )
 
 
-@trying(max_examples=8)
+@trying(max_examples=5)
 @given(rows=ROWS)
 def test_every_format_gives_the_same_events(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Row]
@@ -114,12 +114,13 @@ def test_every_format_gives_the_same_events(
     assert found[0] == found[1] == found[2]
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-def test_compression_changes_nothing(tmp_path: Path, kind: str) -> None:
+def test_compression_changes_nothing(tmp_path: Path) -> None:
     rows = [row(item_id=f"i{n}", quantity=str(n + 1)) for n in range(50)]
-    plain = import_files(tmp_path / "plain", write_rows(tmp_path / "plain.csv", rows))
-    other = import_files(tmp_path / "other", write_rows(tmp_path / f"other.{kind}", rows))
-    assert events_of(other) == events_of(plain)
+    found = {}
+    for kind in FORMATS:
+        imported = import_files(tmp_path / kind, write_rows(tmp_path / f"rows.{kind}", rows))
+        found[kind] = events_of(imported)
+    assert found == dict.fromkeys(FORMATS, found["csv"])
 
 
 def test_typed_parquet_is_read_like_text(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from index.decide import decide
 from index.request import CartLine, Request
 from index.snapshot import open_snapshot
 from index.verify import verify_snapshot
-from tests.builder.files import SECRET, Row, settings
+from tests.builder.files import SECRET, Row, events_of, import_files, settings, write_rows
 from tests.builder.nights import build_here
 
 START_US = 1_740_000_000_000_000
@@ -113,7 +113,7 @@ def test_an_odd_shop_gets_a_whole_snapshot(tmp_path: Path, rows: list[Row], cust
 
 
 def test_without_times_lines_are_dealt_into_orders(tmp_path: Path) -> None:
-    """Ten each at most, spread over the time before, the same in every build; nothing comes twice.
+    """Ten each at most, spread over the time before, the same in every import; nothing comes twice.
 
     So what a customer took is never offered to them again, unless the request wants it.
     """
@@ -123,18 +123,18 @@ def test_without_times_lines_are_dealt_into_orders(tmp_path: Path) -> None:
         for item in range(30)
         if (item * 7 + customer * 3) % 5 < 3 and item % 2 == customer % 2
     ]
-    ids = []
-    for name in ("one", "other"):
-        (tmp_path / name).mkdir()
-        built = build_here(tmp_path / name, pairs)
-        assert 60 < built.manifest.counts["orders"] <= 600
-        ids.append(built.manifest.snapshot_id)
-    with open_snapshot(tmp_path / "one" / "snapshot", SECRET) as generation:
+    dealt = [
+        events_of(import_files(tmp_path / name, write_rows(tmp_path / "pairs.csv", pairs)))
+        for name in ("one", "other")
+    ]
+    built = build_here(tmp_path, pairs)
+    with open_snapshot(tmp_path / "snapshot", SECRET) as generation:
         answer = decide(generation, Request(customer_id="c4", k=5))
         again = decide(generation, Request(customer_id="c4", k=30, repeat="allow"))
     taken = {pair["item_id"] for pair in pairs if pair["customer_id"] == "c4"}
 
-    assert ids[0] == ids[1]
+    assert dealt[0] == dealt[1]
+    assert 60 < built.manifest.counts["orders"] <= 600
     assert not taken & {offer.offer_id for offer in answer.offers}
     # Customers of even numbers take items of even numbers: those that are left come first.
     left = {f"i{item}" for item in range(0, 30, 2)} - taken

@@ -95,15 +95,22 @@ def two_tastes(folder: Path, n_partitions: int = 1) -> Shop:
     )
 
 
+@pytest.fixture(scope="module")
+def tastes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shop, Learned]:
+    """The shop of two tastes, and what is learned from it up to now."""
+    folder = tmp_path_factory.mktemp("tastes")
+    shop = two_tastes(folder / "shop")
+    return shop, learn(shop, folder / "work", NOW)
+
+
 def as_key(customer: int) -> bytes:
     """First half of the table key."""
     return customer.to_bytes(8, "big")
 
 
-def test_neighbours_name_what_one_of_them_lacks(tmp_path: Path) -> None:
+def test_neighbours_name_what_one_of_them_lacks(tastes: tuple[Shop, Learned]) -> None:
     """Customer 1's best new offer is item 4, which all who buy alike have."""
-    shop = two_tastes(tmp_path / "shop")
-    rows = score(shop, learn(shop, tmp_path / "work", NOW))
+    rows = score(*tastes)
     first = next(row for row in rows if row.key[:8] == as_key(1))
     new = first.counts == 0
     best_new = first.rows[new][np.argmax(first.values[new])]
@@ -168,10 +175,11 @@ def test_rows_and_histories_keep_to_their_limits(tmp_path: Path) -> None:
     assert first.history.tolist() == [8, 9, 10, 11]
 
 
-def test_rows_do_not_depend_on_batches_or_partitions(tmp_path: Path) -> None:
+def test_rows_do_not_depend_on_batches_or_partitions(
+    tastes: tuple[Shop, Learned], tmp_path: Path
+) -> None:
     """One customer at a time, all at once, in three partitions: the same but for rounding."""
-    shop = two_tastes(tmp_path / "shop")
-    learned = learn(shop, tmp_path / "work", NOW)
+    shop, learned = tastes
     split = two_tastes(tmp_path / "split", n_partitions=3)
     settings = replace(PersonalSettings(), batch_customers=1)
     whole = score(shop, learned)
@@ -303,12 +311,11 @@ def test_newcomers_are_told_what_those_took_who_were_new(tmp_path: Path) -> None
         assert (best < 20).all()
 
 
-def test_without_later_orders_the_model_is_the_default(tmp_path: Path) -> None:
+def test_without_later_orders_the_model_is_the_default(
+    tastes: tuple[Shop, Learned], tmp_path: Path
+) -> None:
     """And says that it learned from nothing."""
-    shop = two_tastes(tmp_path / "shop")
-    learned = learn(shop, tmp_path / "work", NOW)
-
-    assert fit(shop, learned, NOW, 200 * DAY_US, tmp_path) == PersonalModel()
+    assert fit(*tastes, NOW, 200 * DAY_US, tmp_path) == PersonalModel()
 
 
 def test_a_model_survives_its_file(tmp_path: Path) -> None:
@@ -449,7 +456,7 @@ odd_lines = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(lines=odd_lines, target_kind=st.sampled_from([0, 1]), until_day=st.sampled_from([40, 4000]))
 def test_any_shop_gives_finite_numbers(lines: list[Line], target_kind: int, until_day: int) -> None:
     """No orders, one order, equal times, guests only, views only, orders shared by customers."""

@@ -14,7 +14,7 @@ from edge.settings import settings_from
 from edge.state import State
 from index.generation import Generation
 from index.snapshot import open_snapshot
-from tests.edge.running import Edge
+from tests.edge.running import Edge, StartEdge
 from tests.toys import SECRET, write_toy
 
 
@@ -55,7 +55,7 @@ def client(client_of: Callable[..., TestClient], state: State) -> TestClient:
 
 
 @pytest.fixture
-def start_edge(toy_dir: Path, tmp_path: Path) -> Iterator[Callable[..., Edge]]:
+def start_edge(toy_dir: Path, tmp_path: Path) -> Iterator[StartEdge]:
     """Starts real edges on free ports of the loopback; none outlives the test."""
     secret_file = tmp_path / "secret"
     secret_file.write_bytes(SECRET)

@@ -80,6 +80,17 @@ class Edge:
             connection.close()
         return found
 
+    def beside_workers(self) -> list[int]:
+        """Processes of our code that the supervisor keeps besides its workers."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        workers = {worker["pid"] for worker in self.status()["workers"]}
+        return [
+            child
+            for child in map(int, children.split())
+            if child not in workers and b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+        ]
+
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
@@ -94,6 +105,9 @@ class Edge:
         self.ended()
         assert self.process.stderr is not None
         self.process.stderr.close()
+
+
+StartEdge = Callable[..., Edge]
 
 
 def eventually(holds: Callable[[], bool]) -> None:

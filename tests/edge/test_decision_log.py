@@ -30,17 +30,6 @@ def lines_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def writer_of(edge: Edge) -> int:
-    """The process that writes the log: of the edge's children, the one that holds the folder."""
-    children = Path(f"/proc/{edge.process.pid}/task/{edge.process.pid}/children").read_text()
-    workers = {worker["pid"] for worker in edge.status()["workers"]}
-    for pid in map(int, children.split()):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
-        if pid not in workers and b"spawn_main" in words:
-            return pid
-    raise AssertionError("no process writes the log")
-
-
 def test_every_answer_is_logged_once_and_can_be_learned_from(
     start_edge: StartEdge, tmp_path: Path
 ) -> None:
@@ -53,7 +42,8 @@ def test_every_answer_is_logged_once_and_can_be_learned_from(
     ]
     answers = [httpx2.post(f"{edge.url}/v1/offers", json=body).json() for body in asked[:10]]
     eventually(lambda: len(lines_of(folder)) == 10)
-    os.kill(writer_of(edge), signal.SIGKILL)
+    (writer,) = edge.beside_workers()
+    os.kill(writer, signal.SIGKILL)
     edge.event("the decision log's writer died")
     answers += [httpx2.post(f"{edge.url}/v1/offers", json=body).json() for body in asked[10:20]]
     batch = httpx2.post(f"{edge.url}/v1/offers:batch", json={"requests": [*asked[20:], {"k": 0}]})

@@ -210,7 +210,7 @@ def test_an_incomplete_snapshot_is_not_served(
     shutil.copytree(toy_dir, copy)
     (copy / "model.msgpack").unlink()
 
-    code, said = start_edge(snapshot=copy).ended()
+    code, said = start_edge(snapshot=copy, workers=1).ended()
 
     assert code == 3
     assert "model.msgpack" in said
@@ -221,7 +221,7 @@ def test_a_file_of_the_settings_that_is_none_is_wrong_use(
 ) -> None:
     (tmp_path / "people.json").write_text("{")
 
-    code, said = start_edge(storefront="yes", personas=tmp_path / "people.json").ended()
+    code, said = start_edge(storefront="yes", personas=tmp_path / "people.json", workers=1).ended()
 
     assert code == 2
     assert "people.json" in said
@@ -246,7 +246,7 @@ def test_workers_that_never_live_end_the_edge(
 def test_another_brand_s_secret_is_refused(start_edge: StartEdge, tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"another secret entirely")
 
-    code, said = start_edge(secret_file=tmp_path / "other").ended()
+    code, said = start_edge(secret_file=tmp_path / "other", workers=1).ended()
 
     assert code == 3
     assert "hint: give the brand's secret" in said

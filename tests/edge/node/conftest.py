@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.edge.node.world import World
+from tests.edge.running import Edge, StartEdge
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +37,17 @@ def new_world(first_night: World, tmp_path: Path) -> World:
 @pytest.fixture
 def world(later: World, tmp_path: Path) -> World:
     return later.copied(tmp_path / "world")
+
+
+@pytest.fixture
+def start_node() -> Iterator[StartEdge]:
+    """Starts the whole node of a world, with any flags; none outlives the test."""
+    started: list[Edge] = []
+
+    def start(world: World, **flags: object) -> Edge:
+        started.append(Edge(**world.flags() | flags))
+        return started[-1]
+
+    yield start
+    for edge in started:
+        edge.kill()

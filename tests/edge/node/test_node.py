@@ -8,8 +8,8 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -17,7 +17,6 @@ from typing import Any, Self
 import httpx2
 import msgspec
 import orjson
-import pytest
 
 from index.decide import decide
 from index.encode import decision_json
@@ -28,37 +27,10 @@ from index.shipping.channel_changes import Stamp
 from index.shipping.overlay_store import write_overlay
 from index.snapshot import open_snapshot
 from tests.edge.node.world import BRAND, CHANNEL, DAY, NOW, World
-from tests.edge.running import Edge, eventually
+from tests.edge.running import Edge, StartEdge, eventually
 from tests.toys import SECRET
 
 ASKED = {"customer_id": "ann", "k": 8, "at": "2026-01-02T10:00:00Z", "request_id": "1"}
-StartNode = Callable[..., Edge]
-
-
-@pytest.fixture
-def start_node(world: World) -> Iterator[StartNode]:
-    """Starts the world's node; it does not outlive the test."""
-    secret_file = world.top / "secret"
-    secret_file.write_bytes(SECRET)
-    started: list[Edge] = []
-
-    def start(**flags: object) -> Edge:
-        usual: dict[str, object] = {
-            "store": world.address,
-            "brand": "toy",
-            "state_dir": world.folder.top,
-            "node_id": "node-7",
-            "poll_s": 0.05,
-            "spread_s": 0,
-            "watch_s": 0,
-            "secret_file": secret_file,
-        }
-        started.append(Edge(**usual | flags))
-        return started[-1]
-
-    yield start
-    for edge in started:
-        edge.kill()
 
 
 def served(edge: Edge) -> str | None:
@@ -134,10 +106,10 @@ def no_torn_answers(world: World, load: Load) -> Iterator[None]:
 
 
 def test_snapshots_change_under_load_and_no_request_is_lost(
-    world: World, start_node: StartNode
+    world: World, start_node: StartEdge
 ) -> None:
     """Case 37."""
-    edge = start_node()
+    edge = start_node(world)
     eventually(lambda: served(edge) == world.ids["a"])
     load = Load(edge.url)
     with no_torn_answers(world, load):
@@ -155,8 +127,8 @@ def test_snapshots_change_under_load_and_no_request_is_lost(
     assert [worker["restarts"] for worker in edge.status()["workers"]] == [0, 0]
 
 
-def test_a_retired_snapshot_is_unmapped(world: World, start_node: StartNode) -> None:
-    edge = start_node(workers=1)
+def test_a_retired_snapshot_is_unmapped(world: World, start_node: StartEdge) -> None:
+    edge = start_node(world, workers=1)
     eventually(lambda: served(edge) == world.ids["a"])
     (pid,) = [worker["pid"] for worker in edge.status()["workers"]]
 
@@ -174,10 +146,10 @@ def test_a_retired_snapshot_is_unmapped(world: World, start_node: StartNode) -> 
 
 
 def test_three_deaths_of_a_new_snapshot_bring_back_the_last_good_one(
-    world: World, start_node: StartNode
+    world: World, start_node: StartEdge
 ) -> None:
     """Case 36."""
-    edge = start_node(watch_s=120)
+    edge = start_node(world, watch_s=120)
     eventually(lambda: served(edge) == world.ids["a"])
     world.announce("b")
     eventually(lambda: served(edge) == world.ids["b"])
@@ -198,34 +170,21 @@ def test_three_deaths_of_a_new_snapshot_bring_back_the_last_good_one(
     assert found.json()["snapshot_id"] == world.ids["a"]
 
 
-def test_a_first_boot_waits_for_the_channel(new_world: World) -> None:
-    secret_file = new_world.top / "secret"
-    secret_file.write_bytes(SECRET)
-    edge = Edge(
-        store=new_world.address,
-        brand="toy",
-        state_dir=new_world.folder.top,
-        poll_s=0.05,
-        spread_s=0,
-        watch_s=0,
-        secret_file=secret_file,
-    )
-    try:
-        console = str(edge.event("following")["console"])
-        eventually(lambda: "no snapshot yet" in httpx2.get(f"{console}/readyz?verbose").text)
-        assert httpx2.get(f"{console}/readyz").status_code == 503
-        new_world.start("a")
-        assert edge.event("serving")["snapshot_id"] == new_world.ids["a"]
-        assert httpx2.get(f"{console}/readyz").status_code == 200
-        assert "almanac_channel_epoch 2.0" in httpx2.get(f"{console}/metrics").text
-    finally:
-        edge.kill()
+def test_a_first_boot_waits_for_the_channel(new_world: World, start_node: StartEdge) -> None:
+    edge = start_node(new_world)
+    console = str(edge.event("following")["console"])
+    eventually(lambda: "no snapshot yet" in httpx2.get(f"{console}/readyz?verbose").text)
+    assert httpx2.get(f"{console}/readyz").status_code == 503
+    new_world.start("a")
+    assert edge.event("serving")["snapshot_id"] == new_world.ids["a"]
+    assert httpx2.get(f"{console}/readyz").status_code == 200
+    assert "almanac_channel_epoch 2.0" in httpx2.get(f"{console}/metrics").text
 
 
-def test_a_node_begins_and_goes_on_without_its_store(world: World, start_node: StartNode) -> None:
+def test_a_node_begins_and_goes_on_without_its_store(world: World, start_node: StartEdge) -> None:
     """Case 21."""
     (world.top / "store").rename(world.top / "gone")
-    edge = start_node()
+    edge = start_node(world)
     assert edge.event("serving")["snapshot_id"] == world.ids["a"]
     eventually(lambda: (edge.status()["sync"] or {}).get("failure") is not None)
     told = httpx2.get(f"{edge.console}/readyz?verbose").json()
@@ -239,22 +198,22 @@ def test_a_node_begins_and_goes_on_without_its_store(world: World, start_node: S
 
 
 def test_a_killed_sync_process_is_replaced_and_nobody_notices(
-    world: World, start_node: StartNode
+    world: World, start_node: StartEdge
 ) -> None:
-    edge = start_node()
+    edge = start_node(world)
     eventually(lambda: served(edge) == world.ids["a"] and edge.status()["sync"] is not None)
     with no_torn_answers(world, Load(edge.url)):
-        for pid in sync_processes(edge.process.pid):
-            os.kill(pid, signal.SIGKILL)
+        (sync_process,) = edge.beside_workers()
+        os.kill(sync_process, signal.SIGKILL)
         edge.event("sync process died")
         world.announce("b")
         eventually(lambda: served(edge) == world.ids["b"])
 
 
 def test_an_overlay_takes_offers_away_on_all_workers_and_the_store_hears_of_it(
-    world: World, start_node: StartNode
+    world: World, start_node: StartEdge
 ) -> None:
-    edge = start_node()
+    edge = start_node(world)
     eventually(lambda: served(edge) == world.ids["a"])
 
     def shown() -> set[str]:
@@ -286,16 +245,3 @@ def test_an_overlay_takes_offers_away_on_all_workers_and_the_store_hears_of_it(
         return [] if board is None else list(board["fleet"]["nodes"])
 
     eventually(lambda: [node["node_id"] for node in nodes()] == ["node-7"])
-
-
-def sync_processes(pid: int) -> list[int]:
-    """Child processes that have made themselves nice."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                stat = (entry / "stat").read_text().rpartition(")")[2].split()
-                if (int(stat[1]), int(stat[16])) == (pid, 10):
-                    found.append(int(entry.name))
-    assert found
-    return found

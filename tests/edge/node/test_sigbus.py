@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from index.manifest import check_digest, read_manifest
 from index.request import Request
 from index.snapshot import open_snapshot
 from tests.edge.node.world import World
-from tests.edge.running import Edge, eventually
+from tests.edge.running import Edge, StartEdge, eventually
 from tests.toys import SECRET
 
 TABLE = "contexts.lmdb"
@@ -33,30 +32,6 @@ ASKED = {
     "context": {"device": "desktop", "store": "true"},
     "cart": [{"item_id": "item-001", "category": "food > bread"}],
 }
-
-
-@pytest.fixture
-def start_node(world: World) -> Iterator[Callable[..., Edge]]:
-    secret_file = world.top / "secret"
-    secret_file.write_bytes(SECRET)
-    started: list[Edge] = []
-
-    def start(**flags: object) -> Edge:
-        usual: dict[str, object] = {
-            "store": world.address,
-            "brand": "toy",
-            "state_dir": world.folder.top,
-            "node_id": "node-7",
-            "poll_s": 0.05,
-            "spread_s": 0,
-            "secret_file": secret_file,
-        }
-        started.append(Edge(**usual | flags))
-        return started[-1]
-
-    yield start
-    for edge in started:
-        edge.kill()
 
 
 def expected(world: World) -> dict[str, Any]:
@@ -96,11 +71,11 @@ def mapped(world: World, letter: str) -> Path:
 
 
 def test_cases_23_and_36_a_file_cut_under_its_readers_sends_the_node_back_by_itself(
-    world: World, start_node: Callable[..., Edge]
+    world: World, start_node: StartEdge
 ) -> None:
     """Workers die of a real SIGBUS, and the store has lost its files: nothing can be mended."""
     right, a, b = expected(world), world.ids["a"], world.ids["b"]
-    edge = start_node(watch_s=3600)
+    edge = start_node(world, watch_s=3600)
     eventually(lambda: serves(edge, a))
     world.announce("b")
     eventually(lambda: serves(edge, b))
@@ -135,10 +110,10 @@ def test_cases_23_and_36_a_file_cut_under_its_readers_sends_the_node_back_by_its
 
 @pytest.mark.parametrize("watch_s", [0, 3600], ids=["proved good", "on trial"])
 def test_case_23_a_file_cut_under_its_readers_is_fetched_anew(
-    world: World, start_node: Callable[..., Edge], watch_s: int
+    world: World, start_node: StartEdge, watch_s: int
 ) -> None:
     right, b = expected(world), world.ids["b"]
-    edge = start_node(watch_s=watch_s)
+    edge = start_node(world, watch_s=watch_s)
     world.announce("b")
     eventually(lambda: serves(edge, b) and edge.status()["swaps"]["swapped"] == 1)
     path = mapped(world, "b")
@@ -156,11 +131,11 @@ def test_case_23_a_file_cut_under_its_readers_is_fetched_anew(
 
 
 def test_case_23_a_cut_file_that_can_not_be_fetched_is_mended_once_it_can(
-    world: World, start_node: Callable[..., Edge]
+    world: World, start_node: StartEdge
 ) -> None:
     """What proved good is all there is: without it nobody answers, and nobody need do anything."""
     right, a = expected(world), world.ids["a"]
-    edge = start_node(watch_s=0)
+    edge = start_node(world, watch_s=0)
     eventually(lambda: serves(edge, a))
     objects, away = world.address / "objects", world.address / "away"
     objects.rename(away)
@@ -180,11 +155,11 @@ def test_case_23_a_cut_file_that_can_not_be_fetched_is_mended_once_it_can(
 
 
 def test_case_24_a_file_that_was_copied_over_in_place_is_replaced(
-    world: World, start_node: Callable[..., Edge]
+    world: World, start_node: StartEdge
 ) -> None:
     """Until the node has noticed, answers may be the other file's: LMDB has no checksums."""
     right, a = expected(world), world.ids["a"]
-    edge = start_node(watch_s=0)
+    edge = start_node(world, watch_s=0)
     eventually(lambda: serves(edge, a))
     path = mapped(world, "a")
     inode = path.stat().st_ino

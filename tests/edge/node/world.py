@@ -193,10 +193,11 @@ class World:
     def announce(self, letter: str, percent: int = 100, **named: Any) -> None:
         self.change(changes.announce, self.targets[letter], percent=percent, **named)
 
-    def settings(self, **flags: Any) -> Settings:
+    def flags(self) -> dict[str, object]:
+        """How this node is started: at once, and sure of a snapshot as soon as it serves it."""
         secret_file = self.top / "secret"
         secret_file.write_bytes(SECRET)
-        usual = {
+        return {
             "store": str(self.address),
             "brand": BRAND,
             "state_dir": self.folder.top,
@@ -204,10 +205,11 @@ class World:
             "poll_s": 0.05,
             "spread_s": 0,
             "watch_s": 0,
-            "workers": 1,
             "secret_file": secret_file,
-            "log_format": "json",
         }
+
+    def settings(self, **flags: Any) -> Settings:
+        usual = self.flags() | {"workers": 1, "log_format": "json"}
         return settings_from(usual | flags, {})
 
     def node(self, **flags: Any) -> Supervisor:

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from almanac import main
 from index.shipping.channel import seal_channel
 from index.shipping.durable import create_file, replace_file
 from index.shipping.key_files import read_private_key, write_key
@@ -36,17 +37,13 @@ Shell = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def keys() -> Shell:
-    """Runs `almanac keys` as a process of its own."""
+def keys(capsys: pytest.CaptureFixture[str]) -> Shell:
+    """Runs `almanac keys`, and tells what a shell would see."""
 
     def run(*words: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "almanac", "keys", *map(str, words)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        code = main(["keys", *map(str, words)])
+        told = capsys.readouterr()
+        return subprocess.CompletedProcess(list(map(str, words)), code, told.out, told.err)
 
     return run
 
