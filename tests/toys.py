@@ -177,7 +177,9 @@ def write_toy(
     context_records = [
         (
             row_key(row),
-            pack_context(ContextRecord(row, 50, *_row(lifts), _counts(lifts), vectors[row])),
+            pack_context(
+                ContextRecord(row, 50, *_row(lifts), _counts(lifts), vectors[row % len(vectors)])
+            ),
         )
         for row, lifts in (contexts or toy_contexts()).items()
     ]

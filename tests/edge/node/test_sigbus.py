@@ -17,7 +17,7 @@ from index.encode import decision_json
 from index.manifest import check_digest, read_manifest
 from index.request import Request
 from index.snapshot import open_snapshot
-from tests.edge.node.world import World
+from tests.edge.node.world import N_SHOPS, World
 from tests.edge.running import Edge, StartEdge, eventually
 from tests.toys import SECRET
 
@@ -28,8 +28,8 @@ ASKED = {
     "k": 8,
     "at": "2026-01-02T10:00:00Z",
     "request_id": "1",
-    # A worker keeps decoded what it was asked before; these it has to read.
-    "context": {"device": "desktop", "store": "true"},
+    # A worker keeps decoded what it was asked before; the last shop it has to read.
+    "context": {"device": "desktop", "store": f"shop-{N_SHOPS - 1}"},
     "cart": [{"item_id": "item-001", "category": "food > bread"}],
 }
 

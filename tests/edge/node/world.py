@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ from tests.toys import SECRET, toy_contexts, toy_customer_key, toy_model, write_
 BRAND, CHANNEL = "toy", "stable"
 DAY = timedelta(days=1)
 NOW = datetime.now(UTC).replace(microsecond=0)
+N_SHOPS = 100
+"""More values of a feature than a worker brings in by itself before it is asked."""
 GOLDEN = [
     (toy_customer_key(name) if name else None, Request(at=NOW, k=k))
     for name in ("ann", "bob", None)
@@ -49,11 +51,17 @@ GOLDEN = [
 
 def write_snapshot(path: Path, number: int) -> Manifest:
     """A snapshot of the toy brand; each number has other contexts and another model."""
+    known = toy_contexts()
+    rows = {f"shop-{place}": len(known) + place for place in range(N_SHOPS)}
     contexts = {
-        row: {offer: value + number for offer, value in lifts.items()}
-        for row, lifts in toy_contexts().items()
+        row: {offer: lift + number for offer, lift in lifts.items()}
+        for row, lifts in (known | {row: {19: 4.0} for row in rows.values()}).items()
     }
-    model = toy_model(repeat={"*": 0.1 + number / 10})
+    features = tuple(
+        replace(one, rows={**one.rows, **rows}) if one.name == "store" else one
+        for one in toy_model().features
+    )
+    model = toy_model(repeat={"*": 0.1 + number / 10}, features=features, n_contexts=len(contexts))
     return write_toy(
         path,
         model=model,
