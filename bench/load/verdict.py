@@ -17,6 +17,8 @@ LATE_NS: Final = 1_000_000
 """A request that the driver got to so long after it was due is late."""
 LATE_SHARE: Final = 0.01
 """More late requests than this, and the 99th percentile could be the driver's own."""
+FEW: Final = round(1 / LATE_SHARE)
+"""Of fewer requests a single late one is more than that."""
 BUSY_SHARE: Final = 0.8
 """A driver busier than this has no room for what comes at once."""
 STOLEN_SHARE: Final = 0.05
@@ -68,14 +70,25 @@ def has_waited(samples: Samples) -> NDArray[np.bool_]:
 
 
 def _late_phases(samples: Samples) -> list[str]:
+    """Phases whose requests were late.
+
+    Those of a few requests, where one is a large share of them, are looked at together.
+    """
     late = is_late(samples)
+    counts = np.bincount(samples.phase, minlength=len(samples.phases))
+    is_small = counts < FEW
+    parts = [
+        (f"phase {phase.name}", samples.phase == number)
+        for number, phase in enumerate(samples.phases)
+        if not is_small[number]
+    ]
+    parts.append((f"phases of less than {FEW} requests", is_small[samples.phase]))
     found = []
-    for number, phase in enumerate(samples.phases):
-        inside = samples.phase == number
+    for name, inside in parts:
         share = float(late[inside].mean()) if inside.any() else 0.0
         if share > LATE_SHARE:
             found.append(
-                f"in phase {phase.name} it got to {share:.1%} of the requests more than"
+                f"in {name} it got to {share:.1%} of the requests more than"
                 f" {LATE_NS / 1e6:g} ms late (at most {LATE_SHARE:.0%})"
             )
     return found

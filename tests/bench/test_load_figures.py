@@ -145,6 +145,23 @@ def test_a_late_driver_gives_no_verdict(plan: Schedule) -> None:
     assert told.startswith("the driver was the bottleneck, no verdict: in phase 1×")
 
 
+def test_phases_of_a_few_requests_are_judged_together() -> None:
+    """One late request of eight says nothing of a driver; one in fifty of all of them does."""
+    hours = tuple(replace(constant(4, 2)[0], name=f"hour {hour}") for hour in range(40))
+    phase = np.repeat(np.arange(40, dtype=np.uint8), 8)
+    few = Schedule(phases=hours, due_ns=np.arange(320) * 250 * MS, phase=phase)
+
+    def told(n_late: int) -> tuple[str, ...]:
+        taken_ns = few.due_ns.copy()
+        taken_ns[:n_late] += 2 * MS
+        trace = trace_of(few, taken_ns=taken_ns, sent_ns=taken_ns, done_ns=taken_ns + MS)
+        return verdict_on(samples_of(few, trace), [trace], QUIET).reasons
+
+    assert told(3) == ()
+    (reason,) = told(7)
+    assert reason.startswith("in phases of less than 100 requests it got to 2.2% of the requests")
+
+
 def test_a_busy_driver_gives_no_verdict(plan: Schedule) -> None:
     idle, busy = trace_of(plan), trace_of(plan, busy_ns=int(0.81 * plan.seconds * 1e9))
 
