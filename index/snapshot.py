@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +33,6 @@ from index.model import Model, read_model
 from index.platform import require_platform
 from index.tables import Table
 from index.vectors import OfferVectors
-
-_AT_ONCE = 2
-"""Tables whose pages are brought in at a time; more would take the cores from those who answer."""
 
 
 def open_snapshot(path: Path | str, secret: bytes | None = None) -> Generation:
@@ -70,7 +66,7 @@ def open_snapshot(path: Path | str, secret: bytes | None = None) -> Generation:
             hint="give the brand's secret that the builder used (--secret-file or ALMANAC_SECRET)",
         )
     with ExitStack() as opened:
-        tables = _Tables(directory, manifest, entries, opened, [])
+        tables = _Tables(directory, manifest, entries, opened)
         shards = [
             tables.open(customers_name(shard, model.n_shards), CUSTOMERS)
             for shard in range(model.n_shards)
@@ -79,7 +75,6 @@ def open_snapshot(path: Path | str, secret: bytes | None = None) -> Generation:
         items = tables.open(ITEMS_NAME, ITEMS)
         offers = tables.open(OFFERS_NAME, OFFERS)
         _check_counts(model, shards, offers)
-        tables.populate()
         vectors = _open_vectors(directory, model, entries)
         try:
             generation = Generation(
@@ -133,7 +128,6 @@ class _Tables:
     manifest: Manifest
     entries: dict[str, FileEntry]
     opened: ExitStack
-    tables: list[Table]
 
     def open(self, name: str, kind: int) -> Table:
         entry = _listed(name, self.directory, self.entries)
@@ -149,17 +143,8 @@ class _Tables:
                 f"{entry.entries} up to {entry.last_pgno}",
                 path=table.path,
             )
-        self.tables.append(table)
+        table.populate()
         return table
-
-    def populate(self) -> None:
-        """Bring the pages of all tables into memory, two tables at a time.
-
-        Raises:
-            Incomplete: a file is shorter than its mapping.
-        """
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="populate") as pool:
-            list(pool.map(Table.populate, self.tables))
 
 
 def _open_vectors(
