@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from index.decide import decided, decision_id_of, guarded, safe_decision
+from index.decide import decided_whole, decision_id_of, guarded, safe_decision
 from index.encode import decision_json, joined
 from index.generation import Generation, Reader
 from index.less import Ceiling
@@ -55,7 +55,7 @@ def _answered(
 ) -> Answer:
     plain = plain_decider(generation, reader)
     if plain is None or (written := plain.write(request, key, at_most)) is None:
-        return _of(decided(generation, reader, request, key, at_most))
+        return _of(decided_whole(generation, reader, request, key, at_most))
     tier, offers, n_offers, first_score = written
     request_id, snapshot_id = request.request_id or "", generation.snapshot_id
     decision_id = decision_id_of(generation, request, key).hex()

@@ -105,10 +105,22 @@ def decided(
     Raises:
         whatever reading damaged tables raises, see `generation.DAMAGE`.
     """
-    decision_id = decision_id_of(generation, request, key)
     plain = plain_decider(generation, reader)
-    if plain is not None and (done := plain.decide(request, key, at_most)) is not None:
-        return Decision(decision_id.hex(), request.request_id or "", generation.snapshot_id, *done)
+    if plain is None or (done := plain.decide(request, key, at_most)) is None:
+        return decided_whole(generation, reader, request, key, at_most)
+    decision_id = decision_id_of(generation, request, key).hex()
+    return Decision(decision_id, request.request_id or "", generation.snapshot_id, *done)
+
+
+def decided_whole(
+    generation: Generation,
+    reader: Reader,
+    request: Request,
+    key: bytes | None,
+    at_most: Ceiling | None,
+) -> Decision:
+    """Like `decided`, for any request: `index.plain` is not asked."""
+    decision_id = decision_id_of(generation, request, key)
     model = generation.model
     if at_most is None:
         found = gather(generation, reader, request, key)
