@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
 from edge.problems import Refusal
 
@@ -61,10 +61,7 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, max_bytes:
         raise _too_large(max_bytes)
     body, more = b"", True
     while more and len(body) <= max_bytes:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        piece, more = message.get("body", b""), message.get("more_body", False)
+        piece, more = _piece(await receive())
         body = body + piece if body else piece
     if len(body) <= max_bytes:
         return body
@@ -73,14 +70,17 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, max_bytes:
     raise _too_large(max_bytes)
 
 
+def _piece(message: Message) -> tuple[bytes, bool]:
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    return message.get("body", b""), message.get("more_body", False)
+
+
 async def _throw_away(receive: Receive, max_bytes: int) -> None:
     more = True
     while more and max_bytes > 0:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        more = message.get("more_body", False)
-        max_bytes -= len(message.get("body", b""))
+        piece, more = _piece(await receive())
+        max_bytes -= len(piece)
 
 
 def _too_large(max_bytes: int) -> Refusal:
