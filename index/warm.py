@@ -25,16 +25,15 @@ def warm_up(generation: Generation) -> None:
     Args:
         generation: open.
     """
-    contexts: list[dict[str, ContextValue]] = [{}]
-    for feature in generation.model.features:
-        values: list[ContextValue] = [*islice(feature.rows, _ROUNDS)] or [None]
-        contexts = [
-            contexts[place % len(contexts)] | {feature.name: values[place % len(values)]}
-            for place in range(_ROUNDS)
-        ]
+    known: dict[str, list[ContextValue]] = {
+        feature.name: [*islice(feature.rows, _ROUNDS)]
+        for feature in generation.model.features
+        if feature.rows
+    }
     names = [offer.offer_id for offer in generation.safe_offers] or ["nothing"]
     now = datetime.now(UTC)
-    for place, context in enumerate(contexts):
+    for place in range(_ROUNDS):
+        context = {name: values[place % len(values)] for name, values in known.items()}
         cart = [CartLine(item_id=names[(place + step) % len(names)]) for step in (0, 7, 19)]
         request = Request(at=now, cart=cart, context=context)
         answer(generation, request)
