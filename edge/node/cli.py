@@ -62,8 +62,11 @@ def forget(
         json: print one JSON object instead of a line.
     """
     state = _state(state_dir)
-    refused = snapshot_id in state.read().quarantined
-    if not (refused if dry_run else state.forget(snapshot_id, reason)):
+    if dry_run:
+        is_refused = snapshot_id in state.read().quarantined
+    else:
+        is_refused = state.forget(snapshot_id, reason)
+    if not is_refused:
         raise NoNode(
             f"{snapshot_id} is not refused by the node of {state_dir}",
             hint="`almanac node show` tells what is",
