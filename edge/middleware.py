@@ -7,8 +7,9 @@ read why it was refused.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 from starlette.datastructures import Headers
@@ -16,10 +17,13 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from edge.answered import Answered, HeaderList, send_answered
 from edge.bodies import HEADERS, ClientGone
 from edge.counters import Counters, blank_rows
+from edge.direct import Shortcut
 from edge.overload import AT_MOST, CEILINGS, REFUSED, Admission
-from edge.problems import Refusal, send_refusal
+from edge.problems import Refusal, refused_with, send_refusal
+from index.less import Ceiling
 
 EXPOSED: Final = (
     "ETag",
@@ -33,6 +37,31 @@ EXPOSED: Final = (
 _log = structlog.get_logger()
 
 
+class AtOnce(Protocol):
+    """An ASGI app that can also answer a request whose body is there, without waiting."""
+
+    max_body_bytes: int
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+    def at_once(
+        self, headers: Mapping[bytes, bytes], body: bytes, at_most: Ceiling | None
+    ) -> Answered:
+        """What `__call__` sends.
+
+        Raises:
+            Refusal: there is no answer.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Hot:
+    """What is posted so often that the way to it counts; the router has it as well."""
+
+    path: str
+    app: AtOnce
+
+
 def route(path: str, methods: Mapping[str, ASGIApp]) -> Route:
     """A route that answers each method with an app of its own, HEAD as GET."""
     return Route(path, _Methods(methods))
@@ -44,8 +73,8 @@ def wrapped(
     origins: Sequence[str],
     counters: Counters | None,
     admission: Admission | None = None,
-    hot: Mapping[tuple[str, str], ASGIApp] | None = None,
-) -> ASGIApp:
+    hot: Hot | None = None,
+) -> Front:
     """Routes as an app in which every error is a problem document that pages may read.
 
     Args:
@@ -53,11 +82,10 @@ def wrapped(
         origins: whose pages may read it.
         counters: where requests are counted; None for nowhere.
         admission: says in the scope of what is below `/v1/` how good an answer there is time for.
-        hot: by method and path, what is asked so often that the way through the router counts; the
-            router has it as well.
+        hot: what is reached past the router, and by servers that can past ASGI.
     """
     router = Router(routes, redirect_slashes=False, default=_not_found)
-    return _Front(router, _Sharing(router, origins), counters, admission, hot or {})
+    return Front(router, _Sharing(router, origins), counters, admission, hot)
 
 
 def is_admitted(scope: Scope) -> bool:
@@ -82,8 +110,8 @@ class _Sharing(CORSMiddleware):
             (b"access-control-expose-headers", ", ".join(EXPOSED).encode()),
             (b"timing-allow-origin", b"*"),
         ]
-        self._always: Sequence[tuple[bytes, bytes]] = ()
-        self._ready: dict[bytes, Sequence[tuple[bytes, bytes]]] = {}
+        self._always: HeaderList = ()
+        self._ready: dict[bytes, HeaderList] = {}
         if self.allow_all_origins:
             self._always = ((b"access-control-allow-origin", b"*"), *shared)
         elif origins:
@@ -94,7 +122,7 @@ class _Sharing(CORSMiddleware):
                 for origin in map(str.encode, origins)
             }
 
-    def headers_for(self, method: str, origin: bytes | None) -> Sequence[tuple[bytes, bytes]]:
+    def headers_for(self, method: str, origin: bytes | None) -> HeaderList:
         """What an answer carries so that pages may, or must not, read it; made ready once.
 
         A server that posts is no page, and no cache keeps its answer for one.
@@ -104,10 +132,13 @@ class _Sharing(CORSMiddleware):
         return self._ready.get(origin, self._always)
 
 
-class _Front:
+class Front:
     """The outermost loop of a request: counts it, shares it, makes what goes wrong a problem.
 
     One layer instead of three: each would wrap every message of every answer once more.
+
+    Attributes:
+        shortcut: the way past ASGI for servers that know it, see `edge.direct`; None for none.
     """
 
     def __init__(
@@ -116,10 +147,17 @@ class _Front:
         sharing: _Sharing,
         counters: Counters | None,
         admission: Admission | None,
-        hot: Mapping[tuple[str, str], ASGIApp],
+        hot: Hot | None,
     ) -> None:
         self._app = app
         self._hot = hot
+        self.shortcut: Shortcut | None = None
+        if hot is not None:
+            self.shortcut = Shortcut(
+                path=hot.path.encode(),
+                max_body_bytes=hot.app.max_body_bytes,
+                answer=self._hot_at_once,
+            )
         self._sharing = sharing
         self._counters = counters or Counters(blank_rows())
         self._admission = admission
@@ -136,8 +174,7 @@ class _Front:
             level = admission.level()
             if level == REFUSED:
                 # Before anything else is done: what is refused has to cost next to nothing.
-                await admission.refuse(send, added)
-                self._counters.refused()
+                await send_answered(send, admission.refusal(added))
                 return
             scope[AT_MOST] = CEILINGS[level]
 
@@ -154,23 +191,45 @@ class _Front:
                 status = await self._preflight(scope, receive, send)
             else:
                 scope[HEADERS] = headers
-                app = self._hot.get((scope["method"], scope["path"]), self._app)
-                await app(scope, receive, answer)
+                hot = self._hot
+                is_hot = hot is not None and scope["path"] == hot.path and scope["method"] == "POST"
+                await (hot.app if hot and is_hot else self._app)(scope, receive, answer)
         except Refusal as refusal:
             await send_refusal(scope, answer, refusal)
         except ClientGone:
             pass
         except Exception:  # noqa: BLE001 - the outermost loop of a request
-            _log.exception("request failed", method=scope["method"], path=scope["path"])
-            broken = Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "A defect of ours; it was logged.")
-            await send_refusal(scope, answer, broken)
+            await send_refusal(scope, answer, _defect(scope["method"], scope["path"]))
         finally:
             self._counters.answered(status)
+
+    def _hot_at_once(self, headers: Mapping[bytes, bytes], body: bytes) -> Answered:
+        """What `__call__` sends for a hot request whose body is there."""
+        assert self._hot is not None
+        added = self._sharing.headers_for("POST", headers.get(b"origin"))
+        level = 0 if self._admission is None else self._admission.level()
+        if self._admission is not None and level == REFUSED:
+            return self._admission.refusal(added)
+        self._counters.arrived()
+        try:
+            answered = self._hot.app.at_once(headers, body, CEILINGS[level])
+        except Refusal as refusal:
+            answered = refused_with(refusal, headers)
+        except Exception:  # noqa: BLE001 - the outermost loop of a request
+            answered = refused_with(_defect("POST", self._hot.path), headers)
+        self._counters.answered(answered.status)
+        return answered._replace(headers=[*answered.headers, *added]) if added else answered
 
     async def _preflight(self, scope: Scope, receive: Receive, send: Send) -> int:
         response = self._sharing.preflight_response(Headers(scope=scope))
         await response(scope, receive, send)
         return response.status_code
+
+
+def _defect(method: str, path: str) -> Refusal:
+    """What is told of the exception that is being handled, once it is logged."""
+    _log.exception("request failed", method=method, path=path)
+    return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "A defect of ours; it was logged.")
 
 
 class _Methods:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 from starlette.types import Receive, Scope, Send
 
+from edge.answered import Answered, send_answered
 from edge.bodies import HEADERS, check_type, read_body
 from edge.overload import AT_MOST
 from edge.problems import Refusal, misfit
@@ -36,30 +37,39 @@ class PostOffers:
 
     def __init__(self, state: State, *, max_body_bytes: int) -> None:
         self._state = state
-        self._max_body_bytes = max_body_bytes
+        self.max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = scope[HEADERS]
         check_type(headers)
-        body = await read_body(headers, receive, self._max_body_bytes)
+        body = await read_body(headers, receive, self.max_body_bytes)
+        await send_answered(send, self._answered(headers, body, scope.get(AT_MOST)))
+
+    def at_once(
+        self, headers: Mapping[bytes, bytes], body: bytes, at_most: Ceiling | None
+    ) -> Answered:
+        """The answer to a body of no more than `max_body_bytes`.
+
+        Raises:
+            Refusal: it gets none.
+        """
+        check_type(headers)
+        return self._answered(headers, body, at_most)
+
+    def _answered(
+        self, headers: Mapping[bytes, bytes], body: bytes, at_most: Ceiling | None
+    ) -> Answered:
         request = completed(parsed(body), headers)
         generation = current_snapshot(self._state)
-        at_most: Ceiling | None = scope.get(AT_MOST)
         found, took_ns = timed_answer(self._state, generation, request, at_most)
         if self._state.log is not None:
             self._state.log.record(request.placement, at_most, found.body)
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [
-                    *PRIVATE,
-                    (b"content-length", b"%d" % len(found.body)),
-                    *answer_headers(found, took_ns, at_most),
-                ],
-            }
+        sent = (
+            *PRIVATE,
+            (b"content-length", b"%d" % len(found.body)),
+            *answer_headers(found, took_ns, at_most),
         )
-        await send({"type": "http.response.body", "body": found.body})
+        return Answered(200, sent, found.body)
 
 
 PRIVATE: Final = (

@@ -15,15 +15,15 @@ so the queue has a bound, in time, also within one turn in which thousands came 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from http import HTTPStatus
 from math import ceil
 from time import perf_counter_ns
 from typing import Final
 
 import msgspec
-from starlette.types import Send
 
+from edge.answered import Answered, HeaderList
 from edge.counters import Counters
 from edge.problems import PROBLEM_JSON, Problem
 from index.less import Ceiling
@@ -129,17 +129,15 @@ class Admission:
         self._counters.admitted(level, in_line_ns)
         return level
 
-    async def refuse(self, send: Send, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """Answer 503, and after which time there will be an answer, as far as can be told.
+    def refusal(self, headers: HeaderList) -> Answered:
+        """503, counted, and after which time there will be an answer, as far as can be told.
 
         Args:
-            send: the caller's.
             headers: further headers of the answer.
         """
+        self._counters.refused()
         wait_us = b"%d" % self._wait_us()
-        start = [*_HEADERS, (b"x-retry-after-us", wait_us), *headers]
-        await send({"type": "http.response.start", "status": 503, "headers": start})
-        await send({"type": "http.response.body", "body": _BODY})
+        return Answered(503, [*_HEADERS, (b"x-retry-after-us", wait_us), *headers], _BODY)
 
     def _begin_turn(self, now_ns: int, loop: asyncio.AbstractEventLoop) -> None:
         self._loop, self._began_ns = loop, now_ns

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 from starlette.types import Scope, Send
 
+from edge.answered import Answered, send_answered
 from edge.request_ids import header_value, new_request_id
 from index.request import REPEAT_REMEDY, CartLine, Request
 
@@ -124,15 +125,19 @@ def problem_of(refusal: Refusal, request_id: str) -> Problem:
 
 async def send_refusal(scope: Scope, send: Send, refusal: Refusal) -> None:
     """Answer with a problem document."""
-    request_id = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-    request_id = request_id or new_request_id()
+    refused = refused_with(refusal, dict(scope["headers"]))
+    await send_answered(send, refused._replace(body=b"") if scope["method"] == "HEAD" else refused)
+
+
+def refused_with(refusal: Refusal, headers: Mapping[bytes, bytes]) -> Answered:
+    """A refusal as an answer to a request with these headers."""
+    request_id = headers.get(b"x-request-id", b"").decode("latin-1") or new_request_id()
     body = msgspec.json.encode(problem_of(refusal, request_id))
-    headers = [
+    told = [
         (b"content-type", PROBLEM_JSON),
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
         (b"x-request-id", header_value(request_id)),
         *refusal.headers.items(),
     ]
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+    return Answered(refusal.status, told, body)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from edge.counters import IN_FLIGHT, PID, READY, STARTED_S, Cells, Counters, row_of
+from edge.direct import DirectProtocol
 from edge.errors import EdgeError
 from edge.listeners import BACKLOG, several_times
 from edge.logs import configure_logs
@@ -70,7 +71,7 @@ def server_config(app: Any, settings: Settings, **changes: Any) -> uvicorn.Confi
         app,
         access_log=False,
         backlog=BACKLOG,
-        http="httptools",
+        http=DirectProtocol,
         lifespan="off",
         log_config=None,
         proxy_headers=False,  # nobody reads the caller's address

@@ -247,18 +247,13 @@ def test_a_refusal_says_when_to_come_again() -> None:
     async def test(here: Told) -> None:
         while here.totals.pressure < REFUSED:
             await here.turn(15, 1)
-        said: list[Any] = []
+        status, headers_sent, body = here.admission.refusal([(b"vary", b"Origin")])
 
-        async def send(message: Any) -> None:
-            said.append(message)
-
-        await here.admission.refuse(send, [(b"vary", b"Origin")])
-
-        headers = dict(said[0]["headers"])
-        assert said[0]["status"] == 503
+        headers = dict(headers_sent)
+        assert status == 503
         assert headers[b"retry-after"] == b"1"
         assert headers[b"x-retry-after-us"] == b"100000"
         assert headers[b"vary"] == b"Origin"
-        assert len(said[1]["body"]) == int(headers[b"content-length"])
+        assert len(body) == int(headers[b"content-length"])
 
     told(test)

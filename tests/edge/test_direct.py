@@ -1,0 +1,297 @@
+"""The way past ASGI: it says what the way through it says, byte for byte, and counts the same."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import Sequence
+from typing import Any, Final
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from edge.app import create_app
+from edge.counters import IN_FLIGHT, Counters, Totals, blank_rows
+from edge.direct import DirectProtocol, Shortcut
+from edge.overload import REFUSED, Admission
+from edge.settings import settings_from
+from edge.state import State
+from edge.worker import server_config
+from index.generation import Generation
+
+BODY: Final = b'{"customer_id":"ann","request_id":"r","at":"2025-12-01T12:00:00Z"}'
+LIMIT: Final = 4096
+PATIENCE_S: Final = 10
+
+
+def post(body: bytes = BODY, *lines: bytes) -> bytes:
+    """A request as it goes over the connection."""
+    length = b"content-length: %d" % len(body)
+    return b"\r\n".join([b"POST /v1/offers HTTP/1.1", b"host: shop", length, *lines, b"", body])
+
+
+def in_chunks(body: bytes) -> bytes:
+    head = b"POST /v1/offers HTTP/1.1\r\nhost: shop\r\ntransfer-encoding: chunked\r\n\r\n"
+    return b"%b%x\r\n%b\r\n0\r\n\r\n" % (head, len(body), body)
+
+
+LAST: Final = post(BODY, b"connection: close")
+"""Ends a conversation, so that it can be read to its end."""
+ORDINARY: Final = [
+    post(),
+    post(b'{"cart":[{"item_id":"item-03"}],"context":{"device":"phone"},"k":3}'),
+    post(BODY, b"Content-Type: application/json", b"X-Request-Id: mine", b"Origin: https://a.shop"),
+    post(BODY, b"origin: https://b.shop"),
+    post(BODY, b"accept-encoding: gzip", b"x-request-id: %C3%A4 \xe4"),
+]
+MISFITS: Final = [
+    post(b""),
+    post(b"{"),
+    post(b'{"k":"many"}'),
+    post(b'{"costumer_id":"ann"}', b"x-request-id: mine"),
+    post(BODY, b"content-type: text/html"),
+    post(BODY, b"content-encoding: br", b"origin: https://a.shop"),
+]
+UPGRADE: Final = post(BODY, b"upgrade: h2c", b"connection: upgrade")
+"""What comes in one piece with it is lost, since it is taken for another protocol."""
+UNUSUAL: Final = [
+    in_chunks(BODY),
+    post(BODY).replace(b"/v1/offers", b"/v1/offers?k=3"),
+    post(BODY).replace(b"/v1/offers", b"/v1/%6fffers"),
+    post(BODY).replace(b"POST", b"PUT"),
+    post(BODY).replace(b"/v1/offers", b"/v1/nothing"),
+    b"GET /v1/offers?placement=checkout&at=2025-12-01T12:00:00Z HTTP/1.1\r\nhost: shop\r\n\r\n",
+    b"HEAD /livez HTTP/1.1\r\nhost: shop\r\n\r\n",
+    b"OPTIONS /v1/offers HTTP/1.1\r\norigin: x\r\naccess-control-request-method: POST\r\n\r\n",
+]
+
+
+class Way:
+    """An app behind one protocol, in a loop that ends with each conversation."""
+
+    def __init__(
+        self, generation: Generation | None, protocol: type[HttpToolsProtocol], **flags: object
+    ) -> None:
+        usual = {"queue_target_ms": 10_000, "max_body_bytes": LIMIT, "snapshot": "/nowhere"}
+        settings = settings_from(usual | {"allow_origins": "https://a.shop"} | flags, {})
+        self.state = State(Counters(blank_rows()))
+        if generation is not None:
+            self.state.adopt(generation)
+        self.app = create_app(self.state, settings)
+        self.shortcut: Shortcut | None = self.app.shortcut
+        self.n_through_asgi = 0
+        self.config = server_config(self, settings, loop="uvloop")
+        self.config.http = protocol
+        self.config.load()
+        self.server_state = ServerState()
+        self.made: list[Any] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.n_through_asgi += 1
+        await self.app(scope, receive, send)
+
+    def talk(self, pieces: Sequence[bytes], *, hang_up: bool = False) -> bytes:
+        """All that is said to these pieces, each of which is read before the next is sent."""
+        factory = self.config.get_loop_factory()
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(self._talk(pieces, hang_up=hang_up))
+
+    async def _talk(self, pieces: Sequence[bytes], *, hang_up: bool) -> bytes:
+        ours, theirs = socket.socketpair()
+
+        def protocol() -> asyncio.Protocol:
+            made: Any = self.config.http_protocol_class
+            self.made.append(made(config=self.config, server_state=self.server_state, app_state={}))
+            return self.made[-1]  # type: ignore[no-any-return]
+
+        await asyncio.get_running_loop().connect_accepted_socket(protocol, theirs)
+        reader, writer = await asyncio.open_connection(sock=ours)
+        async with asyncio.timeout(PATIENCE_S):
+            for piece in pieces:
+                writer.write(piece)
+                for _ in range(3):
+                    await asyncio.sleep(0)
+            if hang_up:
+                self.made[0].transport.abort()
+            said = await reader.read(-1)
+        writer.close()
+        return said
+
+    @property
+    def counts(self) -> tuple[object, ...]:
+        totals = Totals([self.state.counters.row], ())
+        return totals.codes, totals.levels, totals.tiers, totals.in_flight, totals.scored
+
+
+def both(
+    generation: Generation | None, pieces: Sequence[bytes], **flags: object
+) -> tuple[Way, bytes]:
+    """The direct way, and what it says; the way through ASGI says and counts the same."""
+    ways = [Way(generation, one, **flags) for one in (DirectProtocol, HttpToolsProtocol)]
+    said = [without_chance(way.talk(pieces)) for way in ways]
+    assert said[0] == said[1]
+    assert ways[0].counts == ways[1].counts
+    assert ways[0].counts[3] == 0
+    assert ways[0].server_state.total_requests == ways[1].server_state.total_requests
+    return ways[0], said[0]
+
+
+def without_chance(said: bytes) -> bytes:
+    """What was said, without what differs from time to time."""
+    for what in (rb"dur=[0-9.]+", rb"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]{21}", rb'n_id":"[0-9a-f]+'):
+        said = re.sub(what, b"*", said)
+    return said
+
+
+def statuses(said: bytes) -> list[int]:
+    return [int(code) for code in re.findall(rb"HTTP/1.1 (\d+)", said)]
+
+
+def test_an_ordinary_request_goes_past_asgi(generation: Generation) -> None:
+    way, said = both(generation, [*ORDINARY, LAST])
+
+    assert statuses(said) == [200] * 6
+    assert way.n_through_asgi == 0
+    assert said.count(b"connection: close") == 1
+    assert b"access-control-allow-origin: https://a.shop" in said
+
+
+def test_what_is_refused_is_refused_past_asgi_as_well(generation: Generation) -> None:
+    way, said = both(generation, [*MISFITS, LAST])
+
+    assert statuses(said) == [400, 400, 422, 422, 415, 415, 200]
+    assert way.n_through_asgi == 0
+
+
+def test_what_is_unusual_takes_the_usual_way(generation: Generation) -> None:
+    way, said = both(generation, [*UNUSUAL, UPGRADE, LAST])
+
+    assert way.n_through_asgi == len(UNUSUAL) + 1
+    assert len(statuses(said)) == len(UNUSUAL) + 2
+
+
+def test_requests_that_come_together_are_answered_in_their_order(generation: Generation) -> None:
+    """Whichever way each takes."""
+    named = [post(b'{"request_id":"%d"}' % number) for number in range(20)]
+    named[3:3] = [in_chunks(b'{"request_id":"in chunks"}')]
+    named[9:9] = [post(b"{", b"x-request-id: bad")]
+
+    way, said = both(generation, [b"".join([*named, LAST])])
+
+    found = re.findall(rb"x-request-id: (\S.*?)\r\n", said)
+    before, after = [b"%d" % n for n in range(3)], [b"%d" % n for n in range(3, 20)]
+    assert found == [*before, b"in%20chunks", *after[:5], b"bad", *after[5:], b"r"]
+    assert way.n_through_asgi > 0
+
+
+def test_a_request_in_two_pieces_is_waited_for(generation: Generation) -> None:
+    """It is in flight meanwhile, and may be cut anywhere; too long a body is refused as ever."""
+    whole = post(BODY, b"expect: nothing")
+    for cut in range(1, len(whole), 7):
+        _, said = both(generation, [whole[:cut], whole[cut:] + LAST])
+        assert statuses(said) == [200, 200]
+    way = Way(generation, DirectProtocol)
+    way.talk([whole[:-9]], hang_up=True)
+    assert way.n_through_asgi == 1
+    _, said = both(generation, [post(b" " * (LIMIT + 1))])
+    assert statuses(said) == [413]
+
+
+def test_old_callers_are_hung_up_on(generation: Generation) -> None:
+    way, said = both(generation, [post().replace(b"HTTP/1.1", b"HTTP/1.0")])
+
+    assert statuses(said) == [200]
+    assert b"connection: close\r\n" in said
+    assert way.n_through_asgi == 0
+
+
+def test_without_a_snapshot_there_is_no_answer(generation: Generation) -> None:
+    _, said = both(None, [post(), LAST])
+
+    assert statuses(said) == [503, 503]
+    assert said.count(b"retry-after: 1\r\n") == 2
+
+
+def test_a_defect_is_told_and_hurts_nobody_else(
+    generation: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("edge.offers.answer", broken)
+    with structlog.testing.capture_logs() as told:
+        _, said = both(generation, [post(), LAST])
+
+    assert statuses(said) == [500, 500]
+    assert [one["event"] for one in told] == ["request failed"] * 4
+
+
+def test_what_there_is_no_time_for_is_refused(
+    generation: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By both ways, and with the same words."""
+    said = []
+    monkeypatch.setattr(Admission, "level", lambda _: REFUSED)
+    for protocol in (DirectProtocol, HttpToolsProtocol):
+        way = Way(generation, protocol)
+        said.append(without_chance(way.talk([post(BODY, b"origin: https://a.shop"), LAST])))
+        assert Totals([way.state.counters.row], ()).codes["503"] == 2
+        assert way.state.counters.row[IN_FLIGHT] == 0
+
+    assert said[0] == said[1]
+    assert b"x-retry-after-us: " in said[0]
+    assert b"access-control-allow-origin: https://a.shop" in said[0]
+
+
+def test_a_server_that_ends_answers_first(generation: Generation) -> None:
+    """What is decided but not written when the server says goodbye is written."""
+    way = Way(generation, DirectProtocol)
+
+    async def ended() -> bytes:
+        loop, (ours, theirs) = asyncio.get_running_loop(), socket.socketpair()
+        made: Any = way.config.http_protocol_class
+        made = made(config=way.config, server_state=way.server_state, app_state={})
+        await loop.connect_accepted_socket(lambda: made, theirs)
+        reader, writer = await asyncio.open_connection(sock=ours)
+        made.data_received(post())
+        made.shutdown()
+        said = await reader.read(-1)
+        writer.close()
+        return said
+
+    with asyncio.Runner(loop_factory=way.config.get_loop_factory()) as runner:
+        assert statuses(runner.run(ended())) == [200]
+
+
+@pytest.mark.parametrize("flags", [{"root_path": "/api"}, {"limit_concurrency": 5}])
+def test_settings_that_the_shortcut_would_not_heed_switch_it_off(
+    generation: Generation, flags: dict[str, Any]
+) -> None:
+    way = Way(generation, DirectProtocol)
+    for name, value in flags.items():
+        setattr(way.config, name, value)
+
+    way.talk([post(), LAST])
+
+    assert way.n_through_asgi == 2
+
+
+@hypothesis_settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
+)
+@given(data=st.data(), asked=st.lists(st.sampled_from([*ORDINARY, *MISFITS, *UNUSUAL]), max_size=6))
+def test_however_requests_are_cut_both_ways_say_the_same(
+    generation: Generation, data: st.DataObject, asked: list[bytes]
+) -> None:
+    stream = b"".join([*asked, LAST])
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+
+    both(generation, pieces)
