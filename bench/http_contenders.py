@@ -34,6 +34,8 @@ from index.request import Request
 ServerName: TypeAlias = Literal["uvicorn", "granian"]
 SERVERS: Final[tuple[ServerName, ...]] = ("uvicorn", "granian")
 EDGE, NO_OP, REDIS = "edge", "no-op", "redis"
+EDGE_ASGI = "edge-asgi"
+"""The edge without its way past ASGI."""
 
 FLAGS: Final[Mapping[str, str]] = {
     "uvicorn": "--http httptools --loop uvloop --ws none --lifespan on --no-access-log "
@@ -41,6 +43,7 @@ FLAGS: Final[Mapping[str, str]] = {
     "granian": "--interface asgi --http 1 --no-ws --loop uvloop --workers 1 --runtime-threads 1 "
     "--log-level warning",
 }
+DIRECT: Final = "edge.direct:DirectProtocol"
 _LOAD_AT_ONCE: Final = 1000
 
 
@@ -59,6 +62,7 @@ class Contender:
         name: as the report prints it.
         right_answer: what it must answer to a body.
         factory: what makes its app, `module:function`, where it runs under any server.
+        flags: by server, further flags of its own.
         starts: what starts it on a port, where it brings a server of its own.
         env: environment variables of its own.
         wire: the request that a body becomes, as it goes over the wire.
@@ -70,6 +74,7 @@ class Contender:
     name: str
     right_answer: Callable[[bytes], bytes]
     factory: str = ""
+    flags: Mapping[ServerName, str] = field(default_factory=dict)
     starts: Callable[[int], Sequence[str]] | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     wire: Callable[[bytes], bytes] = on_the_wire
@@ -83,6 +88,7 @@ def edge(generation: Generation) -> Contender:
     return Contender(
         name=EDGE,
         factory="edge.app:from_environment",
+        flags={"uvicorn": f"--http {DIRECT}"},
         env={
             "ALMANAC_EDGE_SNAPSHOT": str(generation.directory),
             # What is measured is whole answers, however slow the machine is.
@@ -171,7 +177,7 @@ def redis_server(folder: Path, cores: Collection[int] = ()) -> AbstractContextMa
 
 @contextmanager
 def served(
-    contender: Contender, server: str, *, folder: Path, cores: Collection[int] = ()
+    contender: Contender, server: ServerName, *, folder: Path, cores: Collection[int] = ()
 ) -> Iterator[tuple[Measured, int]]:
     """A contender under a server with one worker, and its port.
 
@@ -188,7 +194,8 @@ def served(
     if contender.starts is not None:
         command = list(contender.starts(port))
     else:
-        command = [sys.executable, "-m", server, *FLAGS[server].split(), "--factory"]
+        flags = f"{FLAGS[server]} {contender.flags.get(server, '')}"
+        command = [sys.executable, "-m", server, *flags.split(), "--factory"]
         command += ["--host", "127.0.0.1", "--port", str(port), contender.factory]
     ours = {key: value for key, value in os.environ.items() if not key.startswith("ALMANAC_")}
     with running(
