@@ -74,7 +74,7 @@ class Contender:
     name: str
     right_answer: Callable[[bytes], bytes]
     factory: str = ""
-    flags: Mapping[ServerName, str] = field(default_factory=dict)
+    flags: Mapping[str, str] = field(default_factory=dict)
     starts: Callable[[int], Sequence[str]] | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     wire: Callable[[bytes], bytes] = on_the_wire
@@ -177,7 +177,7 @@ def redis_server(folder: Path, cores: Collection[int] = ()) -> AbstractContextMa
 
 @contextmanager
 def served(
-    contender: Contender, server: ServerName, *, folder: Path, cores: Collection[int] = ()
+    contender: Contender, server: str, *, folder: Path, cores: Collection[int] = ()
 ) -> Iterator[tuple[Measured, int]]:
     """A contender under a server with one worker, and its port.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from starlette.types import Send
@@ -16,17 +16,32 @@ class Answered(NamedTuple):
 
     Attributes:
         status: the HTTP status.
-        headers: `content-length` among them.
+        lines: headers as they go over the wire, `content-length` among them, each with its end.
         body: all of it.
     """
 
     status: int
-    headers: HeaderList
+    lines: bytes
     body: bytes
+
+    @property
+    def headers(self) -> HeaderList:
+        """The lines' names and values.
+
+        >>> Answered(204, lines_of([(b"allow", b"GET, HEAD"), (b"vary", b"a: b")]), b"").headers
+        [(b'allow', b'GET, HEAD'), (b'vary', b'a: b')]
+        """
+        pairs = (line.partition(b": ") for line in self.lines.split(b"\r\n")[:-1])
+        return [(name, value) for name, _, value in pairs]
+
+
+def lines_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Headers as they go over the wire."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 async def send_answered(send: Send, answered: Answered) -> None:
     """Send it by ASGI's messages."""
-    status, headers, body = answered
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    headers = answered.headers
+    await send({"type": "http.response.start", "status": answered.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answered.body})

@@ -11,10 +11,12 @@ from msgspec import Meta, Raw, Struct
 from msgspec.structs import replace
 from starlette.types import Receive, Scope, Send
 
+from edge.answered import Answered, lines_of, send_answered
 from edge.bodies import check_type, read_body
 from edge.offers import (
     MAX_HEADER_ID,
     PRIVATE,
+    at_most_line,
     completed,
     current_snapshot,
     parsed,
@@ -89,15 +91,16 @@ class PostBatch:
             len(answers) - n_bad,
             n_bad,
         )
-        start = [
-            *PRIVATE,
-            (b"content-length", b"%d" % len(body)),
-            (b"x-snapshot-id", generation.snapshot_id.encode()),
-            (b"x-request-id", header_value(own_id)),
-            *(() if at_most is None else ((b"x-at-most", at_most.encode()),)),
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": start})
-        await send({"type": "http.response.body", "body": body})
+        lines = PRIVATE + lines_of(
+            (
+                (b"content-length", b"%d" % len(body)),
+                (b"x-snapshot-id", generation.snapshot_id.encode()),
+                (b"x-request-id", header_value(own_id)),
+            )
+        )
+        if at_most is not None:
+            lines += at_most_line(at_most)
+        await send_answered(send, Answered(200, lines, body))
 
 
 def _batch(body: bytes) -> Batch:

@@ -12,7 +12,8 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from edge.offers import answer_headers, current_snapshot, timed_answer
+from edge.answered import Answered, lines_of, send_answered
+from edge.offers import answer_lines, current_snapshot, timed_answer
 from edge.overload import AT_MOST
 from edge.problems import FieldError, Refusal, misfit
 from edge.state import State
@@ -24,12 +25,10 @@ _ASKED: Final = ("placement", "k", "at")
 _PERSONAL: Final = frozenset(Request.__struct_fields__) - {*_ASKED, "context"}
 _MAX_PARAMETERS: Final = 64
 _CACHE: Final = b"public, max-age=60, stale-while-revalidate=600"
-_PUBLIC: Final = (
-    (b"content-type", b"application/json"),
-    (b"cache-control", _CACHE),
-    (b"cdn-cache-control", _CACHE + b", stale-if-error=86400"),
+_PUBLIC: Final = lines_of(
+    ((b"cache-control", _CACHE), (b"cdn-cache-control", _CACHE + b", stale-if-error=86400"))
 )
-_KEPT_BY_NOBODY: Final = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
+_KEPT_BY_NOBODY: Final = lines_of([(b"cache-control", b"no-store")])
 
 
 class GetOffers:
@@ -53,15 +52,14 @@ class GetOffers:
         )
         # An answer below the usual is for who asked, not for everybody's caches.
         caching = _PUBLIC if at_most != "prior" else _KEPT_BY_NOBODY
-        headers = [*caching, (b"etag", etag), *answer_headers(found, took_ns, at_most)]
+        lines = caching + lines_of([(b"etag", etag)]) + answer_lines(found, took_ns, at_most)
         if _is_known(etag, dict(scope["headers"]).get(b"if-none-match", b"")):
-            await send({"type": "http.response.start", "status": 304, "headers": headers[1:]})
-            await send({"type": "http.response.body", "body": b""})
+            await send_answered(send, Answered(304, lines, b""))
             return
-        headers.append((b"content-length", b"%d" % len(found.body)))
+        length = b"%d" % len(found.body)
+        lines += lines_of([(b"content-type", b"application/json"), (b"content-length", length)])
         body = b"" if scope["method"] == "HEAD" else found.body
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await send_answered(send, Answered(200, lines, body))
 
 
 def public_request(query: bytes, generation: Generation) -> Request:

@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from edge.answered import Answered
+from edge.answered import Answered, lines_of
 from edge.outbox import Outbox
 
 _outbox: Final = Outbox()
@@ -65,13 +65,19 @@ class DirectProtocol(HttpToolsProtocol):
         if self._asked is not None:
             # The rest of the body is still to come: it is waited for as for any other.
             body, self._asked, self._body = self._body, None, b""
-            super().on_headers_complete()
+            self._begin_cycle()
             super().on_body(body)
+
+    def on_message_begin(self) -> None:
+        # As the server's own, without the scope, which a shortcut does not need.
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
 
     def on_headers_complete(self) -> None:
         self._asked = self._headers_of_shortcut()
         if self._asked is None:
-            super().on_headers_complete()
+            self._begin_cycle()
         else:
             parser: Any = self.parser
             self._ends = parser.get_http_version() == "1.0" or not parser.should_keep_alive()
@@ -95,6 +101,14 @@ class DirectProtocol(HttpToolsProtocol):
         _outbox.empty()
         super().shutdown()
 
+    def _begin_cycle(self) -> None:
+        """Go the server's own way with the head that was read."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers.extend(headers)
+        super().on_headers_complete()
+
     def _headers_of_shortcut(self) -> Mapping[bytes, bytes] | None:
         """The request's headers, if it is one for the shortcut."""
         shortcut = self._shortcut
@@ -116,13 +130,12 @@ class DirectProtocol(HttpToolsProtocol):
         return headers
 
     def _send(self, answered: Answered) -> None:
-        status, headers, body = answered
-        parts: list[bytes] = [STATUS_LINE[status]]
-        for header in (*self.server_state.default_headers, *headers):
-            parts += (header[0], b": ", header[1], b"\r\n")
-        parts += (b"connection: close\r\n\r\n" if self._ends else b"\r\n", body)
+        status, lines, body = answered
+        usual = lines_of(self.server_state.default_headers)
+        end = b"connection: close\r\n\r\n" if self._ends else b"\r\n"
+        wire = b"".join((STATUS_LINE[status], usual, lines, end, body))
         self.server_state.total_requests += 1
-        _outbox.put(self.loop, self.transport, b"".join(parts))
+        _outbox.put(self.loop, self.transport, wire)
         if self._ends:
             _outbox.empty()
             self.transport.close()

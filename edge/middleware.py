@@ -17,7 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edge.answered import Answered, HeaderList, send_answered
+from edge.answered import Answered, HeaderList, lines_of, send_answered
 from edge.bodies import HEADERS, ClientGone
 from edge.counters import Counters, blank_rows
 from edge.direct import Shortcut
@@ -218,7 +218,7 @@ class Front:
         except Exception:  # noqa: BLE001 - the outermost loop of a request
             answered = refused_with(_defect("POST", self._hot.path), headers)
         self._counters.answered(answered.status)
-        return answered._replace(headers=[*answered.headers, *added]) if added else answered
+        return answered._replace(lines=answered.lines + lines_of(added)) if added else answered
 
     async def _preflight(self, scope: Scope, receive: Receive, send: Send) -> int:
         response = self._sharing.preflight_response(Headers(scope=scope))

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 from starlette.types import Receive, Scope, Send
 
-from edge.answered import Answered, send_answered
+from edge.answered import Answered, lines_of, send_answered
 from edge.bodies import HEADERS, check_type, read_body
 from edge.overload import AT_MOST
 from edge.problems import Refusal, misfit
@@ -64,17 +64,20 @@ class PostOffers:
         found, took_ns = timed_answer(self._state, generation, request, at_most)
         if self._state.log is not None:
             self._state.log.record(request.placement, at_most, found.body)
-        sent = (
-            *PRIVATE,
-            (b"content-length", b"%d" % len(found.body)),
-            *answer_headers(found, took_ns, at_most),
-        )
-        return Answered(200, sent, found.body)
+        lines = _WHOLE % (len(found.body), answer_lines(found, took_ns, at_most))
+        return Answered(200, lines, found.body)
 
 
-PRIVATE: Final = (
-    (b"content-type", b"application/json"),
-    (b"cache-control", b"private, no-store"),
+PRIVATE: Final = lines_of(
+    ((b"content-type", b"application/json"), (b"cache-control", b"private, no-store"))
+)
+_WHOLE: Final = PRIVATE + lines_of([(b"content-length", b"%d")]) + b"%b"
+_ANSWER: Final = lines_of(
+    (
+        (b"x-snapshot-id", b"%b"),
+        (b"x-request-id", b"%b"),
+        (b"server-timing", b"decide;dur=%.3f"),
+    )
 )
 
 
@@ -133,13 +136,13 @@ def timed_answer(
     return found, took_ns
 
 
-def answer_headers(
-    found: Answer, took_ns: int, at_most: Ceiling | None
-) -> tuple[tuple[bytes, bytes], ...]:
+def answer_lines(found: Answer, took_ns: int, at_most: Ceiling | None) -> bytes:
     """Headers that every decision carries, and what says that there was no time for a better."""
-    return (
-        (b"x-snapshot-id", found.snapshot_id.encode()),
-        (b"x-request-id", header_value(found.request_id)),
-        (b"server-timing", b"decide;dur=%.3f" % (took_ns / 1e6)),
-        *(() if at_most is None else ((b"x-at-most", at_most.encode()),)),
-    )
+    request_id = header_value(found.request_id)
+    lines = _ANSWER % (found.snapshot_id.encode(), request_id, took_ns / 1e6)
+    return lines if at_most is None else lines + at_most_line(at_most)
+
+
+def at_most_line(at_most: Ceiling) -> bytes:
+    """The header that says so."""
+    return lines_of(((b"x-at-most", at_most.encode()),))

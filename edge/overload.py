@@ -23,7 +23,7 @@ from typing import Final
 
 import msgspec
 
-from edge.answered import Answered, HeaderList
+from edge.answered import Answered, HeaderList, lines_of
 from edge.counters import Counters
 from edge.problems import PROBLEM_JSON, Problem
 from index.less import Ceiling
@@ -59,11 +59,13 @@ _BODY: Final = msgspec.json.encode(
         "whole seconds, or after as many microseconds as X-Retry-After-Us says.",
     )
 )
-_HEADERS: Final = (
-    (b"content-type", PROBLEM_JSON),
-    (b"content-length", b"%d" % len(_BODY)),
-    (b"cache-control", b"no-store"),
-    (b"retry-after", b"1"),
+_LINES: Final = lines_of(
+    (
+        (b"content-type", PROBLEM_JSON),
+        (b"content-length", b"%d" % len(_BODY)),
+        (b"cache-control", b"no-store"),
+        (b"retry-after", b"1"),
+    )
 )
 
 
@@ -136,8 +138,8 @@ class Admission:
             headers: further headers of the answer.
         """
         self._counters.refused()
-        wait_us = b"%d" % self._wait_us()
-        return Answered(503, [*_HEADERS, (b"x-retry-after-us", wait_us), *headers], _BODY)
+        more = lines_of([(b"x-retry-after-us", b"%d" % self._wait_us()), *headers])
+        return Answered(503, _LINES + more, _BODY)
 
     def _begin_turn(self, now_ns: int, loop: asyncio.AbstractEventLoop) -> None:
         self._loop, self._began_ns = loop, now_ns

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 from starlette.types import Scope, Send
 
-from edge.answered import Answered, send_answered
+from edge.answered import Answered, lines_of, send_answered
 from edge.request_ids import header_value, new_request_id
 from index.request import REPEAT_REMEDY, CartLine, Request
 
@@ -140,4 +140,4 @@ def refused_with(refusal: Refusal, headers: Mapping[bytes, bytes]) -> Answered:
         (b"x-request-id", header_value(request_id)),
         *refusal.headers.items(),
     ]
-    return Answered(refusal.status, told, body)
+    return Answered(refusal.status, lines_of(told), body)

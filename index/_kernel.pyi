@@ -36,7 +36,7 @@ class Plain:
         reader: Reader,
         lookup: ContextLookup,
         model: Model,
-        weights: dict[str, Weights],
+        weights: tuple[dict[Tier, Weights], ...],
         thin_below: int,
         chosen: type[ChosenOffer],
         quoted: Callable[[str], bytes],

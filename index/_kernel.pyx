@@ -8,6 +8,7 @@ addition (which the build asks of the C compiler).
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.float cimport FLT_MAX
 from libc.math cimport INFINITY
 from libc.stdint cimport uint32_t
 

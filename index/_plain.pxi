@@ -4,17 +4,15 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Calloc, PyMem_Realloc
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.math cimport exp, pow
+from cpython.datetime cimport (
+    datetime_day, datetime_hour, datetime_minute, datetime_month, datetime_tzinfo, datetime_year,
+    import_datetime,
+)
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 
-cdef extern from *:
-    """
-    #if defined(__GNUC__) || defined(__clang__)
-    #define fetch_line(place) __builtin_prefetch(place)
-    #else
-    #define fetch_line(place) ((void) (place))
-    #endif
-    """
-    void fetch_line(const void* place) noexcept
+from datetime import UTC
+
+import_datetime()
 
 cdef enum:
     MAX_LINES = 32
@@ -29,6 +27,7 @@ cdef enum:
 cdef uint32_t NO_ROW = 0xFFFFFFFF
 cdef uint32_t NO_PRICE = 0xFFFFFFFF
 MAX_PRICE = 1e12
+ANY_PLACEMENT = "*"
 cdef double MAX_LOGIT = 60.0
 
 
@@ -89,6 +88,12 @@ cdef struct Heard:
     Py_ssize_t n
 
 
+cdef struct Tally:
+    # Rows, each with how often it was met; few, so they are looked through.
+    Counted* counted
+    Py_ssize_t n, room
+
+
 cdef class Weights:
     """Weights and calibration of one tier.
 
@@ -136,21 +141,25 @@ cdef class Plain:
         reader: the caller's way into the snapshot; its scratch space is used.
         lookup: context vocabularies.
         model: the snapshot's model.
-        weights: `Weights` by tier name.
+        weights: `Weights` by tier, without a cart and with one.
         thin_below: orders from which a customer is no longer thin.
         chosen: makes one offer of an answer.
         quoted: writes a text as JSON that has to be escaped.
     """
 
-    cdef object reader, lookup, tier_name, chosen, quoted, item_data
+    cdef object reader, lookup, chosen, quoted, customers, item_data
     cdef Scratch scratch
-    cdef dict weights, features
+    cdef dict weights, weights_with_cart, features, tops
+    cdef Py_ssize_t n_shards
+    cdef int64_t minute  # the last that was looked up, and its row
+    cdef uint32_t minute_row
     cdef const double[::1] edges
     cdef const uint32_t[::1] bands
     cdef double cart_power, viewed_decay
     cdef uint32_t thin_below, n_contexts
     cdef Record* contexts
     cdef Record* offers
+    cdef Tally in_cart, owned  # of one call
     cdef char* text  # what is being written
     cdef Py_ssize_t room
 
@@ -161,10 +170,13 @@ cdef class Plain:
         if not (self.contexts and self.offers):
             raise MemoryError
 
-    def __init__(self, reader, lookup, model, dict weights, uint32_t thin_below, chosen, quoted):
-        self.reader, self.lookup, self.tier_name = reader, lookup, model.tier_name
+    def __init__(self, reader, lookup, model, tuple weights, uint32_t thin_below, chosen, quoted):
+        self.reader, self.lookup = reader, lookup
         self.scratch = reader.adder.scratch
-        self.weights, self.thin_below = weights, thin_below
+        self.weights, self.weights_with_cart = weights
+        self.thin_below = thin_below
+        self.customers, self.n_shards = reader.customer_getters, len(reader.customer_getters)
+        self.tops, self.minute = reader.tops, -1
         self.chosen, self.quoted = chosen, quoted
         self.cart_power, self.viewed_decay = model.cart_power, model.viewed_decay
         self.features, self.item_data = lookup.by_name, reader.item_data
@@ -174,6 +186,8 @@ cdef class Plain:
         PyMem_Free(self.contexts)
         PyMem_Free(self.offers)
         PyMem_Free(self.text)
+        PyMem_Free(self.in_cart.counted)
+        PyMem_Free(self.owned.counted)
 
     def decide(self, request, key, wanted, repeat, may_show, int at_most=ALL):
         """What `gather`, `terms_of` and `Chooser.choose` come to; None when that must be asked.
@@ -213,7 +227,7 @@ cdef class Plain:
         cdef bint excludes = repeat == "exclude"
         data = None
         if key is not None and (at_most == ALL or excludes):
-            data = self.reader.customer_data(key)
+            data = self.customers[(<bytes?>key)[0] * self.n_shards >> 8](key)
         if data is None:
             return self._decided(
                 request, wanted, may_show, at_most, writes, NULL, 0, 0, NULL, 0, False
@@ -249,14 +263,12 @@ cdef class Plain:
         cdef Py_ssize_t n_counted = 0, n_lines = 0, n_viewed = 0, n_cart = 0, n_heard = 0
         cdef Py_ssize_t n_contexts = 0
         cdef Weights weights
-        cdef dict in_cart = {}
+        self.in_cart.n = 0
         if at_most != NOTHING:
             n_contexts = self._contexts(request, contexts)
         cart, viewed = request.cart, request.viewed
         if cart:
-            n_lines = self._gather_cart(
-                cart, in_cart, cart_rows, &n_cart, counted, &n_counted, at_most
-            )
+            n_lines = self._gather_cart(cart, cart_rows, &n_cart, counted, &n_counted, at_most)
             if n_lines < 0:
                 return None
         if viewed and at_most == ALL:
@@ -268,10 +280,10 @@ cdef class Plain:
             tier = "thin" if n_orders < self.thin_below else "individual"
         else:
             tier = "context" if n_contexts or has_cart else "prior"
-        weights = self.weights[self.tier_name(tier, has_cart=has_cart)]
+        weights = (self.weights_with_cart if has_cart else self.weights)[tier]
         cdef double damping = pow(<double>n_lines, -self.cart_power) if n_lines else 1.0
         cdef double weight, faded
-        cdef Py_ssize_t most = wanted + SPARE + len(in_cart), place
+        cdef Py_ssize_t most = wanted + SPARE + self.in_cart.n, place
         cdef bint sound = True
         cdef Scratch scratch = self.scratch
         cdef Scored* heap = <Scored*>PyMem_Malloc(most * sizeof(Scored) + 1)
@@ -281,7 +293,7 @@ cdef class Plain:
             try:
                 if known:
                     sound &= scratch._add(personal, n_pairs, weights.personal)
-                sound &= scratch._take(self.reader.top(request.placement), 1.0)
+                sound &= scratch._take(self._top(request.placement), 1.0)
                 for place in range(n_contexts):
                     sound &= self._add_context(contexts[place], weights.of(contexts[place]))
                 for place in range(n_counted):
@@ -311,8 +323,8 @@ cdef class Plain:
                 raise IndexError("a row names an offer that does not exist")
             _sort(heap, most)
             if writes:
-                return self._written(tier, heap, most, wanted, in_cart, weights, may_show)
-            return self._shown(tier, heap, most, wanted, in_cart, weights, may_show)
+                return self._written(tier, heap, most, wanted, weights, may_show)
+            return self._shown(tier, heap, most, wanted, weights, may_show)
         finally:
             PyMem_Free(heap)
 
@@ -322,13 +334,28 @@ cdef class Plain:
         cdef dict context = request.context
         at = request.at
         if at is not None and "hour_of_week" not in context:
-            _insert(self.lookup.hour_row(at), rows, &n)
+            _insert(self._hour(at), rows, &n)
         for name, value in context.items():
             feature = self.features.get(name)
             if feature is not None and value is not None:
                 row = feature.rows.get(value) if type(value) is str else None
                 _insert(self.lookup.row_of(feature, value) if row is None else row, rows, &n)
         return n
+
+    cdef uint32_t _hour(self, object at) except? 0:
+        """Row of a moment; that of the last minute is remembered."""
+        cdef int64_t day, minute
+        if <object>datetime_tzinfo(at) is not UTC:
+            return self.lookup.hour_row(at)
+        day = (datetime_year(at) * 12 + datetime_month(at)) * 32 + datetime_day(at)
+        minute = (day * 24 + datetime_hour(at)) * 60 + datetime_minute(at)
+        if minute != self.minute:
+            self.minute_row = self.lookup.hour_row(at)
+            self.minute = minute
+        return self.minute_row
+
+    cdef object _top(self, object placement):
+        return self.tops.get(placement) or self.tops[ANY_PLACEMENT]
 
     cdef bint _add_context(self, uint32_t row, double weight) except -1:
         cdef Record* record
@@ -370,27 +397,25 @@ cdef class Plain:
         return NULL if record.n < 0 else record
 
     cdef Py_ssize_t _gather_cart(
-        self, object cart, dict in_cart, Heard* heard, Py_ssize_t* n_heard,
+        self, object cart, Heard* heard, Py_ssize_t* n_heard,
         Counted* counted, Py_ssize_t* n_counted, int at_most,
     ) except -2:
         """Rows of items, contexts of lines; how many lines say anything, -1 to be asked."""
         cdef Py_ssize_t first = len(cart) - MAX_LINES, place = 0, n_lines = 0, own
-        cdef uint32_t category, band, offer
-        cdef set owned = set()
+        cdef uint32_t category, band
         cdef ItemHead* item
         cdef Record* known
         cdef Row* offers
+        self.owned.n = 0
         for line in cart:
             data = self.item_data(line.item_id)
             item = NULL
             if data is not None:
                 item = _item(data)
-                if item.item_row not in owned:
-                    owned.add(item.item_row)
+                if _tally(&self.owned, item.item_row) == 1:
                     offers = <Row*>(<char*>item + sizeof(ItemHead))
                     for own in range(item.n_own):
-                        offer = offers[own].row
-                        in_cart[offer] = in_cart.get(offer, 0) + 1
+                        _tally(&self.in_cart, offers[own].row)
             place += 1
             if place <= first or at_most != ALL:
                 continue
@@ -461,7 +486,7 @@ cdef class Plain:
         return self.bands[low]
 
     cdef object _shown(
-        self, object tier, Scored* best, Py_ssize_t n, Py_ssize_t wanted, dict in_cart,
+        self, object tier, Scored* best, Py_ssize_t n, Py_ssize_t wanted,
         Weights weights, object may_show,
     ):
         """Tier, and the first that may be shown; None when these are too few."""
@@ -471,7 +496,7 @@ cdef class Plain:
         cdef const char* text
         patched = self.reader.patches.records
         for place in range(n):
-            record = self._fitting(best[place].row, in_cart, patched, may_show)
+            record = self._fitting(best[place].row, patched, may_show)
             if record is None:
                 continue
             if record is True:
@@ -495,7 +520,7 @@ cdef class Plain:
         return None
 
     cdef object _written(
-        self, object tier, Scored* best, Py_ssize_t n, Py_ssize_t wanted, dict in_cart,
+        self, object tier, Scored* best, Py_ssize_t n, Py_ssize_t wanted,
         Weights weights, object may_show,
     ):
         """The same as JSON, and what is counted of it."""
@@ -507,7 +532,7 @@ cdef class Plain:
         cdef bytes name
         patched = self.reader.patches.records
         for place in range(n):
-            record = self._fitting(best[place].row, in_cart, patched, may_show)
+            record = self._fitting(best[place].row, patched, may_show)
             if record is None:
                 continue
             if record is True:
@@ -534,10 +559,11 @@ cdef class Plain:
                 return tier, PyBytes_FromStringAndSize(self.text, at), rank, first
         return None
 
-    cdef object _fitting(self, uint32_t row, dict in_cart, object patched, object may_show):
+    cdef object _fitting(self, uint32_t row, object patched, object may_show):
         """None for an offer that may not be shown; its record where an overlay or conditions made
         it be read; True where `self.offers` has it."""
         cdef uint32_t flags, n_items
+        cdef Py_ssize_t times
         cdef Record* found
         record = True
         if patched and row in patched:
@@ -549,7 +575,8 @@ cdef class Plain:
                 return None
             flags = (<OfferHead*>found.data).flags
             n_items = (<OfferHead*>found.data).n_items
-        if in_cart and in_cart.get(row, -1) >= n_items:
+        times = _times(&self.in_cart, row)
+        if times and times >= n_items:
             return None
         if flags != AVAILABLE:
             if record is True:
@@ -636,6 +663,34 @@ cdef inline void _insert(uint32_t row, uint32_t* rows, Py_ssize_t* n) noexcept:
         moved -= 1
     rows[place] = row
     n[0] += 1
+
+
+cdef Py_ssize_t _tally(Tally* tally, uint32_t row) except -1:
+    """Count a row; how often it was met by now."""
+    cdef Py_ssize_t place, room
+    cdef Counted* counted
+    for place in range(tally.n):
+        if tally.counted[place].row == row:
+            tally.counted[place].times += 1
+            return tally.counted[place].times
+    if tally.n == tally.room:
+        room = 2 * tally.room + 16
+        counted = <Counted*>PyMem_Realloc(tally.counted, room * sizeof(Counted))
+        if counted is NULL:
+            raise MemoryError
+        tally.counted, tally.room = counted, room
+    tally.counted[tally.n].row, tally.counted[tally.n].times = row, 1
+    tally.n += 1
+    return 1
+
+
+cdef inline Py_ssize_t _times(Tally* tally, uint32_t row) noexcept:
+    """How often a row was met."""
+    cdef Py_ssize_t place
+    for place in range(tally.n):
+        if tally.counted[place].row == row:
+            return tally.counted[place].times
+    return 0
 
 
 cdef inline void _count(uint32_t row, Counted* counted, Py_ssize_t* n) noexcept:

@@ -21,6 +21,7 @@ from index.gather import repeat_policy
 from index.generation import Generation, Reader
 from index.layout import THIN_BELOW_ORDERS
 from index.less import Ceiling
+from index.model import TIERS
 from index.records import OfferRecord
 from index.request import MAX_K, ChosenOffer, RepeatPolicy, Request, Tier
 
@@ -51,13 +52,17 @@ class PlainDecider:
         model, lookup = generation.model, generation.lookup
         self._generation = generation
         self._reader = reader
-        weights = {}
+        made = {}
         for name, tier in model.tiers.items():
             # A row without a name has no weight either: not a number, which is told in the sums.
             contexts = np.full(model.n_contexts, np.nan)
             for row, weight in lookup.weights[name].items():
                 contexts[row] = weight
-            weights[name] = Weights(dict(tier.weights), contexts, tier.slope, tier.intercept)
+            made[name] = Weights(dict(tier.weights), contexts, tier.slope, tier.intercept)
+        weights = tuple(
+            {tier: made[model.tier_name(tier, has_cart=has_cart)] for tier in TIERS}
+            for has_cart in (False, True)
+        )
         self._compiled = Plain(
             reader, lookup, model, weights, THIN_BELOW_ORDERS, ChosenOffer, json_text
         )

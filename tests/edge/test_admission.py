@@ -247,13 +247,13 @@ def test_a_refusal_says_when_to_come_again() -> None:
     async def test(here: Told) -> None:
         while here.totals.pressure < REFUSED:
             await here.turn(15, 1)
-        status, headers_sent, body = here.admission.refusal([(b"vary", b"Origin")])
+        refused = here.admission.refusal([(b"vary", b"Origin")])
 
-        headers = dict(headers_sent)
-        assert status == 503
+        headers = dict(refused.headers)
+        assert refused.status == 503
         assert headers[b"retry-after"] == b"1"
         assert headers[b"x-retry-after-us"] == b"100000"
         assert headers[b"vary"] == b"Origin"
-        assert len(body) == int(headers[b"content-length"])
+        assert len(refused.body) == int(headers[b"content-length"])
 
     told(test)
