@@ -19,6 +19,7 @@ from tests.edge.running import PATIENCE_S, Edge, eventually
 
 StartEdge = Callable[..., Edge]
 BODY = b'{"customer_id":"ann","k":3}'
+COSTLY = b'{"customer_id":"ann","k":3,"explain":true}'
 ASKED = (
     b"POST /v1/offers HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\n"
     b"Origin: https://shop.example\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
@@ -116,7 +117,7 @@ def test_more_than_can_be_answered_is_refused_and_forgotten(start_edge: StartEdg
     target = target_of(f"{edge.url}/v1/offers")
     work = Work(
         target=target,
-        wire=[target.request(BODY, stays=True)],
+        wire=[target.request(COSTLY, stays=True)],
         due_ns=due_ns,
         which=np.zeros(n, np.int64),
         connections=400,
