@@ -42,7 +42,19 @@ def answer(generation: Generation, request: Request, *, at_most: Ceiling | None 
     Raises:
         RuntimeError: the generation was closed.
     """
-    key = generation.key_of(request.customer_id)
+    return answer_for_key(
+        generation, request, generation.key_of(request.customer_id), at_most=at_most
+    )
+
+
+def answer_for_key(
+    generation: Generation,
+    request: Request,
+    key: bytes | None,
+    *,
+    at_most: Ceiling | None = None,
+) -> Answer:
+    """Like `answer`, for a customer whose table key (16 bytes) is known, or None for nobody."""
     return guarded(generation, request, key, at_most, _answered, _safe_answer)
 
 

@@ -6,6 +6,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self
 from zoneinfo import ZoneInfo
@@ -120,6 +121,14 @@ class Generation:
         if customer_id is None or customer_id == "" or self._secret is None:
             return None
         return customer_key(self._secret, customer_id)
+
+    def some_customers(self, most: int) -> list[bytes]:
+        """Table keys of a few customers, whoever they are."""
+        reader = self.customers[0].reader()
+        try:
+            return [key for key, _ in islice(reader.records(), most)]
+        finally:
+            reader.close()
 
     def enter(self) -> Reader:
         """A reader for the caller alone, until `leave`; there are as many as ever were at once.

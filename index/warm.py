@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from hashlib import blake2b
 from itertools import islice
 from typing import Final
 
-from index.answer import answer
+from index.answer import answer, answer_for_key
 from index.decide import decide_for_key
 from index.generation import Generation
-from index.layout import KEY_BYTES
 from index.request import CartLine, ContextValue, Request
 
 _ROUNDS: Final = 64
@@ -25,20 +23,21 @@ def warm_up(generation: Generation) -> None:
     Args:
         generation: open.
     """
+    for one in generation.manifest.golden[:_GOLDEN]:
+        decide_for_key(generation, one.request, bytes.fromhex(one.key) if one.key else None)
+    now = datetime.now(UTC)
+    decide_for_key(generation, Request(at=now, explain=True), None)
     known: dict[str, list[ContextValue]] = {
         feature.name: [*islice(feature.rows, _ROUNDS)]
         for feature in generation.model.features
         if feature.rows
     }
     names = [offer.offer_id for offer in generation.safe_offers] or ["nothing"]
-    now = datetime.now(UTC)
+    keys: list[bytes | None] = [*generation.some_customers(_ROUNDS)] or [None]
+    # Last what will be asked next, as it will be asked.
     for place in range(_ROUNDS):
         context = {name: values[place % len(values)] for name, values in known.items()}
         cart = [CartLine(item_id=names[(place + step) % len(names)]) for step in (0, 7, 19)]
-        request = Request(at=now, cart=cart, context=context)
+        request = Request(at=now, cart=cart, context=context, customer_id="nobody")
         answer(generation, request)
-        # Nobody's key, but the way to it leads through the table as anybody's does.
-        decide_for_key(generation, request, blake2b(b"%d" % place, digest_size=KEY_BYTES).digest())
-    decide_for_key(generation, Request(at=now, explain=True), None)
-    for one in generation.manifest.golden[:_GOLDEN]:
-        decide_for_key(generation, one.request, bytes.fromhex(one.key) if one.key else None)
+        answer_for_key(generation, request, keys[place % len(keys)])
