@@ -14,6 +14,16 @@ from datetime import UTC
 
 import_datetime()
 
+cdef extern from *:
+    """
+    #if defined(__GNUC__) || defined(__clang__)
+    #define fetch_line(place) __builtin_prefetch(place)
+    #else
+    #define fetch_line(place) ((void) (place))
+    #endif
+    """
+    void fetch_line(const void* place) noexcept
+
 cdef enum:
     MAX_LINES = 32
     MAX_CONTEXT = 128  # a request names 64 features at most

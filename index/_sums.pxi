@@ -1,18 +1,5 @@
 """`Adder.best` compiled; `index.adder` says what it is, and does the same without a compiler."""
 
-cdef extern from *:
-    """
-    #if defined(__GNUC__) || defined(__clang__)
-    #define fetch_line(place) __builtin_prefetch(place)
-    #else
-    #define fetch_line(place) ((void) (place))
-    #endif
-    """
-    void fetch_line(const void* place) noexcept
-
-cdef enum:
-    AHEAD = 8  # pairs between the one that is added and the one whose cell is fetched
-
 cdef float LOWEST = -FLT_MAX
 
 
@@ -57,7 +44,7 @@ cdef class Scratch:
         self.n_rows = self.n_raised = 0
         self.turn = 1
         self.cells = <Cell*>PyMem_Malloc(n * sizeof(Cell) + 1)
-        self.rows = <uint32_t*>PyMem_Malloc((n + 1) * sizeof(uint32_t))
+        self.rows = <uint32_t*>PyMem_Malloc(n * sizeof(uint32_t) + 1)
         self.raised = <uint32_t*>PyMem_Malloc(n * sizeof(uint32_t) + 1)
         if not (self.cells and self.rows and self.raised):
             raise MemoryError
@@ -137,8 +124,6 @@ cdef class Scratch:
             row = pair[place].row
             if row >= self.n_offers:
                 return False
-            if place + AHEAD < n:
-                fetch_line(&self.cells[pair[place + AHEAD].row])
             self._cell(row).sum += pair[place].value * weight
         return True
 
@@ -162,8 +147,6 @@ cdef class Scratch:
             row, value = pair[place].row, pair[place].value
             if row >= self.n_offers:
                 return False
-            if place + AHEAD < n:
-                fetch_line(&self.cells[pair[place + AHEAD].row])
             cell = self._cell(row)
             if added != 0.0:
                 cell.sum += value * added
@@ -187,14 +170,13 @@ cdef class Scratch:
 
     cdef inline Cell* _cell(self, uint32_t row) noexcept:
         """Where an offer's sum is; it begins with the prior when it is first asked for."""
-        # Without a branch: nobody could guess which offers two rows have in common.
         cdef Cell* cell = &self.cells[row]
-        cdef bint begins = cell.turn != self.turn
-        cell.turn = self.turn
-        cell.sum = cell.prior if begins else cell.sum
-        cell.peak = 0.0 if begins else cell.peak
-        self.rows[self.n_rows] = row
-        self.n_rows += begins
+        if cell.turn != self.turn:
+            cell.turn = self.turn
+            cell.sum = cell.prior
+            cell.peak = 0.0
+            self.rows[self.n_rows] = row
+            self.n_rows += 1
         return cell
 
     cdef bint _leave_out(self, const unsigned char[::1] bought) noexcept:
