@@ -112,6 +112,10 @@ class Counters:
         """A request began."""
         self.row[IN_FLIGHT] += 1
 
+    def under_way(self, change: int) -> None:
+        """So many more requests have begun to come, or fewer are still to come whole."""
+        self.row[IN_FLIGHT] += change
+
     def answered(self, code: int) -> None:
         """A request ended with a status; 0 when there was nobody left to answer."""
         row = self.row

@@ -4,8 +4,8 @@ An ASGI server makes a scope, a task and an event for each request, wakes the ta
 next turn, and writes head and body apart. A request that needs nothing but its own bytes, and is
 answered from memory, needs none of that: it is answered where the parser has come to its end.
 Whatever is out of the ordinary takes the server's own way through ASGI, to the same answer: bodies
-that have not come with their head, in chunks, or too long; `expect`; a request behind one that is
-not answered yet; a caller who does not read.
+in chunks or too long; `expect`; a request behind one that is not answered yet; a caller who does
+not read.
 """
 
 from __future__ import annotations
@@ -35,11 +35,13 @@ class Shortcut:
         path: what is posted to, as it stands in the request's first line.
         max_body_bytes: longer bodies take the usual way.
         answer: from headers (names in lower case) and body to what is sent. It must not raise.
+        waiting: told 1 when a request has come in part, and -1 when the rest did, or never will.
     """
 
     path: bytes
     max_body_bytes: int
     answer: Callable[[Mapping[bytes, bytes], bytes], Answered]
+    waiting: Callable[[int], None]
 
 
 class DirectProtocol(HttpToolsProtocol):
@@ -50,8 +52,10 @@ class DirectProtocol(HttpToolsProtocol):
 
     _shortcut: Shortcut | None = None
     _asked: Mapping[bytes, bytes] | None = None
-    """Headers of a request that takes the shortcut, as long as its bytes are being parsed."""
+    """Headers of a request that takes the shortcut, until its body is whole."""
     _body = b""
+    _waits = False
+    """For the rest of such a body."""
     _ends = False
     """The connection ends with its answer."""
 
@@ -63,10 +67,11 @@ class DirectProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self._asked is not None:
-            # The rest of the body is still to come: it is waited for as for any other.
-            body, self._asked, self._body = self._body, None, b""
-            self._begin_cycle()
-            super().on_body(body)
+            self._wait(begins=True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._wait(begins=False)
+        super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         # As the server's own, without the scope, which a shortcut does not need.
@@ -94,12 +99,22 @@ class DirectProtocol(HttpToolsProtocol):
             return
         asked, body, self._asked, self._body = self._asked, self._body, None, b""
         assert self._shortcut is not None
+        self._wait(begins=False)
         self._send(self._shortcut.answer(asked, body))
 
     def shutdown(self) -> None:
         """End the connection once all that was asked over it is answered."""
         _outbox.empty()
-        super().shutdown()
+        if self._asked is None:
+            super().shutdown()
+        else:
+            self._ends = True
+
+    def _wait(self, *, begins: bool) -> None:
+        if self._waits is not begins:
+            assert self._shortcut is not None
+            self._waits = begins
+            self._shortcut.waiting(1 if begins else -1)
 
     def _begin_cycle(self) -> None:
         """Go the server's own way with the head that was read."""

@@ -150,17 +150,18 @@ class Front:
         hot: Hot | None,
     ) -> None:
         self._app = app
+        self._sharing = sharing
         self._hot = hot
+        self._counters = counters or Counters(blank_rows())
+        self._admission = admission
         self.shortcut: Shortcut | None = None
         if hot is not None:
             self.shortcut = Shortcut(
                 path=hot.path.encode(),
                 max_body_bytes=hot.app.max_body_bytes,
                 answer=self._hot_at_once,
+                waiting=self._counters.under_way,
             )
-        self._sharing = sharing
-        self._counters = counters or Counters(blank_rows())
-        self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

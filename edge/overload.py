@@ -143,7 +143,7 @@ class Admission:
 
     def _begin_turn(self, now_ns: int, loop: asyncio.AbstractEventLoop) -> None:
         self._loop, self._began_ns = loop, now_ns
-        # Called when the loop has been through all that waits now, and looked at its sockets.
+        # Called when the loop has been through all that it found when it looked at its sockets.
         loop.call_soon(self._end_turn)
         self._look_back(now_ns)
 

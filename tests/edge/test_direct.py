@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -195,11 +196,9 @@ def test_a_request_in_two_pieces_is_waited_for(generation: Generation) -> None:
     """It is in flight meanwhile, and may be cut anywhere; too long a body is refused as ever."""
     whole = post(BODY, b"expect: nothing")
     for cut in range(1, len(whole), 7):
-        _, said = both(generation, [whole[:cut], whole[cut:] + LAST])
+        way, said = both(generation, [whole[:cut], whole[cut:] + LAST])
         assert statuses(said) == [200, 200]
-    way = Way(generation, DirectProtocol)
-    way.talk([whole[:-9]], hang_up=True)
-    assert way.n_through_asgi == 1
+        assert way.n_through_asgi == 0
     _, said = both(generation, [post(b" " * (LIMIT + 1))])
     assert statuses(said) == [413]
 
@@ -251,7 +250,7 @@ def test_what_there_is_no_time_for_is_refused(
 
 
 def test_a_server_that_ends_answers_first(generation: Generation) -> None:
-    """What is decided but not written when the server says goodbye is written."""
+    """What is decided but not written, and what came in part when the server said goodbye."""
     way = Way(generation, DirectProtocol)
 
     async def ended() -> bytes:
@@ -260,14 +259,34 @@ def test_a_server_that_ends_answers_first(generation: Generation) -> None:
         made = made(config=way.config, server_state=way.server_state, app_state={})
         await loop.connect_accepted_socket(lambda: made, theirs)
         reader, writer = await asyncio.open_connection(sock=ours)
-        made.data_received(post())
+        made.data_received(post() + post()[:-9])
         made.shutdown()
+        made.data_received(post()[-9:])
         said = await reader.read(-1)
         writer.close()
         return said
 
     with asyncio.Runner(loop_factory=way.config.get_loop_factory()) as runner:
-        assert statuses(runner.run(ended())) == [200]
+        said = runner.run(ended())
+    assert statuses(said) == [200, 200]
+    assert said.count(b"connection: close") == 1
+
+
+def test_who_hangs_up_in_the_middle_is_waited_for_no_longer(generation: Generation) -> None:
+    way = Way(generation, DirectProtocol)
+    in_flight: list[int] = []
+    shortcut = way.shortcut
+    assert shortcut is not None
+
+    def waiting(change: int) -> None:
+        shortcut.waiting(change)
+        in_flight.append(way.state.counters.row[IN_FLIGHT])
+
+    way.shortcut = replace(shortcut, waiting=waiting)
+    way.talk([post()[:-9]], hang_up=True)
+
+    assert in_flight == [1, 0]
+    assert way.counts == Way(generation, DirectProtocol).counts
 
 
 @pytest.mark.parametrize("flags", [{"root_path": "/api"}, {"limit_concurrency": 5}])
