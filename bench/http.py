@@ -22,10 +22,12 @@ import numpy as np
 from bench.http_answers import offers_in
 from bench.http_contenders import (
     EDGE,
+    UVICORN,
     Contender,
     ServerName,
     check_answers,
     edge,
+    edge_over_asgi,
     exchange,
     load_lists,
     no_op,
@@ -149,6 +151,8 @@ def _contenders(
             load_lists(generation, socket, plan.shape)
             found.append(redis_lists_of(generation, socket))
         served_by = [(contender, str(server)) for server in plan.servers for contender in found]
+        if UVICORN in plan.servers:
+            served_by.append((edge_over_asgi(generation), UVICORN))
         ground = Ground(generation=generation, shape=plan.shape, folder=folder, socket=socket)
         for name in plan.peers:
             try:

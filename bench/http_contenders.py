@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -32,7 +32,8 @@ from index.generation import Generation
 from index.request import Request
 
 ServerName: TypeAlias = Literal["uvicorn", "granian"]
-SERVERS: Final[tuple[ServerName, ...]] = ("uvicorn", "granian")
+UVICORN: Final = "uvicorn"
+SERVERS: Final[tuple[ServerName, ...]] = (UVICORN, "granian")
 EDGE, NO_OP, REDIS = "edge", "no-op", "redis"
 EDGE_ASGI = "edge-asgi"
 """The edge without its way past ASGI."""
@@ -43,7 +44,7 @@ FLAGS: Final[Mapping[str, str]] = {
     "granian": "--interface asgi --http 1 --no-ws --loop uvloop --workers 1 --runtime-threads 1 "
     "--log-level warning",
 }
-DIRECT: Final = "edge.direct:DirectProtocol"
+_DIRECT: Final = "edge.direct:DirectProtocol"
 _LOAD_AT_ONCE: Final = 1000
 
 
@@ -88,7 +89,7 @@ def edge(generation: Generation) -> Contender:
     return Contender(
         name=EDGE,
         factory="edge.app:from_environment",
-        flags={"uvicorn": f"--http {DIRECT}"},
+        flags={UVICORN: f"--http {_DIRECT}"},
         env={
             "ALMANAC_EDGE_SNAPSHOT": str(generation.directory),
             # What is measured is whole answers, however slow the machine is.
@@ -100,6 +101,11 @@ def edge(generation: Generation) -> Contender:
             decide(generation, msgspec.json.decode(body, type=Request))
         ),
     )
+
+
+def edge_over_asgi(generation: Generation) -> Contender:
+    """The same, without its way past ASGI, which it has under uvicorn alone."""
+    return replace(edge(generation), name=EDGE_ASGI, flags={})
 
 
 def no_op(answer: bytes, folder: Path) -> Contender:

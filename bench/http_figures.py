@@ -10,11 +10,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.http_contenders import EDGE, NO_OP, REDIS
+from bench.http_contenders import EDGE, EDGE_ASGI, NO_OP, REDIS
 from bench.http_load import Lap
 
-_UNDER_ANY: Final = (EDGE, NO_OP, REDIS)
-"""Contenders that run under each server, and are compared there."""
+_UNDER_ANY: Final = (EDGE, EDGE_ASGI, NO_OP, REDIS)
+"""Contenders that run under servers of the edge's, and are compared there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
