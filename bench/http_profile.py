@@ -6,6 +6,7 @@ import asyncio
 import gc
 import tempfile
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any, Final
@@ -19,6 +20,7 @@ from bench.peers import noop
 from bench.synthetic import SECRET, Shape, write_synthetic
 from edge.app import create_app
 from edge.counters import Counters, blank_rows
+from edge.middleware import Front
 from edge.offers import completed, parsed
 from edge.settings import settings_from
 from edge.state import State
@@ -28,6 +30,7 @@ from index.generation import Generation
 from index.snapshot import open_snapshot
 
 PARTS: Final = ("parse", "complete", "decide", "encode")
+PAST: Final = "edge past ASGI"
 WHOLE: Final = "whole edge"
 NO_OP: Final = "whole no-op"
 _BODIES: Final = 10_000
@@ -53,12 +56,17 @@ def profile_edge(shape: Shape, n_calls: int) -> dict[str, NDArray[np.int64]]:
 async def _profiled(
     generation: Generation, bodies: Sequence[bytes], n_calls: int
 ) -> dict[str, NDArray[np.int64]]:
-    apps = {WHOLE: _app(generation), NO_OP: noop.answering(_answer(generation, bodies[0]))}
-    times = {name: np.zeros(n_calls, dtype=np.int64) for name in (*PARTS, *apps)}
+    edge, noops = _app(generation), noop.answering(_answer(generation, bodies[0]))
+    ways = {
+        PAST: partial(_past_asgi, edge),
+        WHOLE: partial(_call, edge),
+        NO_OP: partial(_call, noops),
+    }
+    times = {name: np.zeros(n_calls, dtype=np.int64) for name in (*PARTS, *ways)}
     for body in bodies[:_WARM_UP]:
         _in_parts(generation, body, times, 0)
-        for app in apps.values():
-            _call(app, body)
+        for way in ways.values():
+            way(body)
             await asyncio.sleep(0)
     gc.collect()
     gc.freeze()
@@ -66,11 +74,11 @@ async def _profiled(
         turn = range(start, min(start + _TURN, n_calls))
         for i in turn:
             _in_parts(generation, bodies[i % len(bodies)], times, i)
-        for place, (name, app) in enumerate(apps.items(), start=1):
+        for place, (name, way) in enumerate(ways.items(), start=1):
             for i in turn:
                 body = bodies[(i + place * _SHIFT) % len(bodies)]
                 began = perf_counter_ns()
-                _call(app, body)
+                way(body)
                 times[name][i] = perf_counter_ns() - began
                 await asyncio.sleep(0)  # a turn of the loop for each, as for a lone caller
     gc.unfreeze()
@@ -98,12 +106,19 @@ def _answer(generation: Generation, body: bytes) -> bytes:
     return decision_json(decide(generation, parsed(body)))
 
 
-def _app(generation: Generation) -> ASGIApp:
+def _app(generation: Generation) -> Front:
     state = State(Counters(blank_rows()))
     state.adopt(generation)
     # What is measured is whole answers, however slow the machine is.
     flags = {"snapshot": generation.directory, "queue_target_ms": 10_000}
     return create_app(state, settings_from(flags, {}))
+
+
+def _past_asgi(app: Front, body: bytes) -> None:
+    """One request as the server gives it to the app's shortcut, and its answer's bytes."""
+    assert app.shortcut is not None
+    status, lines, answer = app.shortcut.answer(dict(_scope(body)["headers"]), body)
+    b"".join((b"%d" % status, lines, answer))
 
 
 def _call(app: ASGIApp, body: bytes) -> None:

@@ -11,7 +11,7 @@ import pytest
 from bench.http import Plan, measure_http
 from bench.http_figures import Run, Turn, cpu_ratios, latency_figures, summary_of
 from bench.http_load import Lap
-from bench.http_profile import NO_OP, PARTS, WHOLE, profile_edge
+from bench.http_profile import NO_OP, PARTS, PAST, WHOLE, profile_edge
 from bench.http_report import company_line, ratio_lines, row_table
 from bench.synthetic import Shape
 from tests.bench.verbs import kept_by
@@ -158,13 +158,16 @@ def test_everybody_gets_the_same_turns() -> None:
 
     run = measure_http(plan)
 
-    rows = {f"{who} uvicorn {connections}" for who in ("edge", "no-op") for connections in (1, 4)}
+    who_all = ("edge", "no-op", "edge-asgi")
+    rows = {f"{who} uvicorn {connections}" for who in who_all for connections in (1, 4)}
     assert run.laps.keys() == rows
-    assert [[len(lap.statuses) for lap in laps] for laps in run.laps.values()] == [[30, 30]] * 4
-    assert [one.errors for one in run.turns] == [0] * 8
+    assert [[len(lap.statuses) for lap in laps] for laps in run.laps.values()] == [[30, 30]] * 6
+    assert [one.errors for one in run.turns] == [0] * 12
     assert [(one.contender, one.round) for one in run.turns if one.connections == 4] == [
         ("no-op", 1),
+        ("edge-asgi", 1),
         ("edge", 1),
+        ("edge-asgi", 2),
         ("edge", 2),
         ("no-op", 2),
     ]
@@ -174,6 +177,7 @@ def test_everybody_gets_the_same_turns() -> None:
     assert all(one.cpu_ns > 0 and one.redis_cpu_ns == 0 for one in run.turns)
     assert run.facts["depends_on"] == {
         "edge": {"customer": "yes", "cart": "yes", "moment": "yes"},
+        "edge-asgi": {"customer": "yes", "cart": "yes", "moment": "yes"},
         "no-op": {"customer": "no", "cart": "no", "moment": "no"},
     }
 
@@ -181,7 +185,7 @@ def test_everybody_gets_the_same_turns() -> None:
 def test_a_profile_times_every_part_of_every_call() -> None:
     times = profile_edge(Shape(n_customers=1000, n_offers=1000), 300)
 
-    assert list(times) == [*PARTS, WHOLE, NO_OP]
+    assert list(times) == [*PARTS, PAST, WHOLE, NO_OP]
     assert all(len(part) == 300 and (part > 0).all() for part in times.values())
 
 
