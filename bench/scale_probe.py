@@ -46,7 +46,7 @@ def probe(warm: Path, snapshot: Path, shape: Shape, calls: int) -> dict[str, Any
     """
     with open_snapshot(warm, SECRET) as generation:
         for request in _requests(shape, _WARM_UP, seed=1):
-            _answer(generation, request)
+            _timed(generation, msgspec.json.encode(request))
     bodies = [
         msgspec.json.encode(request) for request in _requests(shape, calls + 1, seed=os.getpid())
     ]
