@@ -102,6 +102,11 @@ class DirectProtocol(HttpToolsProtocol):
         self._wait(begins=False)
         self._send(self._shortcut.answer(asked, body))
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP and hang up, after what came before it was answered."""
+        _outbox.empty()
+        super().send_400_response(msg)
+
     def shutdown(self) -> None:
         """End the connection once all that was asked over it is answered."""
         _outbox.empty()

@@ -34,6 +34,8 @@ EXPOSED: Final = (
     "X-Retry-After-Us",
     "X-Snapshot-Id",
 )
+_PREFLIGHT: Final = {b"origin", b"access-control-request-method"}
+"""Headers that make an OPTIONS request a page's question whether it may ask."""
 _log = structlog.get_logger()
 
 
@@ -188,7 +190,7 @@ class Front:
 
         self._counters.arrived()
         try:
-            if b"access-control-request-method" in headers and scope["method"] == "OPTIONS":
+            if scope["method"] == "OPTIONS" and _PREFLIGHT <= headers.keys():
                 status = await self._preflight(scope, receive, send)
             else:
                 scope[HEADERS] = headers

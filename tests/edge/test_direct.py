@@ -211,6 +211,14 @@ def test_old_callers_are_hung_up_on(generation: Generation) -> None:
     assert way.n_through_asgi == 0
 
 
+def test_what_comes_before_nonsense_is_answered_first(generation: Generation) -> None:
+    way = Way(generation, DirectProtocol)
+
+    said = way.talk([post() + b"nonsense\r\n\r\n"])
+
+    assert statuses(said) == [200, 400]
+
+
 def test_without_a_snapshot_there_is_no_answer(generation: Generation) -> None:
     _, said = both(None, [post(), LAST])
 

@@ -119,6 +119,8 @@ def test_a_wrong_method_hears_the_right_ones(client: TestClient) -> None:
     assert client.put("/v1/offers").headers["allow"] == "GET, HEAD, OPTIONS, POST"
     assert client.options("/v1/offers").status_code == 204
     assert client.options("/v1/offers").headers["allow"] == "GET, HEAD, OPTIONS, POST"
+    no_page = {"access-control-request-method": "POST"}
+    assert client.options("/v1/offers", headers=no_page).headers["allow"].startswith("GET, ")
 
 
 def test_a_preflight_allows_json_and_is_remembered(client: TestClient) -> None:

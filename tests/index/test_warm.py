@@ -29,6 +29,7 @@ def test_a_snapshot_answers_as_before_and_everything_was_asked_once(
     assert generation.damaged == 0
     monkeypatch.setattr("index.warm.decide_for_key", noted)
     monkeypatch.setattr("index.warm.answer", noted)
+    monkeypatch.setattr("index.warm.answer_for_key", noted)
     warm_up(generation)
     values = {
         (name, value) for request in asked for name, value in request.context.items() if value
