@@ -190,7 +190,7 @@ class Front:
 
         self._counters.arrived()
         try:
-            if scope["method"] == "OPTIONS" and _PREFLIGHT <= headers.keys():
+            if scope["method"] == "OPTIONS" and headers.keys() >= _PREFLIGHT:
                 status = await self._preflight(scope, receive, send)
             else:
                 scope[HEADERS] = headers
