@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from bench.scorecard.shop import Shop, Wish, later_orders, shop_of
 from bench.scorecard.sla import Sla
 from bench.scorecard.trial import trial_lines
 from bench.scorecard.volume import busiest_day, usual_day, volume_lines
+from bench.standstill import Standstill, standstill
 from index.snapshot import open_snapshot
 
 POOL: Final = 5000
@@ -88,6 +90,7 @@ class Found:
         about: the service in a sentence.
         url: where it was asked.
         rate: where the base rate comes from, a sentence.
+        stood_still: what the machine does by itself; None where no waits are measured.
         lines: by part, in the order of `PARTS`.
         runs: all of them.
     """
@@ -95,6 +98,7 @@ class Found:
     about: str = ""
     url: str = ""
     rate: str = ""
+    stood_still: Standstill | None = None
     lines: list[Line] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
 
@@ -105,6 +109,9 @@ def measured(plan: Plan) -> Found:
     shop = None if plan.url is not None else shop_of(plan.wish, plan.snapshot_dir)
     orders = later_orders(plan.wish) if shop is None else shop.orders
     questions = questions_of(orders, plan.template)
+    if {"peak", "volume"} & {*plan.only}:
+        say("standstill: what this machine does by itself")
+        found.stood_still = standstill(os.sched_getaffinity(0))
     with _service(plan, shop) as service:
         found.url = service.target.url
         found.about = _about(plan, shop, orders)
@@ -146,9 +153,9 @@ def _peak(
     pool = questions.some(POOL)
     rate, found.rate = _rate(plan, service, questions, pool)
     command = _command(plan, shop, "peak", rate)
-    peaks = Peaks(
-        slas=plan.slas, rate=rate, origin=found.rate, seconds=plan.seconds, command=command
-    )
+    assert found.stood_still is not None
+    origin = f"{found.rate} {found.stood_still.sentence}"
+    peaks = Peaks(slas=plan.slas, rate=rate, origin=origin, seconds=plan.seconds, command=command)
     try:
         lines, runs = peak_lines(service, pool, peaks)
     except ImpossibleSchedule as problem:

@@ -275,6 +275,7 @@ def _told(
         "slas": [sla.text for sla in slas],
         "rate": found.rate,
         "machine": facts,
+        "stood_still": None if found.stood_still is None else asdict(found.stood_still),
         "lines": [asdict(line) for line in found.lines],
         "runs": {run.name: run.kept() for run in found.runs},
         "beside": [

@@ -173,6 +173,13 @@ def _beside(told: Mapping[str, Any]) -> Iterator[Html]:
         )
 
 
+def _still(found: Mapping[str, Any]) -> str:
+    return (
+        f"{found['per_second']:.1f} times a second, {found['longest_ms']:.1f} ms at most"
+        f" ({found['cores']} cores, {found['seconds']:g} s)"
+    )
+
+
 def _run(told: Mapping[str, Any]) -> Html:
     machine = told["machine"]
     facts = {
@@ -181,6 +188,7 @@ def _run(told: Mapping[str, Any]) -> Html:
         "Kernel and Python": f"{machine['kernel']}, {machine['python']}",
         "Sums of decisions": machine["sums"],
         "Load of the machine before": f"{machine['load_at_start']}",
+        **({"Standing still by itself": _still(found)} if (found := told["stood_still"]) else {}),
         "Commit": machine["commit"] or "none",
     }
     return element(

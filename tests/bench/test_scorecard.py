@@ -254,6 +254,7 @@ def told() -> dict[str, Any]:
         "made_at": "today",
         "rate": "1× is 5.",
         "service": {"name": "<shop>", "about": "About"},
+        "stood_still": {"cores": 2, "seconds": 2.0, "per_second": 9.5, "longest_ms": 3.97},
         "machine": machine | {"load_at_start": 0.1, "commit": None, "command": "almanac scorecard"},
         "beside": [],
         "runs": {},
@@ -309,6 +310,7 @@ def test_a_page_has_every_line_with_its_command_and_loads_nothing(told: dict[str
         assert page.count(f"Sentence {number}.") == 2
         assert f"cell {number}" in page
     assert "&lt;shop&gt;" in page
+    assert "9.5 times a second, 4.0 ms at most (2 cores, 2 s)" in page
     assert "<begin>" not in page
     assert "A promise was not kept: 2 pass, 1 fail, 1 not measured." in page
     assert page.count('class="badge') == 2 * len(LINES)
