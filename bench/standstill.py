@@ -97,6 +97,8 @@ def gaps_ns(seconds: float, clock: Callable[[], int] = perf_counter_ns) -> list[
 def main() -> None:
     """Watch one core and print its gaps."""
     gc.disable()
+    # Whatever priority the measurement has: who never sleeps loses a real-time one now and then.
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     os.sched_setaffinity(0, {int(sys.argv[2])})
     sys.stdout.buffer.write(orjson.dumps(gaps_ns(float(sys.argv[1]))))
 
