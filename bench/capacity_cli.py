@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -112,7 +111,6 @@ def capacity(
         "machine": facts,
         "cost": {"alone_cpu_us": cost.alone_cpu_us, "crowded_cpu_us": cost.crowded_cpu_us},
         "workers_per_node": workers_per_node,
-        "is_real_time": os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR),
         "check": rows,
         "rehearsals": rehearsals,
     }

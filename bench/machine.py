@@ -34,6 +34,7 @@ def machine_facts(command: str) -> dict[str, Any]:
         "libraries": {name: version(name) for name in _LIBRARIES},
         "sums": "compiled" if IS_COMPILED else "numpy",
         "load_at_start": round(os.getloadavg()[0], 2),
+        "is_real_time": os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR),
     }
 
 

@@ -173,7 +173,7 @@ def capacity_page(runs: Mapping[str, _Run]) -> str:
         workers.append([*cells, f"{row['driver_busy']:.0%}"])
     return "\n\n".join(
         [
-            f"Measured on {_on(machine)}{_priority(told)} (`{machine['command']}`).",
+            f"Measured on {_on(machine)}{_priority(machine)} (`{machine['command']}`).",
             "### What a request costs, and what that needs",
             cost_line(told["cost"])
             + f" Workers are to be at most {UTILISATION:.0%} busy at the peak.",
@@ -233,8 +233,8 @@ def _on(machine: _Run) -> str:
     )
 
 
-def _priority(capacity: _Run) -> str:
-    return ", with real-time priority" if capacity["is_real_time"] else ""
+def _priority(machine: Mapping[str, Any]) -> str:
+    return ", with real-time priority" if machine["is_real_time"] else ""
 
 
 def _company(http: _Run) -> str:

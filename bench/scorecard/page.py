@@ -188,6 +188,7 @@ def _run(told: Mapping[str, Any]) -> Html:
         "Kernel and Python": f"{machine['kernel']}, {machine['python']}",
         "Sums of decisions": machine["sums"],
         "Load of the machine before": f"{machine['load_at_start']}",
+        "Priority of service and driver": "real-time" if machine["is_real_time"] else "the usual",
         **({"Standing still by itself": _still(found)} if (found := told["stood_still"]) else {}),
         "Commit": machine["commit"] or "none",
     }

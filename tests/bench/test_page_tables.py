@@ -17,7 +17,7 @@ from bench.pages import BEGIN, END, RUNS, write_pages
 from bench.simulate import ServiceTimes
 
 MACHINE = {"cores": 2, "cpu": "a CPU", "python": "3.11", "date": "2026-11-29T00:00:00"}
-MACHINE |= {"commit": "abc", "command": "almanac bench"}
+MACHINE |= {"commit": "abc", "command": "almanac bench", "is_real_time": False}
 ASPECTS = {"customer": "yes", "cart": "left out", "moment": "no"}
 
 
@@ -93,7 +93,6 @@ def runs() -> dict[str, dict[str, Any]]:
     capacity = {
         "machine": MACHINE,
         "workers_per_node": 4,
-        "is_real_time": False,
         "cost": {"alone_cpu_us": 200.0, "crowded_cpu_us": 160.0},
         "rehearsals": [told],
         "check": [check],

@@ -249,6 +249,7 @@ class _Page(HTMLParser):
 @pytest.fixture
 def told() -> dict[str, Any]:
     machine = {"cpu": "c", "cores": 2, "memory_gib": 1, "kernel": "k", "python": "3", "sums": "s"}
+    machine |= {"is_real_time": True}
     return {
         "verdict": "fail",
         "made_at": "today",
@@ -311,6 +312,7 @@ def test_a_page_has_every_line_with_its_command_and_loads_nothing(told: dict[str
         assert f"cell {number}" in page
     assert "&lt;shop&gt;" in page
     assert "9.5 times a second, 4.0 ms at most (2 cores, 2 s)" in page
+    assert "real-time" in page
     assert "<begin>" not in page
     assert "A promise was not kept: 2 pass, 1 fail, 1 not measured." in page
     assert page.count('class="badge') == 2 * len(LINES)
