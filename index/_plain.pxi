@@ -1,13 +1,13 @@
 """`index.plain` compiled: gathers, adds up and chooses for requests that ask for nothing special."""
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.mem cimport PyMem_Calloc, PyMem_Realloc
-from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.math cimport exp, pow
 from cpython.datetime cimport (
     datetime_day, datetime_hour, datetime_minute, datetime_month, datetime_tzinfo, datetime_year,
     import_datetime,
 )
+from cpython.mem cimport PyMem_Calloc, PyMem_Realloc
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.math cimport exp, pow
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 
 from datetime import UTC
@@ -38,6 +38,7 @@ cdef uint32_t NO_ROW = 0xFFFFFFFF
 cdef uint32_t NO_PRICE = 0xFFFFFFFF
 MAX_PRICE = 1e12
 ANY_PLACEMENT = "*"
+cdef int WHOLE_MINUTES_SINCE = 1973  # before, some zones were off by seconds
 cdef double MAX_LOGIT = 60.0
 
 
@@ -355,7 +356,7 @@ cdef class Plain:
     cdef uint32_t _hour(self, object at) except? 0:
         """Row of a moment; that of the last minute is remembered."""
         cdef int64_t day, minute
-        if <object>datetime_tzinfo(at) is not UTC:
+        if <object>datetime_tzinfo(at) is not UTC or datetime_year(at) < WHOLE_MINUTES_SINCE:
             return self.lookup.hour_row(at)
         day = (datetime_year(at) * 12 + datetime_month(at)) * 32 + datetime_day(at)
         minute = (day * 24 + datetime_hour(at)) * 60 + datetime_minute(at)

@@ -186,6 +186,18 @@ def test_a_brand_that_asks_for_something_special_has_no_plain_requests(shop: Sho
         generation.leave(reader)
 
 
+def test_a_minute_of_an_old_zone_has_two_hours(shop: Shop) -> None:
+    """Berlin was 53 minutes and 28 seconds ahead of UTC until 1893: 9 o'clock was at 8:06:32."""
+    generation = shop()
+    before, after = (datetime(1890, 1, 7, 8, 6, second, tzinfo=UTC) for second in (20, 40))
+
+    shown = [decide(generation, Request(at=at, k=12)).offers for at in (before, after, before)]
+
+    lifts = [{one.offer_row: one.score for one in offers}[10] for offers in shown]
+    assert lifts[1] - lifts[0] == pytest.approx(1.0)
+    assert lifts[2] == lifts[0]
+
+
 @pytest.mark.parametrize(
     "kinds", [("customer_data", "item_data"), ("context_data",), ("offer_data",)]
 )
@@ -205,6 +217,10 @@ def test_a_record_that_is_cut_short_is_damage_and_no_more(
             return None if data is None else data[:cut]
 
         monkeypatch.setattr(Reader, name, short)
+    if "customer_data" in kinds:
+        # Compiled code asks the tables themselves.
+        ways = property(lambda one: (one.customer_data,))
+        monkeypatch.setattr(Reader, "customer_getters", ways)
     cart, device = [CartLine(item_id=item_id(1))], dict[str, ContextValue](device="mobile")
     request = Request(customer_id="ann", cart=cart, context=device, k=3)
     decision = decide(generation, request)
