@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from msgspec.structs import replace
 
 from index.answer import answer
 from index.model import Feature
 from index.request import Request
+from index.tables import TableError, TableTransaction
 from index.warm import warm_up
 from tests.index.asking import EVERYTHING, Shop
 from tests.toys import toy_customer_key, toy_model
@@ -46,3 +49,16 @@ def test_a_feature_without_values_is_no_hindrance(shop: Shop) -> None:
         generation = shop(model=toy_model(features=features))
         warm_up(generation)
         assert generation.damaged == 0
+
+
+def test_a_damaged_table_is_no_hindrance(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who can't be answered from tables is answered from memory, once there is somebody."""
+    generation = shop()
+
+    def damaged(_: object) -> Iterator[tuple[bytes, bytes]]:
+        raise TableError("page is damaged")
+
+    monkeypatch.setattr(TableTransaction, "records", damaged)
+    warm_up(generation)
+
+    assert generation.damaged == 0
