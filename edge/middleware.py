@@ -63,6 +63,10 @@ class Hot:
     path: str
     app: AtOnce
 
+    def is_asked(self, scope: Scope) -> bool:
+        """Whether a request is one for it."""
+        return (scope["method"], scope["path"]) == ("POST", self.path)
+
 
 def route(path: str, methods: Mapping[str, ASGIApp]) -> Route:
     """A route that answers each method with an app of its own, HEAD as GET."""
@@ -195,8 +199,8 @@ class Front:
             else:
                 scope[HEADERS] = headers
                 hot = self._hot
-                is_hot = hot is not None and scope["path"] == hot.path and scope["method"] == "POST"
-                await (hot.app if hot and is_hot else self._app)(scope, receive, answer)
+                app = hot.app if hot is not None and hot.is_asked(scope) else self._app
+                await app(scope, receive, answer)
         except Refusal as refusal:
             await send_refusal(scope, answer, refusal)
         except ClientGone:
