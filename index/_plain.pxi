@@ -1,18 +1,10 @@
 """`index.plain` compiled: gathers, adds up and chooses for requests that ask for nothing special."""
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.datetime cimport (
-    datetime_day, datetime_hour, datetime_minute, datetime_month, datetime_tzinfo, datetime_year,
-    import_datetime,
-)
 from cpython.mem cimport PyMem_Calloc, PyMem_Realloc
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.math cimport exp, pow
 from libc.stdint cimport int64_t, uint16_t, uint64_t
-
-from datetime import UTC
-
-import_datetime()
 
 cdef extern from *:
     """
@@ -37,8 +29,6 @@ cdef enum:
 cdef uint32_t NO_ROW = 0xFFFFFFFF
 cdef uint32_t NO_PRICE = 0xFFFFFFFF
 MAX_PRICE = 1e12
-ANY_PLACEMENT = "*"
-cdef int WHOLE_MINUTES_SINCE = 1973  # before, some zones were off by seconds
 cdef double MAX_LOGIT = 60.0
 
 
@@ -158,19 +148,16 @@ cdef class Plain:
         quoted: writes a text as JSON that has to be escaped.
     """
 
-    cdef object reader, lookup, chosen, quoted, customers, item_data
+    cdef object reader, lookup, chosen, quoted, item_data
     cdef Scratch scratch
-    cdef dict weights, weights_with_cart, features, tops
-    cdef Py_ssize_t n_shards
-    cdef int64_t minute  # the last that was looked up, and its row
-    cdef uint32_t minute_row
+    cdef dict weights, weights_with_cart, features
     cdef const double[::1] edges
     cdef const uint32_t[::1] bands
     cdef double cart_power, viewed_decay
     cdef uint32_t thin_below, n_contexts
     cdef Record* contexts
     cdef Record* offers
-    cdef Tally in_cart, owned  # of one call
+    cdef Tally in_cart, owned, counted  # of one call: offers, items, contexts
     cdef char* text  # what is being written
     cdef Py_ssize_t room
 
@@ -186,8 +173,6 @@ cdef class Plain:
         self.scratch = reader.adder.scratch
         self.weights, self.weights_with_cart = weights
         self.thin_below = thin_below
-        self.customers, self.n_shards = reader.customer_getters, len(reader.customer_getters)
-        self.tops, self.minute = reader.tops, -1
         self.chosen, self.quoted = chosen, quoted
         self.cart_power, self.viewed_decay = model.cart_power, model.viewed_decay
         self.features, self.item_data = lookup.by_name, reader.item_data
@@ -199,6 +184,7 @@ cdef class Plain:
         PyMem_Free(self.text)
         PyMem_Free(self.in_cart.counted)
         PyMem_Free(self.owned.counted)
+        PyMem_Free(self.counted.counted)
 
     def decide(self, request, key, wanted, repeat, may_show, int at_most=ALL):
         """What `gather`, `terms_of` and `Chooser.choose` come to; None when that must be asked.
@@ -238,7 +224,7 @@ cdef class Plain:
         cdef bint excludes = repeat == "exclude"
         data = None
         if key is not None and (at_most == ALL or excludes):
-            data = self.customers[(<bytes?>key)[0] * self.n_shards >> 8](key)
+            data = self.reader.customer_data(key)
         if data is None:
             return self._decided(
                 request, wanted, may_show, at_most, writes, NULL, 0, 0, NULL, 0, False
@@ -268,18 +254,18 @@ cdef class Plain:
         bint known,
     ):
         cdef uint32_t contexts[MAX_CONTEXT]
-        cdef Counted counted[2 * MAX_LINES]
         cdef Heard cart_rows[MAX_LINES]
         cdef Heard viewed_rows[MAX_LINES]
-        cdef Py_ssize_t n_counted = 0, n_lines = 0, n_viewed = 0, n_cart = 0, n_heard = 0
+        cdef Py_ssize_t n_lines = 0, n_viewed = 0, n_cart = 0, n_heard = 0
         cdef Py_ssize_t n_contexts = 0
         cdef Weights weights
-        self.in_cart.n = 0
+        cdef Counted* counted
+        self.in_cart.n = self.owned.n = self.counted.n = 0
         if at_most != NOTHING:
             n_contexts = self._contexts(request, contexts)
         cart, viewed = request.cart, request.viewed
         if cart:
-            n_lines = self._gather_cart(cart, cart_rows, &n_cart, counted, &n_counted, at_most)
+            n_lines = self._gather_cart(cart, cart_rows, &n_cart, at_most)
             if n_lines < 0:
                 return None
         if viewed and at_most == ALL:
@@ -304,12 +290,13 @@ cdef class Plain:
             try:
                 if known:
                     sound &= scratch._add(personal, n_pairs, weights.personal)
-                sound &= scratch._take(self._top(request.placement), 1.0)
+                sound &= scratch._take(self.reader.top(request.placement), 1.0)
                 for place in range(n_contexts):
                     sound &= self._add_context(contexts[place], weights.of(contexts[place]))
-                for place in range(n_counted):
-                    weight = weights.of(counted[place].row) * damping * counted[place].times
-                    sound &= self._add_context(counted[place].row, weight)
+                for place in range(self.counted.n):
+                    counted = &self.counted.counted[place]
+                    weight = weights.of(counted.row) * damping * counted.times
+                    sound &= self._add_context(counted.row, weight)
                 for place in range(n_cart):
                     sound &= scratch._listen(
                         cart_rows[place].pairs, cart_rows[place].n,
@@ -345,28 +332,13 @@ cdef class Plain:
         cdef dict context = request.context
         at = request.at
         if at is not None and "hour_of_week" not in context:
-            _insert(self._hour(at), rows, &n)
+            _insert(self.lookup.hour_row(at), rows, &n)
         for name, value in context.items():
             feature = self.features.get(name)
             if feature is not None and value is not None:
                 row = feature.rows.get(value) if type(value) is str else None
                 _insert(self.lookup.row_of(feature, value) if row is None else row, rows, &n)
         return n
-
-    cdef uint32_t _hour(self, object at) except? 0:
-        """Row of a moment; that of the last minute is remembered."""
-        cdef int64_t day, minute
-        if <object>datetime_tzinfo(at) is not UTC or datetime_year(at) < WHOLE_MINUTES_SINCE:
-            return self.lookup.hour_row(at)
-        day = (datetime_year(at) * 12 + datetime_month(at)) * 32 + datetime_day(at)
-        minute = (day * 24 + datetime_hour(at)) * 60 + datetime_minute(at)
-        if minute != self.minute:
-            self.minute_row = self.lookup.hour_row(at)
-            self.minute = minute
-        return self.minute_row
-
-    cdef object _top(self, object placement):
-        return self.tops.get(placement) or self.tops[ANY_PLACEMENT]
 
     cdef bint _add_context(self, uint32_t row, double weight) except -1:
         cdef Record* record
@@ -408,8 +380,7 @@ cdef class Plain:
         return NULL if record.n < 0 else record
 
     cdef Py_ssize_t _gather_cart(
-        self, object cart, Heard* heard, Py_ssize_t* n_heard,
-        Counted* counted, Py_ssize_t* n_counted, int at_most,
+        self, object cart, Heard* heard, Py_ssize_t* n_heard, int at_most
     ) except -2:
         """Rows of items, contexts of lines; how many lines say anything, -1 to be asked."""
         cdef Py_ssize_t first = len(cart) - MAX_LINES, place = 0, n_lines = 0, own
@@ -417,7 +388,6 @@ cdef class Plain:
         cdef ItemHead* item
         cdef Record* known
         cdef Row* offers
-        self.owned.n = 0
         for line in cart:
             data = self.item_data(line.item_id)
             item = NULL
@@ -441,9 +411,9 @@ cdef class Plain:
                 if known is not NULL and (<ContextHead*>known.data).dim:
                     return -1
             if category != NO_ROW:
-                _count(category, counted, n_counted)
+                _tally(&self.counted, category)
             if band != NO_ROW:
-                _count(band, counted, n_counted)
+                _tally(&self.counted, band)
             n_lines += item is not NULL or category != NO_ROW or band != NO_ROW
         return n_lines
 
@@ -702,14 +672,3 @@ cdef inline Py_ssize_t _times(Tally* tally, uint32_t row) noexcept:
         if tally.counted[place].row == row:
             return tally.counted[place].times
     return 0
-
-
-cdef inline void _count(uint32_t row, Counted* counted, Py_ssize_t* n) noexcept:
-    cdef Py_ssize_t place
-    for place in range(n[0]):
-        if counted[place].row == row:
-            counted[place].times += 1
-            return
-    counted[n[0]].row = row
-    counted[n[0]].times = 1
-    n[0] += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -252,16 +252,6 @@ class Reader:
     def customer(self, key: bytes) -> CustomerView | None:
         data = self.customer_data(key)
         return None if data is None else CustomerView(data)
-
-    @property
-    def customer_getters(self) -> tuple[Callable[[bytes], memoryview | None], ...]:
-        """What finds a customer's record, by shard; not for longer than until `renew`."""
-        return tuple(shard.get for shard in self._customers)
-
-    @property
-    def tops(self) -> dict[str, bytes]:
-        """What `top` gives, by placement."""
-        return self._tops
 
     def customer_data(self, key: bytes) -> memoryview | None:
         """A customer's record as it lies in the table."""

@@ -217,10 +217,6 @@ def test_a_record_that_is_cut_short_is_damage_and_no_more(
             return None if data is None else data[:cut]
 
         monkeypatch.setattr(Reader, name, short)
-    if "customer_data" in kinds:
-        # Compiled code asks the tables themselves.
-        ways = property(lambda one: (one.customer_data,))
-        monkeypatch.setattr(Reader, "customer_getters", ways)
     cart, device = [CartLine(item_id=item_id(1))], dict[str, ContextValue](device="mobile")
     request = Request(customer_id="ann", cart=cart, context=device, k=3)
     decision = decide(generation, request)
