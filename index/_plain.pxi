@@ -1,25 +1,16 @@
 """`index.plain` compiled: gathers, adds up and chooses for requests that ask for nothing special."""
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.mem cimport PyMem_Calloc, PyMem_Realloc
+from cpython.mem cimport PyMem_Realloc
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.math cimport exp, pow
-from libc.stdint cimport int64_t, uint16_t, uint64_t
-
-cdef extern from *:
-    """
-    #if defined(__GNUC__) || defined(__clang__)
-    #define fetch_line(place) __builtin_prefetch(place)
-    #else
-    #define fetch_line(place) ((void) (place))
-    #endif
-    """
-    void fetch_line(const void* place) noexcept
+from libc.stdint cimport int64_t, uint64_t
 
 cdef enum:
     MAX_LINES = 32
     MAX_CONTEXT = 128  # a request names 64 features at most
     SPARE = 8
+    OFFER_BYTES = 256  # of an offer's record, as far as most are long
     CUSTOMER_HEAD = 16
     AVAILABLE = 1
     ALL = 0
@@ -38,17 +29,6 @@ cdef packed struct CustomerHead:
     uint16_t n_history
     uint32_t last_day
     uint32_t unused
-
-
-cdef packed struct ItemHead:
-    uint32_t item_row
-    uint32_t n_orders
-    uint32_t price_cents
-    uint32_t category_row
-    uint16_t n_own
-    uint16_t n
-    uint16_t dim
-    uint16_t unused
 
 
 cdef packed struct ContextHead:
@@ -148,8 +128,9 @@ cdef class Plain:
         quoted: writes a text as JSON that has to be escaped.
     """
 
-    cdef object reader, lookup, chosen, quoted, item_data
+    cdef object reader, lookup, chosen, quoted
     cdef Scratch scratch
+    cdef Items items
     cdef dict weights, weights_with_cart, features
     cdef const double[::1] edges
     cdef const uint32_t[::1] bands
@@ -175,7 +156,7 @@ cdef class Plain:
         self.thin_below = thin_below
         self.chosen, self.quoted = chosen, quoted
         self.cart_power, self.viewed_decay = model.cart_power, model.viewed_decay
-        self.features, self.item_data = lookup.by_name, reader.item_data
+        self.features, self.items = lookup.by_name, Items(reader)
         self.edges, self.bands = lookup.band_edges()
 
     def __dealloc__(self):
@@ -319,12 +300,24 @@ cdef class Plain:
             most = scratch._select(heap, most)
             if not sound:
                 raise IndexError("a row names an offer that does not exist")
+            self._fetch_offers(heap, min(most, wanted))
             _sort(heap, most)
             if writes:
                 return self._written(tier, heap, most, wanted, weights, may_show)
             return self._shown(tier, heap, most, wanted, weights, may_show)
         finally:
             PyMem_Free(heap)
+
+    cdef void _fetch_offers(self, Scored* some, Py_ssize_t n) noexcept:
+        """Let memory bring the records of what is likely to be shown."""
+        cdef Py_ssize_t place
+        cdef Record* record
+        for place in range(n):
+            fetch_line(&self.offers[some[place].row])
+        for place in range(n):
+            record = &self.offers[some[place].row]
+            if record.n > 0:
+                _fetch(record.data, min(record.n, OFFER_BYTES))
 
     cdef Py_ssize_t _contexts(self, object request, uint32_t* rows) except -1:
         """Rows of the moment and of the caller's context, rising, each once."""
@@ -388,11 +381,10 @@ cdef class Plain:
         cdef ItemHead* item
         cdef Record* known
         cdef Row* offers
+        self.items.fetch([line.item_id for line in cart])
         for line in cart:
-            data = self.item_data(line.item_id)
-            item = NULL
-            if data is not None:
-                item = _item(data)
+            item = self.items.find(line.item_id)
+            if item is not NULL:
                 if _tally(&self.owned, item.item_row) == 1:
                     offers = <Row*>(<char*>item + sizeof(ItemHead))
                     for own in range(item.n_own):
@@ -431,10 +423,9 @@ cdef class Plain:
             n_seen += 1
             if n_seen > MAX_LINES:
                 break
-            data = self.item_data(item_id)
-            if data is None:
+            item = self.items.find(item_id)
+            if item is NULL:
                 continue
-            item = _item(data)
             n_known += 1
             if item.n:
                 heard[n_heard[0]] = _row_of(item)
@@ -595,30 +586,6 @@ cdef int _look_for(Record* record, object data, Py_ssize_t n_head) except -1:
     if not record.n:
         raise ValueError("a record is cut short")
     return 0
-
-
-cdef ItemHead* _item(object data) except NULL:
-    """Head of an item's record, of which all parts are there.
-
-    The bytes are the table's, which stays mapped as long as the reader's transaction lives.
-    """
-    cdef Py_buffer view
-    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-    cdef ItemHead* item = <ItemHead*>view.buf
-    cdef Py_ssize_t n = view.len
-    PyBuffer_Release(&view)
-    if n >= <Py_ssize_t>sizeof(ItemHead):
-        n -= sizeof(ItemHead)
-        if n >= 4 * item.n_own + 12 * item.n + 4 * item.dim:
-            return item
-    raise ValueError("an item record is cut short")
-
-
-cdef inline void _fetch(const void* data, Py_ssize_t n_bytes) noexcept:
-    """Let memory bring what will be read soon, while something else is done."""
-    cdef Py_ssize_t at
-    for at in range(0, n_bytes, 64):
-        fetch_line(<const char*>data + at)
 
 
 cdef inline Heard _row_of(ItemHead* item) noexcept:

@@ -37,8 +37,6 @@ from index.vectors import OfferVectors
 
 _SAFE_OFFERS: Final = 128
 _KEPT_RECORDS: Final = 4096
-_KEPT_ITEMS: Final = 16_384
-"""Items whose place in the table is kept: about 200 bytes each."""
 
 DAMAGE: Final = (TableError, Corrupt, LookupError, TypeError, ValueError, struct.error)
 """What reading a damaged page, record or packed rule raises."""
@@ -211,7 +209,6 @@ class Reader:
         "_contexts",
         "_customers",
         "_items",
-        "_kept_items",
         "_n_offers",
         "_n_shards",
         "_offers",
@@ -235,7 +232,6 @@ class Reader:
         self._transactions = (*self._customers, self._contexts, self._items, self._offers)
         self.kept_contexts: Kept[int, ContextView | None] = Kept(_KEPT_RECORDS)
         self.kept_offers: Kept[int, OfferRecord] = Kept(_KEPT_RECORDS)
-        self._kept_items: Kept[str, memoryview] = Kept(_KEPT_ITEMS)
         self._tops = {
             name: packed_pairs(rows, np.zeros(len(rows), np.float32))
             for name, rows in generation.model.prior_top.items()
@@ -263,12 +259,8 @@ class Reader:
         return None if data is None else ItemView(data)
 
     def item_data(self, item_id: str) -> memoryview | None:
-        """An item's record as it lies in the table; where the items asked for last lie is kept."""
-        data: memoryview | None = self._kept_items.get(item_id)
-        if data is None:
-            data = self._items.get(item_key(item_id))
-            if data is not None:
-                self._kept_items.keep(item_id, data)
+        """An item's record as it lies in the table."""
+        data: memoryview | None = self._items.get(item_key(item_id))
         return data
 
     def offer(self, offer_row: int) -> OfferRecord | None:
@@ -325,14 +317,13 @@ class Reader:
         """New transactions, after a table could not be read."""
         self.adder = Adder(self._prior)
         self.plain = None  # it has the old one's scratch space
-        for kept in (self.kept_contexts, self.kept_offers, self._kept_items):
+        for kept in (self.kept_contexts, self.kept_offers):
             kept.clear()
         for transaction in self._transactions:
             transaction.renew()
 
     def close(self) -> None:
         self.plain = None  # it holds this reader
-        self._kept_items.clear()
         for transaction in self._transactions:
             transaction.close()
 
