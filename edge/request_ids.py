@@ -9,16 +9,34 @@ from typing import Final
 from urllib.parse import quote
 
 _HEADER_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '%"')
-_VERSION: Final = 7 << 76 | 0b10 << 62
-_TAIL: Final = (1 << 62) - 1
+_PER_MS: Final = 1 << 12
 _random = random.Random(int.from_bytes(os.urandom(16)))  # noqa: S311 - unique, not secret
 
 
-def new_request_id() -> str:
-    """A UUID of version 7: rises with time, unique across processes."""
-    ms, bits = time.time_ns() // 1_000_000, _random.getrandbits(74)
-    text = "%032x" % (ms << 80 | _VERSION | bits >> 62 << 64 | bits & _TAIL)
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+class _RequestIds:
+    """UUIDs of version 7 (RFC 9562): milliseconds, a counter in their 12 bits, 62 bits by chance.
+
+    The last are drawn anew with each millisecond, and when the counter has come round.
+    """
+
+    __slots__ = ("_count", "_head", "_ms", "_tail")
+
+    def __init__(self) -> None:
+        self._ms, self._count, self._head, self._tail = 0, _PER_MS, "", ""
+
+    def new(self) -> str:
+        ms, count = time.time_ns() // 1_000_000, self._count
+        if ms != self._ms or count == _PER_MS:
+            count, self._ms = 0, ms
+            self._head = f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-7"
+            bits = _random.getrandbits(62)
+            self._tail = f"-{0x8000 | bits >> 48:04x}-{bits & 0xFFFF_FFFF_FFFF:012x}"
+        self._count = count + 1
+        return f"{self._head}{count:03x}{self._tail}"
+
+
+new_request_id: Final = _RequestIds().new
+"""A UUID of version 7: rises with time, unique across processes. For one thread at a time."""
 
 
 def header_value(request_id: str) -> bytes:
