@@ -21,7 +21,8 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from edge.answered import Answered, lines_of
+from edge.answered import Answered, HeaderList, lines_of
+from edge.known_head import KnownHead
 from edge.outbox import Outbox
 
 _outbox: Final = Outbox()
@@ -58,6 +59,17 @@ class DirectProtocol(HttpToolsProtocol):
     """For the rest of such a body."""
     _ends = False
     """The connection ends with its answer."""
+    _known: KnownHead | None = None
+    _n_unknown = 0
+    """Heads that were read because they were not that one."""
+    _begun: bytes | None = None
+    """What came when no request was under way, until the first one in it is whole."""
+    _rests = True
+    """No request is under way."""
+    _answered_s = 0.0
+    """When the last answer was given, by the loop's clock."""
+    _usual: tuple[HeaderList, bytes] = ((), b"")
+    """Headers of every answer, and how they go over the wire."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -65,6 +77,13 @@ class DirectProtocol(HttpToolsProtocol):
             self._shortcut = getattr(self.app, "shortcut", None)
 
     def data_received(self, data: bytes) -> None:
+        known = self._known if self._rests else None
+        if known is not None and (body := known.body_of(data)) is not None:
+            assert self._shortcut is not None
+            if len(body) <= self._shortcut.max_body_bytes and self._is_free():
+                self._send(self._shortcut.answer(known.headers, body))
+                return
+        self._begun = data if self._rests else None
         super().data_received(data)
         if self._asked is not None:
             self._wait(begins=True)
@@ -75,6 +94,7 @@ class DirectProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         # As the server's own, without the scope, which a shortcut does not need.
+        self._rests = False
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
@@ -94,10 +114,14 @@ class DirectProtocol(HttpToolsProtocol):
             self._body = self._body + body if self._body else body
 
     def on_message_complete(self) -> None:
+        begun, self._begun = self._begun, None
+        self._rests = not self.parser.should_upgrade()
         if self._asked is None:
             super().on_message_complete()
             return
         asked, body, self._asked, self._body = self._asked, self._body, None, b""
+        if begun is not None and not self._ends:
+            self._get_to_know(begun)
         assert self._shortcut is not None
         self._wait(begins=False)
         self._send(self._shortcut.answer(asked, body))
@@ -114,6 +138,30 @@ class DirectProtocol(HttpToolsProtocol):
             super().shutdown()
         else:
             self._ends = True
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Hang up, unless something was asked and answered since the time was set."""
+        left_s = self._answered_s + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0.0:
+            self._keep_alive_for(left_s)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _keep_alive_for(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(
+            seconds, self.timeout_keep_alive_handler
+        )
+
+    def _get_to_know(self, begun: bytes) -> None:
+        # Less and less often: there are callers whose every head is new.
+        self._n_unknown += 1
+        if self._n_unknown & (self._n_unknown - 1) == 0:
+            self._known = KnownHead.of(begun, self.headers)
+
+    def _is_free(self) -> bool:
+        """All that was asked before is answered, and the answers are read."""
+        earlier: RequestResponseCycle | None = self.cycle
+        return (earlier is None or earlier.response_complete) and not self.flow.write_paused
 
     def _wait(self, *, begins: bool) -> None:
         if self._waits is not begins:
@@ -132,15 +180,13 @@ class DirectProtocol(HttpToolsProtocol):
     def _headers_of_shortcut(self) -> Mapping[bytes, bytes] | None:
         """The request's headers, if it is one for the shortcut."""
         shortcut = self._shortcut
-        earlier: RequestResponseCycle | None = self.cycle
         if (
             shortcut is None
             or self.url != shortcut.path
             or self.parser.get_method() != b"POST"
             or self.expect_100_continue
             or self.parser.should_upgrade()
-            or (earlier is not None and not earlier.response_complete)
-            or self.flow.write_paused
+            or not self._is_free()
         ):
             return None
         headers = dict(self.headers)
@@ -151,15 +197,17 @@ class DirectProtocol(HttpToolsProtocol):
 
     def _send(self, answered: Answered) -> None:
         status, lines, body = answered
-        usual = lines_of(self.server_state.default_headers)
+        usual = self.server_state.default_headers
+        if self._usual[0] is not usual:
+            self._usual = (usual, lines_of(usual))
         end = b"connection: close\r\n\r\n" if self._ends else b"\r\n"
-        wire = b"".join((STATUS_LINE[status], usual, lines, end, body))
+        wire = b"".join((STATUS_LINE[status], self._usual[1], lines, end, body))
         self.server_state.total_requests += 1
         _outbox.put(self.loop, self.transport, wire)
         if self._ends:
             _outbox.empty()
             self.transport.close()
-        else:
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            return
+        self._answered_s = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._keep_alive_for(self.timeout_keep_alive)

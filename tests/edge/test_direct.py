@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any, Final
 
 import pytest
@@ -18,9 +19,11 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from edge.answered import HeaderList
 from edge.app import create_app
 from edge.counters import IN_FLIGHT, Counters, Totals, blank_rows
 from edge.direct import DirectProtocol, Shortcut
+from edge.known_head import KnownHead
 from edge.overload import REFUSED, Admission
 from edge.settings import settings_from
 from edge.state import State
@@ -162,6 +165,69 @@ def test_an_ordinary_request_goes_past_asgi(generation: Generation) -> None:
     assert way.n_through_asgi == 0
     assert said.count(b"connection: close") == 1
     assert b"access-control-allow-origin: https://a.shop" in said
+
+
+def test_a_head_that_came_before_is_not_read_again(
+    generation: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the body; what is said to it is the same."""
+    asked = [post(), post(b'{"k":3}'), post(b"{"), post(b"[1]"), post()]
+    too_long = post(b" " * (LIMIT + 1))
+    read: list[bytes] = []
+    feed = HttpToolsProtocol.data_received
+
+    def reading(self: HttpToolsProtocol, data: bytes) -> None:
+        read.append(data)
+        feed(self, data)
+
+    monkeypatch.setattr(HttpToolsProtocol, "data_received", reading)
+
+    way, said = both(generation, [*asked, too_long])
+
+    assert statuses(said) == [200, 200, 400, 422, 200, 413]
+    assert way.n_through_asgi == 1
+    assert read == [asked[0], too_long, *asked, too_long]
+
+
+def test_a_caller_whose_heads_are_all_new_is_not_studied_for_ever(
+    generation: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studied: list[bytes] = []
+    of = KnownHead.of
+
+    def studying(data: bytes, headers: HeaderList) -> KnownHead | None:
+        studied.append(data)
+        return of(data, headers)
+
+    monkeypatch.setattr(KnownHead, "of", studying)
+    _, said = both(generation, [*(post(BODY, b"x-no: %d" % n) for n in range(40)), LAST])
+
+    assert statuses(said) == [200] * 41
+    assert len(studied) == 6  # the 1st, 2nd, 4th … 32nd
+
+
+def test_a_connection_is_kept_from_its_last_answer_on(generation: Generation) -> None:
+    """Also when its time was set at an earlier one."""
+    way = Way(generation, DirectProtocol)
+
+    async def kept() -> tuple[bool, bool]:
+        loop, (ours, theirs) = asyncio.get_running_loop(), socket.socketpair()
+        made: Any = way.config.http_protocol_class
+        made = made(config=way.config, server_state=way.server_state, app_state={})
+        await loop.connect_accepted_socket(lambda: made, theirs)
+        made.data_received(post())
+        first = made.timeout_keep_alive_task
+        made.data_received(post())
+        assert made.timeout_keep_alive_task is first
+        made.timeout_keep_alive_handler()
+        after_one = made.transport.is_closing()
+        made.timeout_keep_alive = 0
+        made.timeout_keep_alive_handler()
+        ours.close()
+        return after_one, made.transport.is_closing()
+
+    with asyncio.Runner(loop_factory=way.config.get_loop_factory()) as runner:
+        assert runner.run(kept()) == (False, True)
 
 
 def test_what_is_refused_is_refused_past_asgi_as_well(generation: Generation) -> None:
@@ -318,7 +384,10 @@ def test_however_requests_are_cut_both_ways_say_the_same(
     generation: Generation, data: st.DataObject, asked: list[bytes]
 ) -> None:
     stream = b"".join([*asked, LAST])
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    # Anywhere, and often where a request ends: one that comes whole may have a head that is known.
+    ends = [0, *accumulate(map(len, asked))]
+    places = st.integers(0, len(stream)) | st.sampled_from(ends)
+    cuts = sorted(data.draw(st.lists(places, max_size=6)))
     pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
 
     both(generation, pieces)
