@@ -17,13 +17,13 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, Final
 
 import numpy as np
 import orjson
 
-from bench.http_load import Driver
+from bench.http_load import Driver, Lap
 from bench.http_processes import ServerFailed
 from bench.http_requests import on_the_wire, request_bodies
 from bench.serving import Serving, serving
@@ -32,6 +32,9 @@ from bench.synthetic import Shape, write_synthetic
 _BODIES: Final = 10_000
 _WARM_CUSTOMERS: Final = 1000
 _NEW_CONNECTIONS: Final = 25
+_AFTER_PAUSES: Final = 5
+_PAUSE_S: Final = 0.2
+"""In which a machine with nothing to do falls asleep: who comes next finds it cold."""
 _SPARE_BYTES: Final = 2 << 30
 """What is left free of a disk at least."""
 
@@ -214,23 +217,28 @@ def _served(
 ) -> dict[str, Any]:
     """The first request that a fresh worker gets, many more, and its memory afterwards.
 
-    The first one comes over a new connection; so do some of those it is held against.
+    The first one comes over a new connection and after a pause; so do some of those it is held
+    against, and others in close succession.
     """
     ours, _, _ = split_cores(1)
     name, start = str(shape.n_customers), number * (plan.requests + 1)
+
+    def lap(place: int, n: int = 1, *, pause_s: float = 0.0) -> Lap:
+        sleep(pause_s)
+        return driver.lap(name, node.port, connections=1, start=start + place, n=n)
+
     with serving(path, workers=1, folder=folder, cores=ours) as node:
-        first = driver.lap(name, node.port, connections=1, start=start, n=1)
-        rest = driver.lap(name, node.port, connections=1, start=start + 1, n=plan.requests)
-        others = [
-            driver.lap(name, node.port, connections=1, start=start + place, n=1)
-            for place in range(_NEW_CONNECTIONS)
-        ]
+        first = lap(0, pause_s=_PAUSE_S)
+        rest = lap(1, plan.requests)
+        others = [lap(place) for place in range(_NEW_CONNECTIONS)]
+        paused = [lap(place, pause_s=_PAUSE_S) for place in range(_AFTER_PAUSES)]
         (private,) = node.private_bytes()
     if first.errors or rest.errors:
         raise ServerFailed(f"{first.errors + rest.errors} requests had no good answer")
     return {
         "served_first_us": int(first.nanoseconds[0]) / 1000,
-        "served_new_us": float(np.median([lap.nanoseconds[0] for lap in others])) / 1000,
+        "served_new_us": float(np.median([one.nanoseconds[0] for one in others])) / 1000,
+        "served_paused_us": float(np.median([one.nanoseconds[0] for one in paused])) / 1000,
         "served_p50_us": float(np.median(rest.nanoseconds)) / 1000,
         "served_p99_us": float(np.percentile(rest.nanoseconds, 99)) / 1000,
         "worker_private_bytes": private,

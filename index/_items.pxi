@@ -1,9 +1,8 @@
 """Where the records of items lie: looked up in the table once, then found by their ids."""
 
-from cpython.mem cimport PyMem_Calloc
 from cpython.object cimport PyObject_Hash
 from libc.stdint cimport uint16_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 cdef extern from *:
     """
@@ -62,9 +61,12 @@ cdef class Items:
     cdef Kept* places
 
     def __cinit__(self, reader):
-        self.memory = PyMem_Calloc(PLACES + 1, sizeof(Kept))
+        cdef size_t room = (PLACES + 1) * sizeof(Kept)
+        self.memory = PyMem_Malloc(room)
         if self.memory is NULL:
             raise MemoryError
+        # Touched now, so that no request waits for the kernel to find memory.
+        memset(self.memory, 0, room)
         self.places = <Kept*>(<char*>self.memory + LINE - <size_t>self.memory % LINE)
 
     def __init__(self, reader):

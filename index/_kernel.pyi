@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.adder import Pool
-from index.arrays import RowBytes, Scores
+from index.arrays import RowBytes, Rows, Scores
 from index.context import ContextLookup
 from index.generation import Reader
 from index.model import Model
@@ -41,6 +41,7 @@ class Plain:
         chosen: type[ChosenOffer],
         quoted: Callable[[str], bytes],
     ) -> None: ...
+    def look_up(self, context_rows: Rows, offer_rows: Rows) -> None: ...
     def decide(
         self,
         request: Request,

@@ -1,7 +1,7 @@
 """`index.plain` compiled: gathers, adds up and chooses for requests that ask for nothing special."""
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.mem cimport PyMem_Realloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Realloc
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.math cimport exp, pow
 from libc.stdint cimport int64_t, uint64_t
@@ -166,6 +166,23 @@ cdef class Plain:
         PyMem_Free(self.in_cart.counted)
         PyMem_Free(self.owned.counted)
         PyMem_Free(self.counted.counted)
+
+    def look_up(self, uint32_t[::1] context_rows, uint32_t[::1] offer_rows):
+        """Remember where these records lie, before somebody asks for them; and those of items that
+        are called like the offers, as they are where a shop offers what it sells.
+
+        Args:
+            context_rows: uint32; rows that there aren't are passed over.
+            offer_rows: uint32, each below `n_offers`.
+        """
+        cdef Py_ssize_t place
+        cdef Record* record
+        for place in range(context_rows.shape[0]):
+            self._context(context_rows[place])
+        for place in range(offer_rows.shape[0]):
+            record = self._offer(offer_rows[place])
+            if record is not NULL:
+                self.items.find(_offer_id(<OfferHead*>record.data))
 
     def decide(self, request, key, wanted, repeat, may_show, int at_most=ALL):
         """What `gather`, `terms_of` and `Chooser.choose` come to; None when that must be asked.
@@ -474,7 +491,7 @@ cdef class Plain:
             if record is True:
                 head = <OfferHead*>self.offers[best[place].row].data
                 text = <const char*>head + sizeof(OfferHead)
-                offer_id = PyUnicode_DecodeUTF8(text, head.n_id, NULL)
+                offer_id = _offer_id(head)
                 fragment = PyBytes_FromStringAndSize(
                     text + head.n_id + head.n_rules, head.n_fragment
                 )
@@ -513,7 +530,7 @@ cdef class Plain:
                 fragment, n_fragment = text + n_id + head.n_rules, head.n_fragment
                 name = None
                 if not _is_plain(text, n_id):
-                    name = self.quoted(PyUnicode_DecodeUTF8(text, n_id, NULL))
+                    name = self.quoted(_offer_id(head))
             else:
                 name = self.quoted(record.offer_id)
                 fragment, n_fragment = record.fragment, len(record.fragment)
@@ -586,6 +603,10 @@ cdef int _look_for(Record* record, object data, Py_ssize_t n_head) except -1:
     if not record.n:
         raise ValueError("a record is cut short")
     return 0
+
+
+cdef inline object _offer_id(OfferHead* head):
+    return PyUnicode_DecodeUTF8(<const char*>head + sizeof(OfferHead), head.n_id, NULL)
 
 
 cdef inline Heard _row_of(ItemHead* item) noexcept:

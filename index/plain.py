@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from index.adder import IS_COMPILED
+from index.arrays import Rows
 from index.choose import Chooser
 from index.encode import json_text
 from index.gather import repeat_policy
@@ -66,6 +67,18 @@ class PlainDecider:
         self._compiled = Plain(
             reader, lookup, model, weights, THIN_BELOW_ORDERS, ChosenOffer, json_text
         )
+
+    def look_up(self, context_rows: Rows, offer_rows: Rows) -> None:
+        """Remember where these records lie, before somebody asks for them.
+
+        Args:
+            context_rows: uint32; rows that there aren't are passed over.
+            offer_rows: uint32, each of an offer of the snapshot.
+
+        Raises:
+            whatever reading damaged tables raises, see `generation.DAMAGE`.
+        """
+        self._compiled.look_up(context_rows, offer_rows)
 
     def decide(
         self, request: Request, key: bytes | None, at_most: Ceiling | None = None

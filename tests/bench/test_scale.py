@@ -25,9 +25,17 @@ def size(customers: int, **other: float) -> dict[str, Any]:
         "warm_ms": 1.0,
         "p50_us": 40.0,
     }
-    row |= {"first_us": 60.0, "served_p50_us": 200.0, "served_new_us": 300.0}
+    row |= {
+        "first_us": 60.0,
+        "served_p50_us": 200.0,
+        "served_new_us": 300.0,
+        "served_paused_us": 400.0,
+    }
     row |= {"served_first_us": 500.0}
     return row | {"worker_private_bytes": 40e6} | other
+
+
+FIRST = "first request of a fresh worker, beside others over new connections"
 
 
 @pytest.mark.slow
@@ -56,7 +64,8 @@ def test_aims_are_judged_beside_the_smallest_size() -> None:
         "private memory of a worker, beside the smallest": (1.0, True),
         "longest open, ms": (60.0, False),
         "first decision after a change-over, beside p50": (1.5, True),
-        "first request of a fresh worker, beside others over new connections": (2.2, False),
+        f"{FIRST} after a pause": (1.65, True),
+        f"{FIRST} without one": (2.2, False),
     }
     assert judgement_table(sizes).count("missed") == 2
 
