@@ -28,6 +28,7 @@ from bench.http_contenders import (
     check_answers,
     edge,
     edge_over_asgi,
+    edge_with_new_heads,
     exchange,
     load_lists,
     no_op,
@@ -152,6 +153,7 @@ def _contenders(
             found.append(redis_lists_of(generation, socket))
         served_by = [(contender, str(server)) for server in plan.servers for contender in found]
         if UVICORN in plan.servers:
+            served_by.append((edge_with_new_heads(generation), UVICORN))
             served_by.append((edge_over_asgi(generation), UVICORN))
         ground = Ground(generation=generation, shape=plan.shape, folder=folder, socket=socket)
         for name in plan.peers:

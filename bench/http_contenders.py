@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from bench.http_answers import parsed_answer
 from bench.http_processes import Measured, ServerFailed, free_port, running
-from bench.http_requests import on_the_wire
+from bench.http_requests import on_the_wire, traced_on_the_wire
 from bench.peers import noop, redis_lists
 from bench.synthetic import SECRET, Shape, customer_id
 from index.decide import decide
@@ -37,6 +37,8 @@ SERVERS: Final[tuple[ServerName, ...]] = (UVICORN, "granian")
 EDGE, NO_OP, REDIS = "edge", "no-op", "redis"
 EDGE_ASGI = "edge-asgi"
 """The edge without its way past ASGI."""
+EDGE_HEADS = "edge-heads"
+"""The edge, asked over heads of which no two are the same."""
 
 FLAGS: Final[Mapping[str, str]] = {
     "uvicorn": "--http httptools --loop uvloop --ws none --lifespan on --no-access-log "
@@ -106,6 +108,11 @@ def edge(generation: Generation) -> Contender:
 def edge_over_asgi(generation: Generation) -> Contender:
     """The same, without its way past ASGI, which it has under uvicorn alone."""
     return replace(edge(generation), name=EDGE_ASGI, flags={})
+
+
+def edge_with_new_heads(generation: Generation) -> Contender:
+    """The edge, where no request has the head of an earlier one."""
+    return replace(edge(generation), name=EDGE_HEADS, wire=traced_on_the_wire)
 
 
 def no_op(answer: bytes, folder: Path) -> Contender:

@@ -10,10 +10,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.http_contenders import EDGE, EDGE_ASGI, NO_OP, REDIS
+from bench.http_contenders import EDGE, EDGE_ASGI, EDGE_HEADS, NO_OP, REDIS
 from bench.http_load import Lap
 
-_UNDER_ANY: Final = (EDGE, EDGE_ASGI, NO_OP, REDIS)
+_UNDER_ANY: Final = (EDGE, EDGE_HEADS, EDGE_ASGI, NO_OP, REDIS)
 """Contenders that run under servers of the edge's, and are compared there."""
 
 

@@ -13,6 +13,7 @@ A closed loop: a connection asks again when it was answered, so waiting for one'
 these latencies, and they say nothing about a peak. With many connections on one busy core a
 latency is mostly the queue behind the others. Only processor time compares what services cost."""
 AIMS: Final = {
+    "edge-heads": "told",
     "edge-asgi": "told",
     "no-op": "at most 1.35",
     "redis": "at most 0.77",

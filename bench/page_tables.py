@@ -13,6 +13,7 @@ from bench.scale_report import SCALING_AIM, judged
 
 _Run = Mapping[str, Any]
 _LEAST: Final[Mapping[str, float | None]] = {
+    "edge-heads": None,
     "edge-asgi": None,
     "no-op": 1 / 1.35,
     "redis": 1.3,
@@ -24,6 +25,7 @@ _LEAST: Final[Mapping[str, float | None]] = {
 """How many times the throughput per core of each contender was aimed at."""
 _WHO: Final[Mapping[str, str]] = {
     "edge": "Almanac",
+    "edge-heads": "Almanac, every head new",
     "edge-asgi": "Almanac through ASGI",
     "no-op": "no-op: a fixed answer",
     "redis": "Starlette + Redis, lists ready",

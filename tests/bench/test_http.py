@@ -158,15 +158,17 @@ def test_everybody_gets_the_same_turns() -> None:
 
     run = measure_http(plan)
 
-    who_all = ("edge", "no-op", "edge-asgi")
+    who_all = ("edge", "no-op", "edge-heads", "edge-asgi")
     rows = {f"{who} uvicorn {connections}" for who in who_all for connections in (1, 4)}
     assert run.laps.keys() == rows
-    assert [[len(lap.statuses) for lap in laps] for laps in run.laps.values()] == [[30, 30]] * 6
-    assert [one.errors for one in run.turns] == [0] * 12
+    assert [[len(lap.statuses) for lap in laps] for laps in run.laps.values()] == [[30, 30]] * 8
+    assert [one.errors for one in run.turns] == [0] * 16
     assert [(one.contender, one.round) for one in run.turns if one.connections == 4] == [
         ("no-op", 1),
+        ("edge-heads", 1),
         ("edge-asgi", 1),
         ("edge", 1),
+        ("edge-heads", 2),
         ("edge-asgi", 2),
         ("edge", 2),
         ("no-op", 2),
@@ -178,6 +180,7 @@ def test_everybody_gets_the_same_turns() -> None:
     assert run.facts["depends_on"] == {
         "edge": {"customer": "yes", "cart": "yes", "moment": "yes"},
         "edge-asgi": {"customer": "yes", "cart": "yes", "moment": "yes"},
+        "edge-heads": {"customer": "yes", "cart": "yes", "moment": "yes"},
         "no-op": {"customer": "no", "cart": "no", "moment": "no"},
     }
 

@@ -93,7 +93,7 @@ def test_a_run_goes_on_without_who_is_absent_and_says_so(
 
     run = measure_http(plan)
 
-    assert {one.contender for one in run.turns} == {"edge", "edge-asgi", "no-op"}
+    assert {one.contender for one in run.turns} == {"edge", "edge-heads", "edge-asgi", "no-op"}
     (line,) = skipped_lines(summary_of(run)["facts"]["skipped"])
     assert line.startswith("model took no part: there is no ")
     assert dependence_table(run.facts["depends_on"]).splitlines()[1].split() == ["edge"] + 3 * [
