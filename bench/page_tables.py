@@ -161,12 +161,15 @@ def capacity_page(runs: Mapping[str, _Run]) -> str:
     told, scale = runs["capacity"], runs["scale"]
     machine = told["machine"]
     sizes = [["customers", "disk MB", "open / warm-up ms", "decide first / p50 µs"]]
-    sizes[0] += ["HTTP first / new connection / p50 µs", "private MB of a worker"]
+    sizes[0] += [
+        "HTTP first / new connection after a pause / without one / p50 µs",
+        "private MB of a worker",
+    ]
     for row in scale["sizes"]:
         cells = [f"{row['customers']:,}", f"{row['disk_bytes'] / 1e6:,.0f}"]
         cells.append(f"{row['open_ms']:.0f} / {row['warm_ms']:.1f}")
         cells.append(f"{row['first_us']:.0f} / {row['p50_us']:.0f}")
-        served = [f"{row[f'served_{what}_us']:,.0f}" for what in ("first", "new", "p50")]
+        served = [f"{row[f'served_{what}_us']:,.0f}" for what in ("first", "paused", "new", "p50")]
         cells.append(" / ".join(served))
         sizes.append([*cells, f"{row['worker_private_bytes'] / 1e6:.1f}"])
     workers = [["workers", "CPU µs per request", "per second", "driver busy"]]

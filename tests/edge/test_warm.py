@@ -51,7 +51,7 @@ def test_what_breaks_off_is_told_and_hinders_nothing(
         raise OSError("gone")
 
     monkeypatch.setattr(warm, "create_app", lambda *_: broken)
-    monkeypatch.setattr(warm, "_request", lambda _: b"nonsense\r\n\r\n")
+    monkeypatch.setattr(warm, "_request", lambda *_: b"nonsense\r\n\r\n")
     with structlog.testing.capture_logs() as told:
         n_answered, _ = warmed_up(generation)
 
