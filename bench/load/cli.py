@@ -75,8 +75,9 @@ def load(
     Requests are sent when they are due, and waiting counts from that moment, so a stall shows in
     the waits of all who would have come meanwhile. What a request costs is measured by
     `almanac bench http`, a closed loop. The service runs by itself; where it shares the driver's
-    cores the verdict may be that the driver was the bottleneck, with exit code 75. Raw samples,
-    HdrHistograms and a summary are kept under `--out-dir`.
+    cores the driver may have been the bottleneck. Then there is no verdict, nor where no request
+    was answered, and the exit code is 75. Raw samples, HdrHistograms and a summary are kept under
+    `--out-dir`.
 
     Example: `almanac bench load http://127.0.0.1:8080 --events 'orders/*.csv' --schedule spike`
 
@@ -197,7 +198,7 @@ def load(
     tell_run(
         "load", summary, load_text(summary), samples=samples.arrays(), out_dir=out_dir, json=json
     )
-    return 0 if summary["verdict"]["is_trusted"] else NO_VERDICT
+    return 0 if summary["verdict"]["is_given"] else NO_VERDICT
 
 
 def _check(

@@ -26,7 +26,7 @@ def summary_of(samples: Samples, traces: Sequence[Trace], host: Host) -> dict[st
     """
     verdict = verdict_on(samples, traces, host)
     return {
-        "verdict": asdict(verdict) | {"sentence": verdict.sentence},
+        "verdict": asdict(verdict) | {"is_given": verdict.is_given, "sentence": verdict.sentence},
         "all": _figures(samples, np.ones(len(samples.due_ns), dtype=bool)),
         "phases": _phases(samples),
         "kinds": {

@@ -1,8 +1,11 @@
-"""Whether figures may be believed: a driver that was late itself says nothing about a service."""
+"""Whether figures may be believed: a driver that was late itself says nothing about a service.
+
+Nor do requests that nobody answered: what they waited for is not how long a service takes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.load.drive import Host
 from bench.load.driver import NEVER, Trace
-from bench.load.samples import Samples
+from bench.load.samples import Samples, failures
 
 LATE_NS: Final = 1_000_000
 """A request that the driver got to so long after it was due is late."""
@@ -29,21 +32,44 @@ class Verdict:
     """Whether the service was measured, or something else.
 
     Attributes:
-        is_trusted: whether it was the service.
+        is_trusted: whether driver and machine kept up, so that it was the service.
         reasons: sentences that say why not; none where it was.
         remarks: sentences that a reader of the figures should know anyway.
+        n_requests: that were due.
+        failed: how many of them had no good answer, by what came instead.
     """
 
     is_trusted: bool
     reasons: tuple[str, ...]
     remarks: tuple[str, ...]
+    n_requests: int
+    failed: Mapping[str, int]
+
+    @property
+    def n_answered(self) -> int:
+        """Requests that had a good answer."""
+        return self.n_requests - sum(self.failed.values())
+
+    @property
+    def is_given(self) -> bool:
+        """Whether there is a verdict at all: the driver kept up, and something was answered."""
+        return self.is_trusted and self.n_answered > 0
 
     @property
     def sentence(self) -> str:
         """The verdict in one line."""
-        if self.is_trusted:
-            return "the driver kept its schedule: latencies are the service's"
-        return f"the driver was the bottleneck, no verdict: {'; '.join(self.reasons)}"
+        if not self.n_answered:
+            return f"none of {self.n_requests:,} requests was answered, no verdict: {self._told}"
+        whole = "the driver kept its schedule: latencies are the service's"
+        if not self.is_trusted:
+            whole = f"the driver was the bottleneck, no verdict: {'; '.join(self.reasons)}"
+        if not self.failed:
+            return whole
+        return f"{whole}; {self.n_answered:,} of {self.n_requests:,} answered ({self._told})"
+
+    @property
+    def _told(self) -> str:
+        return ", ".join(f"{count:,} × {name}" for name, count in self.failed.items())
 
 
 def verdict_on(samples: Samples, traces: Sequence[Trace], host: Host) -> Verdict:
@@ -54,7 +80,13 @@ def verdict_on(samples: Samples, traces: Sequence[Trace], host: Host) -> Verdict
             f"the host gave {host.stolen_share:.0%} of the processors to other machines"
             f" (at most {STOLEN_SHARE:.0%})"
         )
-    return Verdict(is_trusted=not reasons, reasons=tuple(reasons), remarks=tuple(_remarks(samples)))
+    return Verdict(
+        is_trusted=not reasons,
+        reasons=tuple(reasons),
+        remarks=tuple(_remarks(samples)),
+        n_requests=len(samples.statuses),
+        failed=failures(samples.statuses),
+    )
 
 
 def is_late(samples: Samples) -> NDArray[np.bool_]:

@@ -84,6 +84,22 @@ def test_the_synthetic_shop_is_asked_without_any_events(
     assert "100 connections made" in out
 
 
+def test_a_service_that_is_not_there_fails_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with load_server() as server:
+        gone = server.target.url
+
+    code = load(
+        gone, rate=100, seconds=0.2, arrivals="even", customers=1000, offers=1000, out_dir=tmp_path
+    )
+
+    assert code == NO_VERDICT
+    assert capsys.readouterr().out.startswith(
+        "none of 20 requests was answered, no verdict: 20 × refused\n"
+    )
+
+
 def test_the_same_load_is_written_for_another_tool_and_nothing_is_sent(
     events: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

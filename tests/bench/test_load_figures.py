@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bench.http_answers import LOST
 from bench.load.drive import Host
-from bench.load.driver import NEVER, TIMED_OUT, Trace, Work, follow
+from bench.load.driver import NEVER, REFUSED, TIMED_OUT, Trace, Work, follow
 from bench.load.figures import over_time, summary_of
 from bench.load.report import load_text
 from bench.load.samples import PERCENTILES, Samples, encoded, gathered, percentiles_us
@@ -119,6 +119,34 @@ def test_errors_are_counted_and_only_who_was_given_up_counts_as_waiting(plan: Sc
     assert np.count_nonzero(samples.timed) == len(plan) - 30
     assert figures["latency"]["max_us"] == 5_000_000
     assert over_time(samples)[0]["errors"] == 50
+
+
+def test_a_service_that_answers_nobody_gets_no_verdict(plan: Schedule) -> None:
+    statuses = np.full(len(plan), REFUSED)
+    statuses[:20] = 503
+    trace = trace_of(plan, statuses=statuses)
+
+    summary = summary_of(samples_of(plan, trace), [trace], QUIET)
+
+    assert summary["verdict"]["is_trusted"]
+    assert not summary["verdict"]["is_given"]
+    assert load_text(summary | {"mix": MIX}).startswith(
+        "none of 1,400 requests was answered, no verdict: 1,380 × refused, 20 × 503\n"
+    )
+
+
+def test_a_verdict_tells_how_many_were_not_answered(plan: Schedule) -> None:
+    statuses = np.full(len(plan), 200)
+    statuses[:50] = [503] * 20 + [TIMED_OUT] * 30
+    trace = trace_of(plan, statuses=statuses)
+
+    verdict = verdict_on(samples_of(plan, trace), [trace], QUIET)
+
+    assert verdict.is_given
+    assert verdict.sentence == (
+        "the driver kept its schedule: latencies are the service's;"
+        " 1,350 of 1,400 answered (30 × timed out, 20 × 503)"
+    )
 
 
 def test_a_second_in_which_nothing_is_due_is_left_out() -> None:
