@@ -49,6 +49,7 @@ def load(
     events: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     config: Path | None = None,
     rename: Annotated[list[str] | None, Parameter(name="--map", consume_multiple=True)] = None,
+    max_bad: Annotated[float | None, Parameter(validator=Number(gte=0, lte=1))] = None,
     since: datetime | None = None,
     until: datetime | None = None,
     speed: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
@@ -102,6 +103,8 @@ def load(
         An almanac.toml, for how events are read.
     rename
         SOURCE=OURS, renames a column.
+    max_bad
+        Share of bad rows above which nothing is sent, with exit code 5; fewer are left out.
     since
         Orders from then on become requests; earlier ones tell who is known, thin or cold.
     until
@@ -152,7 +155,7 @@ def load(
         has_shares=shares is not None,
         emits_for_unix=emit_for is not None and unix is not None,
     )
-    orders = _orders(events, config, rename, since, until) if events else None
+    orders = _orders(events, config, rename, max_bad, since=since, until=until) if events else None
     if orders is None:
         mix = synthetic_mix(Shape(n_customers=customers, n_offers=offers), _SYNTHETIC_BODIES)
     else:
@@ -221,6 +224,8 @@ def _orders(
     events: list[str],
     config: Path | None,
     rename: list[str] | None,
+    max_bad: float | None,
+    *,
     since: datetime | None,
     until: datetime | None,
 ) -> Orders:
@@ -229,10 +234,17 @@ def _orders(
     from builder.cli import renames  # noqa: PLC0415
     from builder.config import load as load_config  # noqa: PLC0415
 
-    chosen = load_config(config, {"input.map": renames(rename) if rename else None})
-    return read_orders(
+    overrides: dict[str, object] = {
+        "input.map": renames(rename) if rename else None,
+        "input.max_bad": max_bad,
+    }
+    chosen = load_config(config, overrides)
+    orders = read_orders(
         events,
         chosen,
         since_us=None if since is None else chosen.moment_us(since),
         until_us=None if until is None else chosen.moment_us(until),
     )
+    if orders.left_out is not None:
+        print(f"left out: {orders.left_out}", file=sys.stderr)
+    return orders

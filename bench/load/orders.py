@@ -1,8 +1,9 @@
 """Orders of events files: when they came, from whom, with what in the cart.
 
-Files are read as a build reads them: formats, renamed columns, times and rules for bad rows are
-its own. Customer ids stay what they are, since requests name customers as the shop does; they go to
-the service that is asked, and into the files that are emitted for other tools.
+Files are read as a build reads them: formats, renamed columns, times, rules for bad rows, and how
+many of these there may be, are its own. Customer ids stay what they are, since requests name
+customers as the shop does; they go to the service that is asked, and into the files that are
+emitted for other tools.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from typing import Any, Final
 import numpy as np
 
 from bench.load.schedule import Ints
-from builder.clean import judge, prepare
-from builder.columns import CONTEXT_PREFIX, check_renames, choose
+from builder.clean import count, count_damage, judge, prepare
+from builder.columns import CONTEXT_PREFIX, Chosen, check_renames, choose
 from builder.config import Config
 from builder.duck import connect
-from builder.errors import InputNotFound
+from builder.errors import DataGate, InputNotFound
 from builder.events import CONTEXTS, EVENTS, PURCHASE, EventSettings, event_rules, parsed_events
+from builder.import_report import TableImport, gate_sentence
 from builder.intake import end_of_today
 from builder.sources import SourceFile, expand, inspected, inspections, open_rows
+from builder.tally import Tally
 
 _MEMORY_BYTES: Final = 2**31
 _DAY_US: Final = 86_400_000_000
@@ -62,6 +65,7 @@ class Orders:
         carts: item ids, each once, as they were bought.
         contexts: what the order's first line says about its moment, by feature.
         earlier: int64, shape (orders,): orders of the customer before the stretch.
+        left_out: a sentence about rows that were bad; None where none was.
     """
 
     ts_us: Ints
@@ -69,6 +73,7 @@ class Orders:
     carts: Sequence[Sequence[str]]
     contexts: Sequence[dict[str, str]]
     earlier: Ints
+    left_out: str | None = None
 
 
 def read_orders(
@@ -90,6 +95,7 @@ def read_orders(
         InputNotFound: there is no such file, or there is no order in the stretch.
         InputUnreadable: a file is damaged, empty or of no format we read.
         UsageError: columns are missing, or named twice, or renamed in vain.
+        DataGate: more than `input.max_bad` of the rows are bad.
     """
     query = _ORDERS.format(
         since_us=-(2**62) if since_us is None else since_us,
@@ -104,11 +110,11 @@ def read_orders(
                 "CREATE TEMP TABLE lines (ts_us BIGINT, row BIGINT, file INTEGER, item_id VARCHAR,"
                 " customer_id VARCHAR, order_key VARCHAR, context MAP(VARCHAR, VARCHAR))"
             )
-            for file in files:
-                _read_lines(connection, file, config, scratch_dir / f"rows-{file.number}")
+            events = _read_lines(connection, files, config, scratch_dir)
             rows = connection.execute(query).fetchall()
             connection.execute("DROP TABLE lines")
             connection.execute("DROP TABLE judged")
+    left_out = _left_out(events, config.input.max_bad)
     if not rows:
         raise InputNotFound(
             f"{', '.join(map(str, patterns))}: no order in this stretch of time",
@@ -120,6 +126,7 @@ def read_orders(
         carts=[list(dict.fromkeys(row[2])) for row in rows],
         contexts=[{f: v for f, v in row[3].items() if v is not None} for row in rows],
         earlier=np.array([row[4] for row in rows], dtype=np.int64),
+        left_out=left_out,
     )
 
 
@@ -135,19 +142,44 @@ def _inspect(patterns: Sequence[str | Path], config: Config, scratch_dir: Path) 
     return files
 
 
-def _read_lines(connection: Any, file: SourceFile, config: Config, scratch_dir: Path) -> None:
-    wanted = dict(choose(file, EVENTS, config.input.map).wanted)
-    named = {
-        name.removeprefix(CONTEXT_PREFIX) for name in wanted if name.startswith(CONTEXT_PREFIX)
-    }
-    contexts = sorted({*CONTEXTS, *named})
+def _read_lines(
+    connection: Any, files: Sequence[SourceFile], config: Config, scratch_dir: Path
+) -> TableImport:
+    """Put the lines of all files into the table `lines`, and tell what became of their rows."""
     settings = EventSettings.of(config, end_of_today())
-    rows = open_rows(connection, file, wanted, scratch_dir)
-    parsed = parsed_events(rows, rows.rows, contexts, settings)
-    judge(connection, parsed, event_rules(settings), table="judged")
-    members = ", ".join(f"'{name}': ctx_{name}" for name in contexts)
-    connection.execute(
-        _LINES.format(
-            file=file.number, day_us=_DAY_US, context=f"MAP {{{members}}}", purchase=PURCHASE
+    rules, tally = event_rules(settings), Tally()
+    chosen = [choose(file, EVENTS, config.input.map) for file in files]
+    for file, columns in zip(files, chosen, strict=True):
+        rows_dir = scratch_dir / f"rows-{file.number}"
+        rows = open_rows(connection, file, dict(columns.wanted), rows_dir)
+        count_damage(connection, rows, tally, file_number=file.number)
+        contexts = _contexts(columns)
+        parsed = parsed_events(rows, rows.rows, contexts, settings)
+        judge(connection, parsed, rules, table="judged")
+        count(connection, rules, tally, table="judged", file_number=file.number)
+        members = ", ".join(f"'{name}': ctx_{name}" for name in contexts)
+        connection.execute(
+            _LINES.format(
+                file=file.number, day_us=_DAY_US, context=f"MAP {{{members}}}", purchase=PURCHASE
+            )
         )
-    )
+    return TableImport(table=EVENTS.table, files=files, chosen=chosen, rules=rules, tally=tally)
+
+
+def _contexts(columns: Chosen) -> list[str]:
+    named = {
+        name.removeprefix(CONTEXT_PREFIX)
+        for name, _ in columns.wanted
+        if name.startswith(CONTEXT_PREFIX)
+    }
+    return sorted({*CONTEXTS, *named})
+
+
+def _left_out(events: TableImport, limit: float) -> str | None:
+    """A sentence about bad rows, or an error where so many are bad that a build would stop."""
+    if not events.n_bad:
+        return None
+    sentence = gate_sentence(events, limit)
+    if events.bad_share > limit:
+        raise DataGate(sentence, hint="mend the data, or allow more with --max-bad")
+    return sentence

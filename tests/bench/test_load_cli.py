@@ -8,6 +8,7 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic_ns
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from bench.load.cli import NO_VERDICT, Contradiction, load
 from bench.load.driver import Work, follow
 from bench.load.schedule import constant, scheduled
+from builder.errors import DataGate
 from tests.bench.load_server import load_server
 
 EVENTS = "ts,customer_id,order_id,item_id\n" + "".join(
@@ -108,6 +110,20 @@ def test_the_same_load_is_written_for_another_tool_and_nothing_is_sent(
     assert code == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "k6" / "load.js")
     assert not list(tmp_path.glob("load-*"))
+
+
+def test_bad_rows_are_refused_or_left_out_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "events.csv"
+    path.write_text(EVENTS + "no time,c1,o99,i1\n")
+    flags: dict[str, Any] = {"events": [str(path)], "emit_for": "k6", "emit_dir": tmp_path / "k6"}
+
+    with pytest.raises(DataGate, match="1 of 61 rows are bad"):
+        load(URL, **flags)
+    load(URL, max_bad=0.05, **flags)
+
+    assert capsys.readouterr().err.startswith("left out: events: 1 of 61 rows are bad")
 
 
 @pytest.mark.parametrize(

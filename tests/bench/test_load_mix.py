@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 
 import msgspec
@@ -13,12 +14,12 @@ from bench.load.mix import COLD, KINDS, KNOWN, THIN, Mix, WrongShares, mix_of_or
 from bench.load.orders import read_orders
 from bench.synthetic import Shape
 from builder.config import load
-from builder.errors import InputNotFound, MissingColumns
+from builder.errors import DataGate, InputNotFound, MissingColumns
 from index.layout import THIN_BELOW_ORDERS
 from index.request import Request
 
 # Anna orders four times, Bo twice, Cleo once, and somebody without a name; Bo's cup comes in two
-# lines, Cleo returns a pot, and one line has no item.
+# lines, Cleo returns a pot, and one line has no item. These last two lines are bad to a build.
 EVENTS = """\
 when,customer_id,order_id,item_id,quantity,device,ctx_store
 2026-11-01T10:00:00Z,anna,a1,cup,1,mobile,north
@@ -34,7 +35,7 @@ when,customer_id,order_id,item_id,quantity,device,ctx_store
 2026-11-12T09:00:00Z,anna,a4,,1,mobile,north
 2026-11-12T09:00:00Z,anna,a4,tea,1,mobile,north
 """
-CONFIG = load(None, {"input.map": {"when": "ts"}})
+CONFIG = load(None, {"input.map": {"when": "ts"}, "input.max_bad": 0.2})
 SINCE_US = 1_793_923_200_000_000  # 2026-11-06
 
 
@@ -100,6 +101,40 @@ def test_what_cannot_be_read_is_told_as_a_build_tells_it(events: Path, tmp_path:
         read_orders([events], CONFIG, since_us=2**60)
     with pytest.raises(MissingColumns):
         read_orders([events], load())
+
+
+def test_bad_rows_are_told_and_too_many_are_refused_as_a_build_refuses_them(events: Path) -> None:
+    told = (
+        "events: 2 of 12 rows are bad (16.67%, allowed {}%); most of them (1): the item id is"
+        " missing, such as events.csv.gz row 11"
+    )
+
+    assert read_orders([events], CONFIG).left_out == told.format("20.00")
+    with pytest.raises(DataGate, match=re.escape(told.format("0.10"))):
+        read_orders([events], load(None, {"input.map": {"when": "ts"}}))
+
+
+def test_lines_that_are_no_rows_are_bad_too(tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    path.write_text(
+        "ts,customer_id,item_id\n"
+        "2026-11-01,anna,cup\n"
+        "2026-11-02,bo,cup,and,more\n"
+        "2026-11-03,bo,pot\n"
+    )
+
+    orders = read_orders([path], load(None, {"input.max_bad": 0.5}))
+
+    assert len(orders.carts) == 2
+    assert orders.left_out is not None
+    assert orders.left_out.startswith("events: 1 of 3 rows are bad")
+
+
+def test_files_without_bad_rows_leave_nothing_out(tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    path.write_text("ts,customer_id,item_id\n2026-11-01,anna,cup\n")
+
+    assert read_orders([path], load()).left_out is None
 
 
 def test_each_order_becomes_a_request_of_its_customer_and_kind(events: Path) -> None:
