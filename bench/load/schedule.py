@@ -24,6 +24,7 @@ _STEP: Final = 5.0
 _SPIKE: Final = 10.0
 _SPIKE_SHARE: Final = 0.1
 _MAX_REQUESTS: Final = 20_000_000
+_MINUTE_US: Final = 60_000_000
 
 
 class ImpossibleSchedule(Exception):
@@ -181,10 +182,13 @@ def replayed(ts_us: Ints, speed: float) -> Schedule:
     seconds = span_us / 1e6 / speed / PARTS
     rates = np.bincount(number, minlength=PARTS) / seconds
     begins = [datetime.fromtimestamp((int(ts_us[0]) + e) / 1e6, UTC) for e in edges_us[:-1]]
+    # As fine as it takes to tell parts apart: their names are what figures stand under.
+    fineness = "minutes" if span_us >= PARTS * _MINUTE_US else "milliseconds"
+    names = [at.replace(tzinfo=None).isoformat(timespec=fineness) for at in begins]
     return Schedule(
         phases=tuple(
-            Phase(name=f"{at:%Y-%m-%dT%H:%M}", seconds=seconds, from_rate=rate, to_rate=rate)
-            for at, rate in zip(begins, rates.tolist(), strict=True)
+            Phase(name=name, seconds=seconds, from_rate=rate, to_rate=rate)
+            for name, rate in zip(names, rates.tolist(), strict=True)
         ),
         due_ns=np.round(since_us * (1000.0 / speed)).astype(np.int64),
         phase=number.astype(np.uint8),

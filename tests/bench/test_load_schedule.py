@@ -158,6 +158,16 @@ def test_a_replay_s_parts_are_named_after_the_shop_s_own_time() -> None:
     assert plan.phase.tolist() == [0, 0, 1, 9, 9]
 
 
+def test_parts_of_a_short_replay_have_names_of_their_own() -> None:
+    begin_us = 1_512_086_400_000_000  # 2017-12-01T00:00Z
+
+    plan = replayed(begin_us + np.array([0, 5_000_000]), 1.0)
+
+    names = [phase.name for phase in plan.phases]
+    assert names[:2] == ["2017-12-01T00:00:00.000", "2017-12-01T00:00:00.500"]
+    assert len(set(names)) == PARTS
+
+
 def test_a_daily_volume_is_a_speed() -> None:
     moments_us = np.sort(np.random.default_rng(5).integers(0, 30 * DAY_US, 3001))
 
