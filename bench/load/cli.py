@@ -14,7 +14,8 @@ from cyclopts.validators import Number
 
 from bench.load.drive import drive
 from bench.load.driver import Work
-from bench.load.emit import Load, Tool, emit
+from bench.load.emit.load import Load
+from bench.load.emit.tools import Tool, emit
 from bench.load.figures import summary_of
 from bench.load.mix import mix_of_orders, synthetic_mix
 from bench.load.report import load_text
@@ -140,7 +141,7 @@ def load(
     emit_for
         Write the same load for k6, vegeta or wrk2, and send nothing.
     emit_dir
-        Where it is written.
+        Folder it is written into, under names that tell the tool.
     out_dir
         Where runs are kept.
     json
@@ -175,6 +176,7 @@ def load(
             bodies=mix.bodies,
             which=which,
             connections=connections,
+            timeout_ms=timeout_ms,
             stays=not fresh,
         )
         print(emit(emit_for, whole, emit_dir))

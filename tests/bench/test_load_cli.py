@@ -108,7 +108,7 @@ def test_the_same_load_is_written_for_another_tool_and_nothing_is_sent(
     code = load(URL, events=[events], rate=20, emit_for="k6", emit_dir=tmp_path / "k6")
 
     assert code == 0
-    assert capsys.readouterr().out.strip() == str(tmp_path / "k6" / "load.js")
+    assert capsys.readouterr().out.strip() == str(tmp_path / "k6" / "load-k6.js")
     assert not list(tmp_path.glob("load-*"))
 
 
