@@ -38,6 +38,15 @@ def test_several_tools_share_a_folder(tmp_path: Path) -> None:
     assert len(together) == sum(map(len, alone))
 
 
+@pytest.mark.parametrize("tool", TOOLS)
+def test_the_manual_says_how_what_is_written_is_run(tool: Tool, tmp_path: Path) -> None:
+    name = emit(tool, steps(), tmp_path).name
+    manual = Path(__file__).parents[2] / "docs" / "load.md"
+
+    command = "k6 run" if tool == "k6" else "sh"
+    assert f"$ {command} load/{name}\n" in manual.read_text(encoding="utf-8")
+
+
 def test_files_are_utf_8_where_the_locale_knows_only_ascii(tmp_path: Path) -> None:
     for tool in TOOLS:
         emit(tool, steps(), tmp_path / "here")

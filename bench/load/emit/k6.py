@@ -22,6 +22,7 @@ _STALL_S: Final = 2.0
 _MOST_VUS: Final = 10_000
 """Of 130 KB each, and of a connection each: more would be what is measured."""
 _GRACE_MS: Final = 1000
+"""Beyond the timeout, so that a wait at the very end is told, and not cut off."""
 
 _SCRIPT: Final = """\
 // k6 run load-k6.js
