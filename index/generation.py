@@ -120,6 +120,11 @@ class Generation:
             return None
         return customer_key(self._secret, customer_id)
 
+    def touch(self) -> None:
+        """Map all tables now, not when somebody reads them first: 30 ms a gigabyte."""
+        for table in self._tables:
+            table.touch()
+
     def some_customers(self, most: int) -> list[bytes]:
         """Table keys of a few customers, whoever they are."""
         reader = self.customers[0].reader()
@@ -183,10 +188,14 @@ class Generation:
     def _unmap(self) -> None:
         for reader in self._idle:
             reader.close()
-        for table in (*self.customers, self.contexts, self.items, self.offers):
+        for table in self._tables:
             table.close()
         self.vectors = None
         self._closed = True
+
+    @property
+    def _tables(self) -> tuple[Table, ...]:
+        return (*self.customers, self.contexts, self.items, self.offers)
 
     def _load_safe_offers(self) -> list[OfferRecord]:
         # The last rung of the ladder answers from memory, whatever has happened to the files.

@@ -143,7 +143,7 @@ class _Tables:
                 f"{entry.entries} up to {entry.last_pgno}",
                 path=table.path,
             )
-        table.populate()
+        table.prove()
         return table
 
 

@@ -21,7 +21,7 @@ import lmdb.verify
 
 from index.errors import Corrupt, Incomplete, Mixed, NotASnapshot, WriteFailed, WrongVersion
 from index.layout import FORMAT_VERSION, TABLE_KEY_BYTES, TABLE_MAGIC
-from index.mapping import populate
+from index.mapping import is_cached, populate, touch
 
 HEADER_KEY = b"\x00"
 _HEADER = struct.Struct("<4sHH16s")
@@ -173,13 +173,22 @@ class Table:
         """A read transaction for one thread at a time; close it before the table."""
         return TableTransaction(self._env)
 
-    def populate(self) -> None:
-        """Bring every page into memory and prove that it is there.
+    def prove(self) -> None:
+        """Make sure that every page is there; those that are not in memory are brought.
 
         Raises:
-            Incomplete: the file is shorter than its mapping.
+            Incomplete: the file is shorter than its mapping, or cannot be read.
         """
-        populate(self.path, (self.facts.last_pgno + 1) * self.facts.page_bytes)
+        if not is_cached(self.path, self._n_bytes):
+            populate(self.path, self._n_bytes)
+
+    def touch(self) -> None:
+        """Map what `prove` found, so that no reader waits for the kernel to do it."""
+        touch(self.path, self._n_bytes)
+
+    @property
+    def _n_bytes(self) -> int:
+        return (self.facts.last_pgno + 1) * self.facts.page_bytes
 
     def close(self) -> None:
         """Give the mapping back; the last opener's close unmaps it."""

@@ -26,15 +26,16 @@ _PAUSE_S: Final = 1e-4
 
 
 def warm_up(generation: Generation) -> None:
-    """Look up what is asked for most, and decide some hundred times, before anybody asks.
+    """Map the tables, look up what is asked for most, and decide some times, before anybody asks.
 
-    Takes a few dozen milliseconds, during which another thread may well answer from another
-    snapshot. Brings code, the upper pages of every table and the commonest rows close to the
+    Takes some 40 milliseconds and 30 more for each gigabyte of tables, during which another thread
+    may well answer from another snapshot. Brings code and the commonest rows close to the
     processor.
 
     Args:
         generation: open.
     """
+    generation.touch()
     _look_up(generation)
     for one in generation.manifest.golden[:_GOLDEN]:
         decide_for_key(generation, one.request, bytes.fromhex(one.key) if one.key else None)

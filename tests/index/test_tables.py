@@ -60,7 +60,7 @@ def test_a_table_may_be_empty(path: Path) -> None:
 def test_values_may_be_longer_than_a_page(path: Path) -> None:
     table = Table(write(path, rows(3, size=70_000)), kind=OFFERS)
     reader = table.reader()
-    table.populate()
+    table.prove()
 
     assert list(reader.records()) == rows(3, size=70_000)
     reader.close()
@@ -198,7 +198,7 @@ from index.layout import OFFERS
 from index.tables import Table
 for name in sys.argv[1:]:
     try:
-        Table(Path(name), kind=OFFERS).populate()
+        Table(Path(name), kind=OFFERS).prove()
     except SnapshotError as error:
         print(type(error).__name__)
     else:
@@ -233,12 +233,12 @@ def test_what_is_no_lmdb_file_at_all_has_a_problem_too(path: Path, tmp_path: Pat
     assert structure_problems(path) == []
 
 
-def test_pages_cut_away_after_opening_are_found_by_populating(path: Path) -> None:
+def test_pages_cut_away_after_opening_are_found_by_proving(path: Path) -> None:
     table = Table(write(path, rows(5000)), kind=OFFERS)
     os.truncate(path, path.stat().st_size - 40_960)
 
     with pytest.raises(Incomplete, match="a mapped page cannot be read"):
-        table.populate()
+        table.prove()
     table.close()
 
 
@@ -295,7 +295,7 @@ def test_a_longer_file_is_still_readable(path: Path) -> None:
     with write(path, rows(3)).open("ab") as file:
         file.write(b"x" * 5000)
     table = Table(path, kind=OFFERS)
-    table.populate()
+    table.prove()
 
     assert table.facts.entries == 3
     table.close()
@@ -343,3 +343,19 @@ if child == 0:
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_what_is_in_memory_is_not_read_once_more(
+    path: Path, monkeypatch: pytest.MonkeyPatch, *, cached: bool
+) -> None:
+    table = Table(write(path, rows(5000)), kind=OFFERS)
+    populated: list[int] = []
+    monkeypatch.setattr("index.tables.is_cached", lambda *_: cached)
+    monkeypatch.setattr("index.tables.populate", lambda _, size: populated.append(size))
+
+    table.prove()
+    table.touch()
+
+    assert populated == ([] if cached else [path.stat().st_size])
+    table.close()

@@ -12,7 +12,7 @@ from index.answer import answer
 from index.generation import Reader
 from index.model import Feature
 from index.request import Request
-from index.tables import TableError, TableTransaction
+from index.tables import Table, TableError, TableTransaction
 from index.warm import warm_up
 from tests.index.asking import EVERYTHING, Shop, lines
 from tests.toys import N_OFFERS, item_id, toy_customer_key, toy_model
@@ -64,6 +64,18 @@ def test_a_damaged_table_is_no_hindrance(shop: Shop, monkeypatch: pytest.MonkeyP
     warm_up(generation)
 
     assert generation.damaged == 0
+
+
+def test_every_table_is_mapped_before_it_is_read(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Case 38."""
+    touched: list[str] = []
+    monkeypatch.setattr(Table, "touch", lambda table: touched.append(table.path.name))
+
+    warm_up(shop())
+
+    assert touched == ["customers.lmdb", "contexts.lmdb", "items.lmdb", "offers.lmdb"]
 
 
 def asked_for(monkeypatch: pytest.MonkeyPatch, kind: str) -> list[object]:
