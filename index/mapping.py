@@ -12,6 +12,7 @@ import ctypes
 import errno
 import mmap
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ from index.errors import Incomplete
 _MADV_POPULATE_READ: Final = 22
 _CACHESTAT: Final = 451
 """Number of the system call, on every architecture."""
-_SLICE_BYTES: Final = 64 << 20
+_SLICE_BYTES: Final = 8 << 20
 _AROUND_BYTES: Final = 64 << 10
 """So much the kernel maps around a page that is read, of what is in memory."""
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -34,91 +35,88 @@ _CacheStat = ctypes.c_uint64 * 5
 """Pages in memory first."""
 
 
-def is_cached(path: Path, expected_bytes: int) -> bool:
-    """Whether all of a file is in memory, so that none of it can be missing.
+def prove(path: Path, expected_bytes: int) -> None:
+    """Make sure that all pages of this process's mappings of a file are there.
+
+    Those that are not in memory are brought there. On a kernel that can do neither nothing is
+    proven, and the pages come in at first use.
 
     Args:
-        path: a file.
-        expected_bytes: how long it must be.
+        path: a file that is mapped by this process, whole or in part.
+        expected_bytes: how long the file must be; nothing past it is looked at.
 
-    Returns:
-        False also where the kernel does not tell.
+    Raises:
+        Incomplete: a mapped page lies past the end of the file, or cannot be read.
     """
-    told = _CacheStat()
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        failed = _libc.syscall(
-            ctypes.c_long(_CACHESTAT),
-            ctypes.c_uint(descriptor),
-            ctypes.byref(_Range(0, expected_bytes)),
-            ctypes.byref(told),
-            ctypes.c_uint(0),
-        )
+        for start, offset, length in _slices(path, expected_bytes):
+            if not _is_cached(descriptor, offset, length) and not _populate(start, length):
+                code = ctypes.get_errno()
+                if code == errno.EINVAL:
+                    return
+                raise Incomplete(
+                    f"a mapped page cannot be read ({os.strerror(code)})",
+                    path=path,
+                    hint="the file was cut short: copy it again",
+                )
     finally:
         os.close(descriptor)
-    n_pages: int = told[0]
-    return not failed and n_pages >= _page_ceil(expected_bytes) // mmap.PAGESIZE
 
 
 def touch(path: Path, expected_bytes: int) -> None:
     """Map what is in memory of this process's mappings of a file, by reading here and there.
 
     Args:
-        path: a file whose pages are all there, as `is_cached` or `populate` found.
+        path: a file whose pages are all there, as `prove` found.
         expected_bytes: how long it is; nothing past it is touched.
     """
-    for start, length in _mapped_ranges(path, expected_bytes):
+    for start, _, length in _mapped_ranges(path, expected_bytes):
         pages = np.frombuffer(memoryview((ctypes.c_char * length).from_address(start)), np.uint8)
-        for offset in range(0, length, _SLICE_BYTES):
-            # Copying lets go of the interpreter's lock; adding up would not.
-            pages[offset : offset + _SLICE_BYTES : _AROUND_BYTES].copy()
+        # Copying lets go of the interpreter's lock; adding up would not.
+        pages[::_AROUND_BYTES].copy()
 
 
-def populate(path: Path, expected_bytes: int) -> int:
-    """Populate this process's mappings of a file, in slices.
-
-    Args:
-        path: a file that is mapped by this process, whole or in part.
-        expected_bytes: how long the file must be; nothing past it is touched.
-
-    Returns:
-        Bytes that were populated; 0 where the kernel is too old for it (the pages then come in at
-        first use, and nothing is proven).
-
-    Raises:
-        Incomplete: a mapped page lies past the end of the file.
-    """
-    done = 0
-    for start, length in _mapped_ranges(path, expected_bytes):
-        for offset in range(0, length, _SLICE_BYTES):
-            size = min(_SLICE_BYTES, length - offset)
-            if _libc.madvise(start + offset, size, _MADV_POPULATE_READ) != 0:
-                code = ctypes.get_errno()
-                if code == errno.EINVAL:
-                    return 0
-                raise Incomplete(
-                    f"a mapped page cannot be read ({os.strerror(code)})",
-                    path=path,
-                    hint="the file was cut short: copy it again",
-                )
-            done += size
-    return done
+def _is_cached(descriptor: int, offset: int, length: int) -> bool:
+    """Whether a part of a file is in memory, so that nothing in it is missing."""
+    told = _CacheStat()
+    failed = _libc.syscall(
+        ctypes.c_long(_CACHESTAT),
+        ctypes.c_uint(descriptor),
+        ctypes.byref(_Range(offset, length)),
+        ctypes.byref(told),
+        ctypes.c_uint(0),
+    )
+    n_pages: int = told[0]
+    return not failed and n_pages >= length // mmap.PAGESIZE
 
 
-def _mapped_ranges(path: Path, expected_bytes: int) -> list[tuple[int, int]]:
-    """Start and length of the parts of this process's mappings that the file should cover."""
+def _populate(start: int, length: int) -> bool:
+    return not _libc.madvise(start, length, _MADV_POPULATE_READ)
+
+
+def _slices(path: Path, expected_bytes: int) -> Iterator[tuple[int, int, int]]:
+    """Address, place in the file and length of what is mapped of it, in pieces of whole pages."""
+    for start, offset, length in _mapped_ranges(path, expected_bytes):
+        for done in range(0, length, _SLICE_BYTES):
+            yield start + done, offset + done, min(_SLICE_BYTES, length - done)
+
+
+def _mapped_ranges(path: Path, expected_bytes: int) -> list[tuple[int, int, int]]:
+    """Address, place in the file and length of the mappings that the file should cover."""
     stat = path.stat()
     inode = f"{os.major(stat.st_dev):02x}:{os.minor(stat.st_dev):02x} {stat.st_ino}"
     name = str(path.resolve())
-    ranges: list[tuple[int, int]] = []
+    ranges: list[tuple[int, int, int]] = []
     for line in Path("/proc/self/maps").read_text().splitlines():
         fields = line.split(maxsplit=5)
         # Overlay file systems show another device number than stat does; the name still tells.
         if len(fields) == 6 and (f"{fields[3]} {fields[4]}" == inode or fields[5] == name):
             start, end = (int(part, 16) for part in fields[0].split("-"))
-            covered = min(end - start, _page_ceil(expected_bytes) - int(fields[2], 16))
+            offset = int(fields[2], 16)
+            covered = min(end - start, _page_ceil(expected_bytes) - offset)
             if covered > 0:
-                ranges.append((start, covered))
+                ranges.append((start, offset, covered))
     return ranges
 
 

@@ -155,5 +155,5 @@ def _open_vectors(
     check_sizes(directory, [_listed(VECTORS_NAME, directory, entries)])
     vectors = OfferVectors(directory / VECTORS_NAME, n_probe=model.n_probe)
     vectors.require_shape(model.n_offers, model.dim)
-    vectors.populate()
+    vectors.prove()
     return vectors

@@ -21,7 +21,7 @@ import lmdb.verify
 
 from index.errors import Corrupt, Incomplete, Mixed, NotASnapshot, WriteFailed, WrongVersion
 from index.layout import FORMAT_VERSION, TABLE_KEY_BYTES, TABLE_MAGIC
-from index.mapping import is_cached, populate, touch
+from index.mapping import prove, touch
 
 HEADER_KEY = b"\x00"
 _HEADER = struct.Struct("<4sHH16s")
@@ -179,8 +179,7 @@ class Table:
         Raises:
             Incomplete: the file is shorter than its mapping, or cannot be read.
         """
-        if not is_cached(self.path, self._n_bytes):
-            populate(self.path, self._n_bytes)
+        prove(self.path, self._n_bytes)
 
     def touch(self) -> None:
         """Map what `prove` found, so that no reader waits for the kernel to do it."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from index.arrays import Rows, Scores, Vector, Vectors
 from index.errors import Corrupt, Incomplete, Mixed, WriteFailed
-from index.mapping import populate
+from index.mapping import prove, touch
 
 _FLAT_UP_TO: Final = 4096
 _TRAIN_PER_LIST: Final = 64
@@ -109,13 +109,17 @@ class OfferVectors:
                 path=self.path,
             )
 
-    def populate(self) -> None:
-        """Bring every page into memory and prove that it is there.
+    def prove(self) -> None:
+        """Make sure that every page is there; those that are not in memory are brought.
 
         Raises:
-            Incomplete: the file is shorter than its mapping.
+            Incomplete: the file is shorter than its mapping, or cannot be read.
         """
-        populate(self.path, self._size_bytes)
+        prove(self.path, self._size_bytes)
+
+    def touch(self) -> None:
+        """Map what `prove` found, so that no search waits for the kernel to do it."""
+        touch(self.path, self._size_bytes)
 
     def nearest(self, query: Vector, top: int) -> tuple[Rows, Scores]:
         """Offers most similar to a query.

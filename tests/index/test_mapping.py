@@ -6,16 +6,20 @@ import mmap
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from index import mapping
-from index.mapping import is_cached, populate
+from index.errors import Incomplete
+from index.mapping import prove
 
 ROOT = Path(__file__).parents[2]
 PAGE = mmap.PAGESIZE
 N_PAGES = 1000
+SLICE_PAGES = 100
 
 
 @pytest.fixture
@@ -25,48 +29,85 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def has_cachestat(path: Path) -> bool:
-    return is_cached(path, 1)
+@pytest.fixture
+def populated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Lengths of what is populated, in pages."""
+    found: list[int] = []
+    populate = mapping._populate  # noqa: SLF001 - counted, and then called
+
+    def noted(start: int, length: int) -> bool:
+        found.append(length // PAGE)
+        return populate(start, length)
+
+    monkeypatch.setattr(mapping, "_populate", noted)
+    monkeypatch.setattr(mapping, "_SLICE_BYTES", SLICE_PAGES * PAGE)
+    return found
 
 
-def test_what_was_just_written_is_in_memory_and_nothing_past_it(path: Path) -> None:
-    if not has_cachestat(path):
-        pytest.skip("this kernel has no cachestat, or not for this file system")
-    size = path.stat().st_size
-
-    assert is_cached(path, size)
-    assert not is_cached(path, size + PAGE)
-    os.truncate(path, size - PAGE)
-    assert not is_cached(path, size)
+@contextmanager
+def mapped(path: Path) -> Iterator[int]:
+    """A file while this process maps it; its length."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as found:
+        yield len(found)
 
 
-def test_what_nobody_has_read_is_not_in_memory_until_somebody_populates_it(tmp_path: Path) -> None:
-    path = tmp_path / "hole"
-    path.touch()
-    os.truncate(path, N_PAGES * PAGE)
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
-        assert not is_cached(path, len(mapped))
-        assert populate(path, len(mapped)) == len(mapped)
-        assert is_cached(path, len(mapped)) == has_cachestat(path)
+def needs_cachestat(path: Path) -> None:
+    with path.open("rb") as file:
+        if not mapping._is_cached(file.fileno(), 0, PAGE):  # noqa: SLF001
+            pytest.skip("this kernel has no cachestat, or not for this file system")
 
 
-def test_a_kernel_that_does_not_tell_proves_nothing(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_is_in_memory_need_not_be_populated(path: Path, populated: list[int]) -> None:
+    needs_cachestat(path)
+    with mapped(path) as size:
+        prove(path, size)
+
+    assert populated == []
+
+
+def test_only_what_is_not_in_memory_is_populated(path: Path, populated: list[int]) -> None:
+    needs_cachestat(path)
+    os.truncate(path, (N_PAGES + 5) * PAGE)
+    with mapped(path) as size:
+        prove(path, size)
+        assert populated == [5]
+        populated.clear()
+        prove(path, size)
+        assert populated == []
+
+
+def test_a_kernel_that_does_not_tell_has_all_of_it_populated(
+    path: Path, populated: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mapping, "_CACHESTAT", 10_000)
+    with mapped(path) as size:
+        prove(path, size)
 
-    assert not is_cached(path, path.stat().st_size)
+    assert populated == [SLICE_PAGES] * (N_PAGES // SLICE_PAGES)
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_what_is_cut_away_is_missed(
+    path: Path, monkeypatch: pytest.MonkeyPatch, *, tells: bool
+) -> None:
+    if not tells:
+        monkeypatch.setattr(mapping, "_CACHESTAT", 10_000)
+    with mapped(path) as size:
+        os.truncate(path, size - PAGE)
+        with pytest.raises(Incomplete, match="a mapped page cannot be read"):
+            prove(path, size)
 
 
 FAULTS = """
 import mmap, resource, sys
 from pathlib import Path
-from index.mapping import populate, touch
+from index.mapping import touch
 path, how = Path(sys.argv[1]), sys.argv[2]
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
-    {"touch": touch, "populate": populate, "nothing": lambda *_: None}[how](path, len(mapped))
+    if how == "touch":
+        touch(path, len(mapped))
     before = faults()
     for place in range(0, len(mapped), mmap.PAGESIZE):
         mapped[place]
@@ -75,14 +116,13 @@ with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) a
 
 
 def faults_after(path: Path, how: str) -> int:
-    """Page faults of a process that reads every page, once it has made them present."""
+    """Page faults of a process that reads every page, once it has touched them or not."""
     command = [sys.executable, "-c", FAULTS, str(path), how]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return int(done.stdout)
 
 
-def test_what_was_touched_or_populated_is_mapped(path: Path) -> None:
+def test_what_was_touched_is_mapped(path: Path) -> None:
     """How much one fault maps is the kernel's business."""
     assert faults_after(path, "nothing") > 1
     assert faults_after(path, "touch") <= 1
-    assert faults_after(path, "populate") <= 1

@@ -343,19 +343,3 @@ if child == 0:
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
-
-
-@pytest.mark.parametrize("cached", [True, False])
-def test_what_is_in_memory_is_not_read_once_more(
-    path: Path, monkeypatch: pytest.MonkeyPatch, *, cached: bool
-) -> None:
-    table = Table(write(path, rows(5000)), kind=OFFERS)
-    populated: list[int] = []
-    monkeypatch.setattr("index.tables.is_cached", lambda *_: cached)
-    monkeypatch.setattr("index.tables.populate", lambda _, size: populated.append(size))
-
-    table.prove()
-    table.touch()
-
-    assert populated == ([] if cached else [path.stat().st_size])
-    table.close()

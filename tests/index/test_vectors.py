@@ -91,7 +91,7 @@ def anonymous_kib() -> int:
 warm = OfferVectors(Path(sys.argv[1]), n_probe=4)
 before = anonymous_kib()
 big = OfferVectors(Path(sys.argv[2]), n_probe=4)
-big.populate()
+big.prove()
 print(anonymous_kib() - before)
 """
 
@@ -135,16 +135,14 @@ def test_a_cut_file_is_refused(
         OfferVectors(path, n_probe=1)
 
 
-def test_pages_cut_away_after_opening_are_found_by_populating(
-    tmp_path: Path, flat_path: Path
-) -> None:
+def test_pages_cut_away_after_opening_are_found_by_proving(tmp_path: Path, flat_path: Path) -> None:
     path = tmp_path / "v"
     path.write_bytes(flat_path.read_bytes())
     vectors = OfferVectors(path, n_probe=1)
     os.truncate(path, path.stat().st_size - 40_960)
 
     with pytest.raises(Incomplete, match="a mapped page cannot be read"):
-        vectors.populate()
+        vectors.prove()
 
 
 @pytest.mark.parametrize("shape", [(N_FLAT + 1, DIM), (N_FLAT, DIM + 1), (0, 0)])
