@@ -16,6 +16,11 @@ from index.adder import IS_COMPILED
 _LIBRARIES = ("numpy", "lmdb", "faiss-cpu", "msgspec", "orjson", "starlette", "uvicorn", "granian")
 
 
+def is_real_time() -> bool:
+    """Whether this process comes before all ordinary ones."""
+    return os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR)
+
+
 def machine_facts(command: str) -> dict[str, Any]:
     """Facts that go with every run.
 
@@ -34,7 +39,7 @@ def machine_facts(command: str) -> dict[str, Any]:
         "libraries": {name: version(name) for name in _LIBRARIES},
         "sums": "compiled" if IS_COMPILED else "numpy",
         "load_at_start": round(os.getloadavg()[0], 2),
-        "is_real_time": os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR),
+        "is_real_time": is_real_time(),
     }
 
 

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from bench.http_answers import LOST, parsed_answer
 from bench.load.schedule import Ints
 from bench.load.target import Target
+from bench.machine import is_real_time
 
 TIMED_OUT: Final = -1
 """In place of a status: no answer came in time."""
@@ -36,6 +37,9 @@ GARBLED: Final = -3
 NEVER: Final = -1
 """In place of a moment: it was given up before it found a connection."""
 WATCHED_NS: Final = 200_000
+WATCHED_IN_REAL_TIME_NS: Final = 20_000
+"""Who has priority over all others is woken soon, and has to sleep: else the kernel takes some 50
+ms in each second from him for whoever else is to run on that core."""
 _PENDING: Final = -9
 _ALWAYS: Final = select.EPOLLIN | select.EPOLLRDHUP
 _RECEIVED_AT_ONCE: Final = 1 << 18
@@ -53,7 +57,8 @@ class Work:
         connections: how many there are at most.
         stays: they stay; else each request has a connection of its own, and making it counts.
         timeout_ns: a request is given up so long after it was due.
-        watched_ns: the last stretch before a due moment, in which the driver does not sleep.
+        watched_ns: the last stretch before a due moment, in which the driver does not sleep; by
+            default as its priority needs it.
         kept: bool, whose answers are kept; None for nobody's.
     """
 
@@ -64,7 +69,9 @@ class Work:
     connections: int
     stays: bool = True
     timeout_ns: int = 5_000_000_000
-    watched_ns: int = WATCHED_NS
+    watched_ns: int = field(
+        default_factory=lambda: WATCHED_IN_REAL_TIME_NS if is_real_time() else WATCHED_NS
+    )
     kept: NDArray[np.bool_] | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Sequence
@@ -15,7 +16,17 @@ import pytest
 from bench.http_answers import LOST
 from bench.http_processes import free_port
 from bench.load.drive import drive, share_of
-from bench.load.driver import GARBLED, NEVER, REFUSED, TIMED_OUT, Trace, Work, follow
+from bench.load.driver import (
+    GARBLED,
+    NEVER,
+    REFUSED,
+    TIMED_OUT,
+    WATCHED_IN_REAL_TIME_NS,
+    WATCHED_NS,
+    Trace,
+    Work,
+    follow,
+)
 from bench.load.samples import Samples, gathered, percentiles_us
 from bench.load.schedule import constant, scheduled
 from bench.load.target import Target, WrongTarget, target_of
@@ -246,3 +257,23 @@ def test_a_target_is_what_its_url_says() -> None:
 def test_what_cannot_be_asked_is_refused(url: str) -> None:
     with pytest.raises(WrongTarget, match="no http"):
         target_of(url)
+
+
+@pytest.mark.parametrize(
+    ("policy", "watched_ns"),
+    [
+        (os.SCHED_OTHER, WATCHED_NS),
+        (os.SCHED_FIFO, WATCHED_IN_REAL_TIME_NS),
+        (os.SCHED_RR, WATCHED_IN_REAL_TIME_NS),
+    ],
+)
+def test_a_driver_before_all_others_leaves_them_air(
+    monkeypatch: pytest.MonkeyPatch, policy: int, watched_ns: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getscheduler", lambda _: policy)
+    nothing = np.zeros(0, dtype=np.int64)
+    target = target_of("http://127.0.0.1:1")
+
+    work = Work(target=target, wire=[], due_ns=nothing, which=nothing, connections=1)
+
+    assert work.watched_ns == watched_ns
