@@ -20,6 +20,7 @@ from bench.load.schedule import ImpossibleSchedule, speed_for
 from bench.load.target import target_of
 from bench.scorecard.capacity import CLOSED_CONNECTIONS, SHARE, capacity_per_s
 from bench.scorecard.cold import cold_line
+from bench.scorecard.judging import in_digits
 from bench.scorecard.lines import PARTS, Line, not_measured
 from bench.scorecard.peak import Peaks, peak_lines
 from bench.scorecard.people import people_of
@@ -181,7 +182,7 @@ def _rate(plan: Plan, service: Service, questions: Questions, pool: Questions) -
             f"1× is the shop’s average day: {rate * 86_400:,.0f} orders, {rate:.3g} a second."
         )
     if plan.rate is not None:
-        return plan.rate, f"1× is {plan.rate:,.4g} requests a second, as it was asked for."
+        return plan.rate, f"1× is {in_digits(plan.rate)} requests a second, as it was asked for."
     say("capacity: how much it answers at most")
     most = capacity_per_s(service, pool)
     return most * SHARE, (

@@ -91,6 +91,15 @@ def ms(microseconds: float) -> str:
     return f"{microseconds / 1e3:.3g} ms"
 
 
+def in_digits(number: float) -> str:
+    """A rate or a speed as people write it: four digits that mean something, and no exponent.
+
+    >>> in_digits(19_104.65), in_digits(3820.9), in_digits(0.00573)
+    ('19,100', '3,821', '0.00573')
+    """
+    return f"{float(f'{number:.4g}'):,.0f}" if number >= 1000 else f"{number:.4g}"
+
+
 def _compared(found: float, limit: float, sentence: str) -> Judged:
     return Judged(PASSED if found < limit else FAILED, sentence)
 

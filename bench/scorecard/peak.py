@@ -13,7 +13,7 @@ from bench.load.report import phase_cells
 from bench.load.schedule import Ints, Phase, Schedule, scheduled, spike
 from bench.scorecard.answers import tier_shares
 from bench.scorecard.courses import course_of
-from bench.scorecard.judging import judge
+from bench.scorecard.judging import in_digits, judge
 from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED, Line, Table, Verdict
 from bench.scorecard.quality import quality_line
 from bench.scorecard.questions import Questions
@@ -114,7 +114,7 @@ def _steps(peaks: Peaks) -> tuple[Phase, ...]:
 
 
 def _place(times: float, peaks: Peaks) -> str:
-    return f"{times:g}× ({peaks.rate * times:,.4g} a second)"
+    return f"{times:g}× ({in_digits(peaks.rate * times)} a second)"
 
 
 def _promise(sla: Sla, peaks: Peaks, stepped: Run, spiked: Run) -> Line:

@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.load.schedule import ImpossibleSchedule, replayed
 from bench.scorecard.courses import course_of, hours_of
-from bench.scorecard.judging import judge
+from bench.scorecard.judging import in_digits, judge
 from bench.scorecard.lines import Line, Table, not_measured, worst
 from bench.scorecard.peak import phase_figures
 from bench.scorecard.questions import Questions
@@ -123,7 +123,7 @@ def volume_lines(
 
 
 def _pace(speed: float) -> str:
-    return "in real time" if speed == 1.0 else f"at {speed:,.4g} times real time"
+    return "in real time" if speed == 1.0 else f"at {in_digits(speed)} times real time"
 
 
 def _tightest(slas: Sequence[Sla]) -> list[Sla]:
