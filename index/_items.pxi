@@ -122,15 +122,20 @@ cdef class Items:
         return NULL
 
     cdef int _keep(self, object item_id, ItemHead* item) except -1:
-        cdef Py_hash_t hashed = PyObject_Hash(item_id), tried
-        cdef Py_ssize_t n_id = _n_bytes(item_id)
-        cdef Kept* kept = self._place(hashed)  # somebody else's, where all are taken
+        cdef Py_hash_t hashed, tried
+        cdef Py_ssize_t n_id
+        cdef Kept* kept
+        if not PyUnicode_Check(item_id):
+            return 0  # something else that the table could be asked for
+        hashed, n_id = PyObject_Hash(item_id), _n_bytes(item_id)
         if n_id > ID_BYTES:
             return 0
         for tried in range(TRIED):
-            if self._place(hashed + tried).item is NULL:
-                kept = self._place(hashed + tried)
+            kept = self._place(hashed + tried)
+            if kept.item is NULL:
                 break
+        else:
+            kept = self._place(hashed)  # somebody else's: all are taken
         kept.item, kept.hashed = item, hashed
         kept.kind, kept.n_id = PyUnicode_KIND(item_id), n_id
         memcpy(kept.id, PyUnicode_DATA(item_id), n_id)
@@ -164,5 +169,5 @@ cdef ItemHead* _item(object data) except NULL:
 cdef inline void _fetch(const void* data, Py_ssize_t n_bytes) noexcept:
     """Let memory bring what will be read soon, while something else is done."""
     cdef Py_ssize_t at
-    for at in range(0, n_bytes, 64):
+    for at in range(0, n_bytes, LINE):
         fetch_line(<const char*>data + at)

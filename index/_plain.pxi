@@ -398,9 +398,10 @@ cdef class Plain:
         cdef ItemHead* item
         cdef Record* known
         cdef Row* offers
-        self.items.fetch([line.item_id for line in cart])
+        cdef list item_ids = [line.item_id for line in cart]
+        self.items.fetch(item_ids)
         for line in cart:
-            item = self.items.find(line.item_id)
+            item = self.items.find(item_ids[place])
             if item is not NULL:
                 if _tally(&self.owned, item.item_row) == 1:
                     offers = <Row*>(<char*>item + sizeof(ItemHead))

@@ -102,3 +102,16 @@ def test_what_is_no_text_is_a_callers_mistake(snapshot: Path, name: Any) -> None
             with pytest.raises((AttributeError, TypeError)):
                 decide(generation, Request(cart=[CartLine(item_id=name)]))
         assert generation.damaged == 0
+
+
+def test_what_only_encodes_like_a_text_is_asked_of_the_table(snapshot: Path) -> None:
+    """And not remembered: it has no place in memory that a text has."""
+
+    class Encodes:
+        def encode(self) -> bytes:
+            return b"x"
+
+    with open_snapshot(snapshot, SECRET) as generation:
+        for _ in range(2):
+            cart: Any = [CartLine(item_id=Encodes())]  # type: ignore[arg-type]
+            assert decide(generation, Request(cart=cart)).offers[0].score > -2
