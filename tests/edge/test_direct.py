@@ -95,7 +95,6 @@ class Way:
         self.config.http = protocol
         self.config.load()
         self.server_state = ServerState()
-        self.made: list[Any] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.n_through_asgi += 1
@@ -108,14 +107,7 @@ class Way:
             return runner.run(self._talk(pieces, hang_up=hang_up))
 
     async def _talk(self, pieces: Sequence[bytes], *, hang_up: bool) -> bytes:
-        ours, theirs = socket.socketpair()
-
-        def protocol() -> asyncio.Protocol:
-            made: Any = self.config.http_protocol_class
-            self.made.append(made(config=self.config, server_state=self.server_state, app_state={}))
-            return self.made[-1]  # type: ignore[no-any-return]
-
-        await asyncio.get_running_loop().connect_accepted_socket(protocol, theirs)
+        made, ours = await self.accept()
         reader, writer = await asyncio.open_connection(sock=ours)
         async with asyncio.timeout(PATIENCE_S):
             for piece in pieces:
@@ -123,10 +115,18 @@ class Way:
                 for _ in range(3):
                     await asyncio.sleep(0)
             if hang_up:
-                self.made[0].transport.abort()
+                made.transport.abort()
             said = await reader.read(-1)
         writer.close()
         return said
+
+    async def accept(self) -> tuple[Any, socket.socket]:
+        """The protocol of a connection in the running loop, and the caller's end of it."""
+        ours, theirs = socket.socketpair()
+        protocol: Any = self.config.http_protocol_class
+        made = protocol(config=self.config, server_state=self.server_state, app_state={})
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: made, theirs)
+        return made, ours
 
     @property
     def counts(self) -> tuple[object, ...]:
@@ -211,10 +211,7 @@ def test_a_connection_is_kept_from_its_last_answer_on(generation: Generation) ->
     way = Way(generation, DirectProtocol)
 
     async def kept() -> tuple[bool, bool]:
-        loop, (ours, theirs) = asyncio.get_running_loop(), socket.socketpair()
-        made: Any = way.config.http_protocol_class
-        made = made(config=way.config, server_state=way.server_state, app_state={})
-        await loop.connect_accepted_socket(lambda: made, theirs)
+        made, ours = await way.accept()
         made.data_received(post())
         first = made.timeout_keep_alive_task
         made.data_received(post())
@@ -328,10 +325,7 @@ def test_a_server_that_ends_answers_first(generation: Generation) -> None:
     way = Way(generation, DirectProtocol)
 
     async def ended() -> bytes:
-        loop, (ours, theirs) = asyncio.get_running_loop(), socket.socketpair()
-        made: Any = way.config.http_protocol_class
-        made = made(config=way.config, server_state=way.server_state, app_state={})
-        await loop.connect_accepted_socket(lambda: made, theirs)
+        made, ours = await way.accept()
         reader, writer = await asyncio.open_connection(sock=ours)
         made.data_received(post() + post()[:-9])
         made.shutdown()
