@@ -179,7 +179,8 @@ def _rate(plan: Plan, service: Service, questions: Questions, pool: Questions) -
         span_s = float(np.ptp(questions.ts_us)) / 1e6
         rate = len(questions) / max(span_s, 1.0)
         return rate, (
-            f"1× is the shop’s average day: {rate * 86_400:,.0f} orders, {rate:.3g} a second."
+            f"1× is the shop’s average day: {rate * 86_400:,.0f} orders,"
+            f" {in_digits(rate)} a second."
         )
     if plan.rate is not None:
         return plan.rate, f"1× is {in_digits(plan.rate)} requests a second, as it was asked for."
