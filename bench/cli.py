@@ -16,6 +16,7 @@ from bench.decision import RAW, Samples, measure_decisions
 from bench.http import Plan, measure_http
 from bench.http_contenders import SERVERS, ServerName, http_facts
 from bench.http_figures import latency_figures, summary_of
+from bench.http_open import open_rows
 from bench.http_peers import PeerName
 from bench.http_profile import profile_edge
 from bench.http_report import (
@@ -85,6 +86,7 @@ def http(
     rounds: Annotated[int, Parameter(validator=Number(gte=1, lte=1000))] = 10,
     requests: Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000))] = 3000,
     connections: Annotated[int, Parameter(validator=Number(gte=2, lte=1000))] = 16,
+    rate: Annotated[float, Parameter(validator=Number(gt=0, lte=1_000_000))] = 4000.0,
     server: list[ServerName] | None = None,
     without: list[Literal["redis"]] | None = None,
     with_: Annotated[list[PeerName] | None, Parameter(name="--with")] = None,
@@ -99,9 +101,10 @@ def http(
     ready as JSON, the popular one for strangers. With `--with`, Feast serves the same lists from
     the same Redis, a model of factors (implicit) or of boosted trees (scikit-learn) is asked in
     its handler, and nginx sends a file per customer; `make peers` installs what all but nginx
-    need. All run at once on one core and take turns; the
-    driver has another. Nothing but the loopback is used. Raw samples and a summary are kept under
-    `--out-dir`. When a service fails nothing is kept, and all processes are ended.
+    need. All run at once on one core and take turns, first asked again whenever they have answered,
+    then at a rate; the driver has another core. Nothing but the loopback is used. Raw samples and a
+    summary are kept under `--out-dir`. When a service fails nothing is kept, and all processes are
+    ended.
 
     Example: `almanac bench http --rounds 5 --server uvicorn --with nginx --with feast`
 
@@ -114,9 +117,12 @@ def http(
     rounds
         Turns of every service; one more warms up.
     requests
-        Requests in a turn, once over one connection and once over many.
+        Requests in a turn, once over one connection, once over many, and once at the rate.
     connections
         How many are many; each has one request under way.
+    rate
+        Requests a second in the open loop, where they come whether others were answered or not; a
+        tenth of it for Feast and the models.
     server
         Server to run everybody under: uvicorn or granian; both by default.
     without
@@ -141,11 +147,12 @@ def http(
         rounds=rounds,
         requests=requests,
         connections=connections,
+        rate=rate,
         servers=server or SERVERS,
         with_redis="redis" not in (without or ()),
         peers=with_ or (),
     )
-    words += f" --rounds {rounds} --connections {connections}"
+    words += f" --rounds {rounds} --connections {connections} --rate {rate:g}"
     words += "".join(f" --server {name}" for name in server or ())
     words += "" if plan.with_redis else " --without redis"
     words += "".join(f" --with {name}" for name in plan.peers)
@@ -154,6 +161,7 @@ def http(
     run = measure_http(plan)
     summary = {"machine": facts, **summary_of(run)}
     told = [CANNOT_SHOW, row_table(summary["rows"]), ratio_lines(summary["cpu_ratios"])]
+    told.append(aligned(open_rows(summary["at_rate"])))
     told += [dependence_table(run.facts["depends_on"]), *skipped_lines(run.facts["skipped"])]
     text = "\n\n".join((*told, company_line(run.facts)))
     tell_run("http", summary, text, samples=run.samples(), out_dir=out_dir, json=json)

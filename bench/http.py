@@ -1,8 +1,9 @@
 """Services over HTTP, side by side: what one request costs each of them on one core.
 
 All services run at once, pinned to one core, and take turns; the driver has another core. In every
-round each service gets the same requests, first over one connection, then over many. Redis shares
-the core of the service that asks it, so that a row is what one core gives.
+round each service gets the same requests, first over one connection, then over many, and then at a
+rate, whether they were answered or not. Redis shares the core of the service that asks it, so that
+a row is what one core gives.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
@@ -40,6 +41,7 @@ from bench.http_dependence import Dependence, dependence
 from bench.http_figures import Run, Turn
 from bench.http_ground import Ground, PeerMissing
 from bench.http_load import Driver, Lap
+from bench.http_open import OpenTurn, moments
 from bench.http_peers import PeerName, peer
 from bench.http_processes import Measured, machine_busy_s
 from bench.http_requests import checkable_bodies, request_bodies
@@ -57,8 +59,9 @@ class Plan:
     Attributes:
         shape: of the synthetic shop.
         rounds: turns of every service; one more comes first and does not count.
-        requests: in one turn, once over one connection and once over many.
+        requests: in one turn, once over one connection, once over many, and once at the rate.
         connections: how many are many.
+        rate: requests a second in the open loop, of those that are not slower.
         servers: under which each contender runs.
         with_redis: whether the Redis service takes part.
         peers: which contenders with a server of their own take part where they are installed.
@@ -68,6 +71,7 @@ class Plan:
     rounds: int
     requests: int
     connections: int
+    rate: float
     servers: Sequence[ServerName]
     with_redis: bool = True
     peers: Sequence[PeerName] = ()
@@ -117,7 +121,7 @@ def measure_http(plan: Plan) -> Run:
         "depends_on": depends,
         "skipped": skipped,
     }
-    return Run(turns=run.turns, laps=run.laps, facts=run.facts | facts)
+    return replace(run, facts=run.facts | facts)
 
 
 def _dependence(service: _Service, bodies: Sequence[bytes]) -> dict[str, Dependence]:
@@ -169,6 +173,7 @@ def _take_turns(
 ) -> Run:
     turns: list[Turn] = []
     laps: dict[str, list[Lap]] = defaultdict(list)
+    at_rate: list[OpenTurn] = []
     busy, began_s, split = machine_busy_s(), perf_counter(), _split(services, redis)
     for number in range(plan.rounds + 1):
         if number == 1:
@@ -182,9 +187,12 @@ def _take_turns(
                 if number:
                     turns.append(turn)
                     laps[turn.row].append(lap)
+            opened = _open_turn(plan, service, redis, driver, number=number)
+            if number:
+                at_rate.append(opened)
     facts = _machine_facts(turns, perf_counter() - began_s, busy, machine_busy_s())
     facts["kernel_share_of_cpu"] = _kernel_shares(split, _split(services, redis))
-    return Run(turns=turns, laps=dict(laps), facts=facts)
+    return Run(turns=turns, laps=dict(laps), at_rate=at_rate, facts=facts)
 
 
 def _turn(
@@ -219,6 +227,30 @@ def _turn(
         wall_ns=lap.wall_ns,
     )
     return turn, lap
+
+
+def _open_turn(
+    plan: Plan, service: _Service, redis: Measured | None, driver: Driver, *, number: int
+) -> OpenTurn:
+    asked = [service.measured]
+    asked += [redis] if redis is not None and service.contender.asks_redis else []
+    rate = plan.rate / service.contender.slower
+    due_ns = moments(rate, max(plan.requests // service.contender.slower, 1), seed=number)
+    cpu_ns = sum(one.cpu_ns() for one in asked)
+    trace = driver.follow(
+        service.contender.name,
+        service.port,
+        connections=plan.connections,
+        start=number * plan.requests,
+        due_ns=due_ns,
+    )
+    return OpenTurn(
+        row=f"{service.contender.name} {service.server}",
+        rate=rate,
+        due_ns=due_ns,
+        trace=trace,
+        cpu_ns=sum(one.cpu_ns() for one in asked) - cpu_ns,
+    )
 
 
 def _machine_facts(

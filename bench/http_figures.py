@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bench.http_contenders import EDGE, EDGE_ASGI, EDGE_HEADS, NO_OP, REDIS
 from bench.http_load import Lap
+from bench.http_open import NO_ANSWER, OpenTurn, open_figures, open_samples
 
 _UNDER_ANY: Final = (EDGE, EDGE_HEADS, EDGE_ASGI, NO_OP, REDIS)
 """Contenders that run under servers of the edge's, and are compared there."""
@@ -53,20 +54,22 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """All turns of one run, their raw samples by row, and facts."""
+    """All turns of one run, their raw samples by row, those of the open loop, and facts."""
 
     turns: list[Turn]
     laps: dict[str, list[Lap]]
+    at_rate: list[OpenTurn]
     facts: dict[str, Any]
 
     def samples(self) -> dict[str, NDArray[np.int64]]:
-        """Raw nanoseconds by row; -1 where there was no good answer."""
-        return {
+        """Raw nanoseconds by row; `NO_ANSWER` where there was none."""
+        closed = {
             row: np.concatenate(
-                [np.where(lap.statuses == 200, lap.nanoseconds, -1) for lap in laps]
+                [np.where(lap.statuses == 200, lap.nanoseconds, NO_ANSWER) for lap in laps]
             )
             for row, laps in self.laps.items()
         }
+        return closed | open_samples(self.at_rate)
 
 
 def summary_of(run: Run) -> dict[str, Any]:
@@ -74,6 +77,7 @@ def summary_of(run: Run) -> dict[str, Any]:
     return {
         "facts": run.facts,
         "rows": {row: _figures(run, row) for row in run.laps},
+        "at_rate": open_figures(run.at_rate),
         "cpu_ratios": cpu_ratios(run.turns),
         "turns": [asdict(turn) for turn in run.turns],
     }

@@ -2,7 +2,8 @@
 
 This is a closed loop. A slow answer delays the next question, so the time a request would have had
 to wait for its turn is nowhere in these figures; they compare costs, and say nothing about a peak.
-How long shoppers wait at a given rate is what the open loop of `bench.load` measures.
+How long requests wait at a given rate is what the open loop of `bench.load` measures, which the
+same process follows.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from math import nan
-from time import perf_counter_ns, process_time_ns
+from time import monotonic_ns, perf_counter_ns, process_time_ns
 from typing import Final, Self, cast
 
 import numpy as np
@@ -24,8 +25,12 @@ from numpy.typing import NDArray
 from uvicorn.loops.uvloop import uvloop_loop_factory
 
 from bench.http_answers import LOST, parsed_answer
+from bench.load.driver import Trace, Work, follow
+from bench.load.target import target_of
 
 _LAP_LIMIT_S: Final = 120.0
+# Connections are there before the first request is due.
+_AHEAD_NS: Final = 50_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +75,12 @@ class Driver:
     def lap(self, name: str, port: int, *, connections: int, start: int, n: int) -> Lap:
         """Send `n` of someone's requests, from number `start` on, over so many connections."""
         return self._pool.submit(_lap, name, port, connections, start, n).result()
+
+    def follow(
+        self, name: str, port: int, *, connections: int, start: int, due_ns: NDArray[np.int64]
+    ) -> Trace:
+        """Send someone's requests when they are due, from number `start` on."""
+        return self._pool.submit(_follow, name, port, connections, start, due_ns).result()
 
     def __enter__(self) -> Self:
         return self
@@ -203,3 +214,17 @@ def _lap(name: str, port: int, connections: int, start: int, n: int) -> Lap:
     lap = drive(_wires[name], port, connections=connections, start=start, n=n)
     gc.collect()
     return lap
+
+
+def _follow(name: str, port: int, connections: int, start: int, due_ns: NDArray[np.int64]) -> Trace:
+    wire = _wires[name]
+    work = Work(
+        target=target_of(f"http://127.0.0.1:{port}"),
+        wire=wire,
+        due_ns=due_ns,
+        which=(start + np.arange(len(due_ns))) % len(wire),
+        connections=connections,
+    )
+    trace = follow(work, monotonic_ns() + _AHEAD_NS)
+    gc.collect()
+    return trace

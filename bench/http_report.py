@@ -1,4 +1,4 @@
-"""A run over HTTP as text: first what it can't show, then rows, then the ratios that were asked."""
+"""A run over HTTP as text: rows of the closed loop, after what it can't show, and ratios."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from bench.results import aligned
 CANNOT_SHOW: Final = """\
 A closed loop: a connection asks again when it was answered, so waiting for one's turn is not in
 these latencies, and they say nothing about a peak. With many connections on one busy core a
-latency is mostly the queue behind the others. Only processor time compares what services cost."""
+latency is mostly the queue behind the others. Only processor time compares what services cost.
+How long requests wait that come at a rate stands below, in an open loop."""
 AIMS: Final = {
     "edge-heads": "told",
     "edge-asgi": "told",

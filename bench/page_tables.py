@@ -8,6 +8,7 @@ from typing import Any, Final
 from bench.capacity import UTILISATION
 from bench.capacity_report import check_rows, cost_line, need_rows, rehearsal_rows
 from bench.http_dependence import ASPECTS
+from bench.http_open import open_rows
 from bench.http_report import other_of
 from bench.scale_report import SCALING_AIM, judged
 
@@ -36,10 +37,13 @@ _WHO: Final[Mapping[str, str]] = {
 }
 _OVER_HTTP: Final = """\
 All of it over HTTP (`almanac bench http`).
-It is a closed loop: latencies are those of a lone caller, and say nothing about a peak; \
-how long shoppers wait at a given rate is what `almanac bench load` measures \
-([docs/load.md](docs/load.md)), and what a fleet costs stands in \
-[docs/capacity.md](docs/capacity.md)."""
+It is a closed loop: latencies are those of a lone caller, and say nothing about a peak; what a \
+fleet costs stands in [docs/capacity.md](docs/capacity.md)."""
+_AT_RATE: Final = """\
+In the same run in an open loop: requests come at a rate, independently of each other and of the \
+answers, and each waits from the moment it was due; who keeps one in a hundred waiting for the \
+shortest time stands first. Longer runs, steps and spikes are what `almanac bench load` is for \
+([docs/load.md](docs/load.md))."""
 _BESIDE: Final = """\
 Beside what else could stand there: the same requests over HTTP (four of five from known \
 customers, 3 items in the cart, 10 offers), taking turns in one run, one core for each together \
@@ -81,6 +85,8 @@ def readme_numbers(runs: Mapping[str, _Run]) -> str:
             markdown(growth_rows(scale)),
             _OVER_HTTP,
             markdown(http_rows(http)),
+            _AT_RATE,
+            markdown(open_rows(http["at_rate"])),
             "Decisions in process, before JSON, p50 / p99 µs (`almanac bench decision`):",
             markdown(decision_rows(runs["decision"])),
         ]

@@ -102,7 +102,7 @@ def test_a_row_adds_up_its_turns_and_leaves_errors_out_of_its_latencies() -> Non
         turn("redis", 2, cpu_ns=40_000, redis_cpu_ns=10_000),
     ]
     laps = [lap([1000, 2000, 9000], [200, 200, 503]), lap([3000, 0, 0], [200, 0, 0])]
-    run = Run(turns=turns, laps={turns[0].row: laps}, facts={})
+    run = Run(turns=turns, laps={turns[0].row: laps}, at_rate=[], facts={})
 
     row = summary_of(run)["rows"]["redis uvicorn 8"]
 
@@ -117,7 +117,7 @@ def test_a_row_adds_up_its_turns_and_leaves_errors_out_of_its_latencies() -> Non
 
 def test_a_row_without_a_single_answer_is_still_told() -> None:
     one = turn("edge", 1, cpu_ns=1)
-    run = Run(turns=[one], laps={one.row: [lap([0], [0])]}, facts={})
+    run = Run(turns=[one], laps={one.row: [lap([0], [0])]}, at_rate=[], facts={})
 
     summary = summary_of(run)
 
@@ -152,6 +152,7 @@ def test_everybody_gets_the_same_turns() -> None:
         rounds=2,
         requests=30,
         connections=4,
+        rate=500.0,
         servers=("uvicorn",),
         with_redis=False,
     )
@@ -173,6 +174,11 @@ def test_everybody_gets_the_same_turns() -> None:
         ("edge", 2),
         ("no-op", 2),
     ]
+    assert [(one.row, len(one.due_ns)) for one in run.at_rate] == [
+        (f"{one.contender} uvicorn", 30) for one in run.turns if one.connections == 4
+    ]
+    assert all((one.trace.statuses == 200).all() and one.cpu_ns > 0 for one in run.at_rate)
+    assert all((one.waits_ns > 0).all() for one in run.at_rate)
     told = [lap.decided_us for lap in run.laps["edge uvicorn 4"]]
     assert all((lap > 0).all() for lap in told)
     assert summary_of(run)["rows"]["no-op uvicorn 4"]["decide_p50_us"] is None

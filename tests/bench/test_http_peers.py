@@ -86,6 +86,7 @@ def test_a_run_goes_on_without_who_is_absent_and_says_so(
         rounds=1,
         requests=20,
         connections=2,
+        rate=500.0,
         servers=("uvicorn",),
         with_redis=False,
         peers=("model",),

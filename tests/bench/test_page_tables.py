@@ -12,9 +12,11 @@ import pytest
 from bench.capacity import rehearsal, volume_at
 from bench.http_figures import Run, Turn, summary_of
 from bench.http_load import Lap
+from bench.http_open import open_rows
 from bench.page_tables import beside_rows, capacity_page, growth_rows, http_rows, readme_numbers
 from bench.pages import BEGIN, END, RUNS, write_pages
 from bench.simulate import ServiceTimes
+from tests.bench.turns import open_turn
 
 MACHINE = {"cores": 2, "cpu": "a CPU", "python": "3.11", "date": "2026-11-29T00:00:00"}
 MACHINE |= {"commit": "abc", "command": "almanac bench", "is_real_time": False}
@@ -23,8 +25,9 @@ ASPECTS = {"customer": "yes", "cart": "left out", "moment": "no"}
 
 def http_run(costs: dict[tuple[str, str], int]) -> dict[str, Any]:
     """A run in which one request of each contender took so many microseconds."""
-    turns, laps = [], {}
+    turns, laps, at_rate = [], {}, []
     for (contender, server), cpu_us in costs.items():
+        at_rate.append(open_turn(f"{contender} {server}", wait_us=cpu_us))
         for connections in (1, 16):
             turn = Turn(
                 contender=contender,
@@ -56,7 +59,8 @@ def http_run(costs: dict[tuple[str, str], int]) -> dict[str, Any]:
         "depends_on": {contender: ASPECTS for contender, _ in costs},
         "skipped": {"feast": "there is no Feast"},
     }
-    return {"machine": MACHINE, **summary_of(Run(turns=turns, laps=laps, facts=facts))}
+    run = Run(turns=turns, laps=laps, at_rate=at_rate, facts=facts)
+    return {"machine": MACHINE, **summary_of(run)}
 
 
 @pytest.fixture
@@ -160,6 +164,13 @@ def test_every_service_is_told_at_one_connection_and_at_many(
 
     assert len(rows) == 1 + 8
     assert {len(row) for row in rows} == {len(rows[0])}
+
+
+def test_who_keeps_shoppers_waiting_least_is_told_first(runs: dict[str, dict[str, Any]]) -> None:
+    rows = open_rows(runs["http"]["at_rate"])
+
+    assert [row[0] for row in rows[1:4]] == ["nginx, files", "no-op, uvicorn", "edge, uvicorn"]
+    assert "nginx, files" in readme_numbers(runs).partition("In the same run in an open loop")[2]
 
 
 def test_growing_is_judged(runs: dict[str, dict[str, Any]]) -> None:

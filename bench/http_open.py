@@ -1,0 +1,124 @@
+"""Services at the same rate, in an open loop: how long a request waits at each of them.
+
+A closed loop tells what a request costs, not how long it waits among others that come when they
+like. Here all contenders are sent requests at moments that were fixed before (`bench.load`); those
+that are made for fewer get a tenth of them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from bench.load.driver import TIMED_OUT, Trace
+from bench.load.samples import failures, percentiles_us
+from bench.load.schedule import Ints
+from bench.load.verdict import LATE_NS, LATE_SHARE
+
+NO_ANSWER: Final = -1
+"""In place of a wait: it failed."""
+_WAITS: Final = ("p50_us", "p99_us", "p99.9_us", "max_us")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenTurn:
+    """What one service met while requests came at a rate.
+
+    Attributes:
+        row: contender and server.
+        rate: requests a second.
+        due_ns: int64, rising: when each request was due.
+        trace: what became of each.
+        cpu_ns: processor time of the service's own processes, and of Redis where it asks it.
+    """
+
+    row: str
+    rate: float
+    due_ns: Ints
+    trace: Trace
+    cpu_ns: int
+
+    @property
+    def waits_ns(self) -> Ints:
+        """From the moment each was due until it was answered, or given up after a long time.
+
+        Other failures come back at once and are no waits: `NO_ANSWER`.
+        """
+        is_timed = np.isin(self.trace.statuses, (200, TIMED_OUT))
+        return np.where(is_timed, self.trace.done_ns - self.due_ns, NO_ANSWER)
+
+    @property
+    def lags_ns(self) -> Ints:
+        """How late the driver got to each."""
+        return self.trace.taken_ns - self.due_ns
+
+
+def moments(rate: float, n: int, *, seed: int) -> Ints:
+    """When `n` requests are due that come independently of each other, in nanoseconds.
+
+    Given how many they are, the moments of a Poisson process are as if drawn evenly.
+    """
+    seconds = np.random.default_rng(seed).uniform(0.0, n / rate, n)
+    return np.sort((seconds * 1e9).astype(np.int64))
+
+
+def open_samples(turns: Sequence[OpenTurn]) -> dict[str, Ints]:
+    """Raw nanoseconds by row: how long requests waited, and how late the driver was."""
+    found = {}
+    for row, those in _by_row(turns).items():
+        found[f"{row} open"] = np.concatenate([turn.waits_ns for turn in those])
+        found[f"{row} open lag"] = np.concatenate([turn.lags_ns for turn in those])
+    return found
+
+
+def open_figures(turns: Sequence[OpenTurn]) -> dict[str, dict[str, Any]]:
+    """By row: the rate, what a request cost, errors, and percentiles of the waits.
+
+    There are none where the driver was late too often: they would be its own.
+    """
+    return {row: _figures(those) for row, those in _by_row(turns).items()}
+
+
+def open_rows(figures: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """Figures as a table's rows, who waits least at the tail first."""
+    head = ["service", "requests per second", "CPU µs per request"]
+    rows = [[*head, "wait, p50 / p99 / p99.9 / longest µs", "errors"]]
+    for row, one in sorted(figures.items(), key=_by_tail):
+        waits = " / ".join("–" if one[key] is None else f"{one[key]:,.0f}" for key in _WAITS)
+        told = waits if one["is_trusted"] else "the driver was late"
+        cells = [", ".join(row.split(" ")), f"{one['rate']:,.0f}", f"{one['cpu_us']:.0f}"]
+        rows.append([*cells, told, f"{one['errors']}"])
+    return rows
+
+
+def _by_row(turns: Sequence[OpenTurn]) -> Mapping[str, list[OpenTurn]]:
+    found: dict[str, list[OpenTurn]] = defaultdict(list)
+    for turn in turns:
+        found[turn.row].append(turn)
+    return found
+
+
+def _figures(turns: Sequence[OpenTurn]) -> dict[str, Any]:
+    waits_ns = np.concatenate([turn.waits_ns for turn in turns])
+    late_share = float(np.mean(np.concatenate([turn.lags_ns for turn in turns]) > LATE_NS))
+    is_trusted = late_share <= LATE_SHARE
+    n = len(waits_ns)
+    return {
+        "rate": turns[0].rate,
+        "requests": n,
+        "errors": sum(failures(np.concatenate([turn.trace.statuses for turn in turns])).values()),
+        "late_share": round(late_share, 4),
+        "is_trusted": is_trusted,
+        "cpu_us": round(sum(turn.cpu_ns for turn in turns) / n / 1000, 2),
+        **percentiles_us(waits_ns[waits_ns != NO_ANSWER] if is_trusted else waits_ns[:0]),
+    }
+
+
+def _by_tail(named: tuple[str, Mapping[str, Any]]) -> tuple[bool, float, str]:
+    row, one = named
+    tail = one["p99_us"]
+    return tail is None, tail or 0.0, row
