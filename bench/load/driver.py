@@ -81,6 +81,7 @@ class Trace:
 
     Attributes:
         taken_ns: int64, the driver got to it.
+        idle_ns: int64, how long the driver had slept or watched in vain by then.
         sent_ns: int64, it went out, or began to connect; `NEVER` if it never did.
         done_ns: int64, its answer was whole, or it was given up.
         statuses: int64, HTTP statuses, or `LOST`, `TIMED_OUT`, `REFUSED`, `GARBLED`.
@@ -92,6 +93,7 @@ class Trace:
     """
 
     taken_ns: Ints
+    idle_ns: Ints
     sent_ns: Ints
     done_ns: Ints
     statuses: Ints
@@ -141,6 +143,9 @@ class _Driver:
         # Rows: taken, sent, done.
         self._moments: Ints = np.full((3, n), NEVER, dtype=np.int64)
         self._taken, self._sent, self._done = (row.data for row in self._moments)
+        self._idle_by: Ints = np.zeros(n, dtype=np.int64)
+        self._idle = self._idle_by.data
+        self._idle_ns = 0
         self._results: Ints = np.full(n, _PENDING, dtype=np.int64)
         self._statuses = self._results.data
         self._n = n
@@ -160,7 +165,7 @@ class _Driver:
         if self._work.stays:
             for line in self._lines:
                 self._connect(line)
-        idle_ns, cpu_ns, now_ns = 0, process_time_ns(), monotonic_ns()
+        cpu_ns, now_ns = process_time_ns(), monotonic_ns()
         began_ns = now_ns
         events: list[tuple[int, int]] = []
         while True:
@@ -182,19 +187,20 @@ class _Driver:
             slept, events = self._wait(idle_from_ns)
             now_ns = monotonic_ns()
             if slept or not events:
-                idle_ns += now_ns - idle_from_ns
+                self._idle_ns += now_ns - idle_from_ns
         ended_ns = monotonic_ns()
         taken, sent, done = (
             np.where(row == NEVER, NEVER, row - self._begin_ns) for row in self._moments
         )
         return Trace(
             taken_ns=taken,
+            idle_ns=self._idle_by,
             sent_ns=sent,
             done_ns=done,
             statuses=self._results,
             connects=self._connects,
             cpu_ns=process_time_ns() - cpu_ns,
-            busy_ns=ended_ns - began_ns - idle_ns,
+            busy_ns=ended_ns - began_ns - self._idle_ns,
             wall_ns=ended_ns - self._begin_ns,
             answers=self._answers,
         )
@@ -210,6 +216,7 @@ class _Driver:
             number = self._next
             self._next += 1
             self._taken[number] = now_ns
+            self._idle[number] = self._idle_ns
             if self._free and not self._waiting:
                 self._ask_for(number)
             else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from bench.load.drive import Host
 from bench.load.driver import NEVER, Trace
 from bench.load.samples import Samples, failures
+from bench.load.schedule import Phase
 
 LATE_NS: Final = 1_000_000
 """A request that the driver got to so long after it was due is late."""
@@ -74,7 +76,7 @@ class Verdict:
 
 def verdict_on(samples: Samples, traces: Sequence[Trace], host: Host) -> Verdict:
     """Judge a run by its driver and its machine, phase by phase."""
-    reasons = [*_late_phases(samples), *_busy_drivers(traces)]
+    reasons = [*_late_phases(samples), *_busy_drivers(samples, traces)]
     if host.stolen_share > STOLEN_SHARE:
         reasons.append(
             f"the host gave {host.stolen_share:.0%} of the processors to other machines"
@@ -126,12 +128,41 @@ def _late_phases(samples: Samples) -> list[str]:
     return found
 
 
-def _busy_drivers(traces: Sequence[Trace]) -> list[str]:
-    return [
-        f"driver {number} was busy for {share:.0%} of its time (at most {BUSY_SHARE:.0%})"
-        for number, share in enumerate((trace.busy_ns / trace.wall_ns for trace in traces), 1)
-        if share > BUSY_SHARE
-    ]
+def _busy_drivers(samples: Samples, traces: Sequence[Trace]) -> list[str]:
+    """Drivers that were busy for too much of their time, or of a phase.
+
+    One that has no room in a spike has enough in all, and may take each request in time yet send it
+    late, since its own answers keep all connections.
+    """
+    found = []
+    for number, trace in enumerate(traces):
+        shares = {"its time": trace.busy_ns / trace.wall_ns}
+        shares |= _busy_by_phase(samples.phases, samples.phase[number :: len(traces)], trace)
+        found += [
+            f"driver {number + 1} was busy for {share:.0%} of {when} (at most {BUSY_SHARE:.0%})"
+            for when, share in shares.items()
+            if share > BUSY_SHARE
+        ]
+    return found
+
+
+def _busy_by_phase(
+    phases: Sequence[Phase], phase: NDArray[np.uint8], trace: Trace
+) -> dict[str, float]:
+    """How busy a driver was from a phase's first request to the next one's, or to the last of all.
+
+    Not of phases of a few requests, which are over too soon to tell.
+    """
+    edges = np.searchsorted(phase, np.arange(len(phases) + 1)).tolist()
+    found = {}
+    for one, (begin, end) in zip(phases, pairwise(edges), strict=True):
+        if end - begin < FEW:
+            continue
+        until = min(end, len(phase) - 1)
+        span_ns = int(trace.taken_ns[until] - trace.taken_ns[begin])
+        idle_ns = int(trace.idle_ns[until] - trace.idle_ns[begin])
+        found[f"phase {one.name}"] = 1 - idle_ns / span_ns
+    return found
 
 
 def _remarks(samples: Samples) -> list[str]:

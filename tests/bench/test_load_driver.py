@@ -61,6 +61,15 @@ def followed(work: Work) -> Trace:
     return follow(work, monotonic_ns())
 
 
+def test_idle_time_is_told_with_each_request() -> None:
+    with load_server() as server:
+        trace = followed(work_for(server.target, [b"fine"] * 20, rate=200))
+
+    assert (np.diff(trace.idle_ns) >= 0).all()
+    assert 0 < trace.idle_ns[-1] <= trace.taken_ns[-1]
+    assert trace.busy_ns <= trace.wall_ns - trace.idle_ns[-1]
+
+
 @pytest.mark.parametrize("stays", [True, False], ids=["keep-alive", "fresh"])
 @pytest.mark.parametrize("over", ["tcp", "unix"])
 def test_every_request_is_sent_once_and_answered_once(

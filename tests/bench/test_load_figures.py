@@ -33,6 +33,7 @@ def trace_of(plan: Schedule, **changes: Any) -> Trace:
     due_ns = plan.due_ns
     trace = Trace(
         taken_ns=due_ns.copy(),
+        idle_ns=due_ns * 5 // 6,
         sent_ns=due_ns.copy(),
         done_ns=due_ns + MS // 2,
         statuses=np.full(len(plan), 200),
@@ -196,6 +197,17 @@ def test_a_busy_driver_gives_no_verdict(plan: Schedule) -> None:
     verdict = verdict_on(samples_of(plan, idle), [idle, busy], QUIET)
 
     assert verdict.reasons == ("driver 2 was busy for 81% of its time (at most 80%)",)
+
+
+def test_a_driver_that_is_busy_in_one_phase_alone_gives_no_verdict(plan: Schedule) -> None:
+    """Of the five-fold middle it had a tenth to spare, and half of the rest."""
+    spare = np.where(plan.phase == 1, 0.1, 0.5)
+    idle_ns = np.cumsum(np.diff(plan.due_ns, prepend=0) * spare).astype(np.int64)
+    trace = trace_of(plan, idle_ns=idle_ns, busy_ns=int(0.63 * plan.seconds * 1e9))
+
+    verdict = verdict_on(samples_of(plan, trace), [trace], QUIET)
+
+    assert verdict.reasons == ("driver 1 was busy for 90% of phase 5× (at most 80%)",)
 
 
 def test_a_host_that_is_elsewhere_gives_no_verdict(plan: Schedule) -> None:
