@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,10 @@ from bench.load.samples import Samples, percentiles_us
 from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED, Verdict
 from bench.scorecard.sla import PERCENTILE_OF, Sla
 
-_BEYOND = 10
+_BEYOND: Final = 10
 """So many samples must lie above a percentile; with fewer it is told by chance."""
+_IN_VAIN_NS: Final = 10**18
+"""What a request without a good answer waited: longer than any promise, however soon it failed."""
 
 
 class Judged(NamedTuple):
@@ -54,16 +56,22 @@ def judge(
             f"{n_bad:,} of {n:,} requests had no good answer at {place}: {n_bad / n * 100:.3g} %,"
             f" promised below {sla.limit * 100:g} %.",
         )
-    waits_ns = samples.latency_ns[inside & samples.timed]
-    if not len(waits_ns):
+    if n_bad == n:
         return Judged(FAILED, f"None of {n:,} requests had a good answer at {place}.")
-    return _judged_wait(sla, waits_ns, place)
+    waits_ns = np.where(samples.good, samples.latency_ns, _IN_VAIN_NS)[inside]
+    return _judged_wait(sla, waits_ns, n_bad, place)
 
 
-def _judged_wait(sla: Sla, waits_ns: NDArray[np.int64], place: str) -> Judged:
+def _judged_wait(sla: Sla, waits_ns: NDArray[np.int64], n_bad: int, place: str) -> Judged:
     n, promised = len(waits_ns), f"promised below {ms(sla.limit)}"
     figures = percentiles_us(waits_ns)
     found = figures[f"{sla.metric}_us"]
+    if found is not None and found * 1e3 >= _IN_VAIN_NS:
+        return Judged(
+            FAILED,
+            f"{n_bad:,} of {n:,} requests had no good answer at {place}, so {sla.metric} has no"
+            f" end, {promised}.",
+        )
     if found is not None:
         return _compared(
             found,
@@ -74,7 +82,11 @@ def _judged_wait(sla: Sla, waits_ns: NDArray[np.int64], place: str) -> Judged:
     # Too few samples for a percentile, yet they may settle it.
     n_over = int(np.count_nonzero(waits_ns >= sla.limit * 1e3))
     allowed = n * (1 - PERCENTILE_OF[sla.metric] / 100)
-    told = f"{n_over:,} of {n:,} requests waited {ms(sla.limit)} or longer at {place}, {promised}."
+    in_vain = f", {n_bad:,} of them in vain," if n_bad else ""
+    told = (
+        f"{n_over:,} of {n:,} requests waited {ms(sla.limit)} or longer{in_vain} at {place},"
+        f" {promised}."
+    )
     if n_over == 0:
         return Judged(PASSED, told)
     if n_over > max(allowed, _BEYOND):

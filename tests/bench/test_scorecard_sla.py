@@ -138,6 +138,26 @@ def test_errors_are_a_share_and_do_not_flatter_waits() -> None:
     assert verdict(P99, made_up([1.0] * 30, [503] * 30))[0] == FAILED
 
 
+@pytest.mark.parametrize("failed", [503, 404, 0, TIMED_OUT])
+def test_who_has_no_good_answer_waits_longer_than_any_promise(failed: int) -> None:
+    def told(n_bad: int, metric: str, n: int = 2000) -> tuple[str, str]:
+        sla = Sla(metric=metric, limit=5e5)  # type: ignore[arg-type]
+        return verdict(sla, made_up([5.0] * n, [failed] * n_bad + [200] * (n - n_bad)))
+
+    assert told(20, "p99") == (
+        PASSED,
+        "p99 was 0.005 ms at 5×, promised below 500 ms: 100% below it. 2,000 requests.",
+    )
+    assert told(21, "p99") == (
+        FAILED,
+        "21 of 2,000 requests had no good answer at 5×, so p99 has no end, promised below 500 ms.",
+    )
+    assert told(1999, "p50")[0] == told(1, "max")[0] == FAILED
+    few = told(1, "p99", n=300)
+    assert few[0] == NOT_MEASURED
+    assert few[1].startswith("1 of 300 requests waited 500 ms or longer, 1 of them in vain, at 5×")
+
+
 def test_who_was_given_up_waited() -> None:
     given_up = made_up([5e6] * 40 + [1.0] * 1960, [TIMED_OUT] * 40 + [200] * 1960)
 
