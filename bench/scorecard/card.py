@@ -160,7 +160,7 @@ def _peak(
     try:
         lines, runs = peak_lines(service, pool, peaks)
     except ImpossibleSchedule as problem:
-        why = f"At {rate:.2g} requests a second there is nothing to measure: {problem}."
+        why = f"At {in_digits(rate, 2)} requests a second there is nothing to measure: {problem}."
         lines = [
             not_measured("peak", why, command, title=sla.text, is_promise=True) for sla in plan.slas
         ]

@@ -97,19 +97,20 @@ def _judged_wait(sla: Sla, waits_ns: NDArray[np.int64], n_bad: int, place: str) 
 def ms(microseconds: float) -> str:
     """Milliseconds with as many digits as mean something.
 
-    >>> ms(830.0), ms(12_345.0), ms(1000.0)
-    ('0.83 ms', '12.3 ms', '1 ms')
+    >>> ms(830.0), ms(12_345.0), ms(1000.0), ms(1_657_000.0)
+    ('0.83 ms', '12.3 ms', '1 ms', '1,660 ms')
     """
-    return f"{microseconds / 1e3:.3g} ms"
+    return f"{in_digits(microseconds / 1e3, 3)} ms"
 
 
-def in_digits(number: float) -> str:
-    """A rate or a speed as people write it: four digits that mean something, and no exponent.
+def in_digits(number: float, n: int = 4) -> str:
+    """A number as people write it: so many digits that mean something, and no exponent.
 
     >>> in_digits(19_104.65), in_digits(3820.9), in_digits(0.00573)
     ('19,100', '3,821', '0.00573')
     """
-    return f"{float(f'{number:.4g}'):,.0f}" if number >= 1000 else f"{number:.4g}"
+    rounded = float(f"{number:.{n}g}")
+    return f"{rounded:,.0f}" if rounded >= 1000 else f"{number:.{n}g}"
 
 
 def _compared(found: float, limit: float, sentence: str) -> Judged:
@@ -119,4 +120,4 @@ def _compared(found: float, limit: float, sentence: str) -> Judged:
 def _times(found: float, limit: float) -> str:
     if found < limit:
         return f"{1 - found / limit:.0%} below it"
-    return f"{found / limit:.2g} times it"
+    return f"{in_digits(found / limit, 2)} times it"

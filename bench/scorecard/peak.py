@@ -13,7 +13,7 @@ from bench.load.report import phase_cells
 from bench.load.schedule import Ints, Phase, Schedule, scheduled, spike
 from bench.scorecard.answers import tier_shares
 from bench.scorecard.courses import course_of
-from bench.scorecard.judging import in_digits, judge
+from bench.scorecard.judging import in_digits, judge, ms
 from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED, Line, Table, Verdict
 from bench.scorecard.quality import quality_line
 from bench.scorecard.questions import Questions
@@ -155,7 +155,7 @@ def _spike_line(peaks: Peaks, spiked: Run) -> Line:
         f"{len(spiked.samples.due_ns) - n_bad:,} of {len(spiked.samples.due_ns):,} requests had a"
         f" good answer; {phases['spike']['answered_per_s']:,.0f} of"
         f" {phases['spike']['asked_per_s']:,.0f} a second were answered in the spike, and the"
-        f" longest wait was {longest / 1e3:,.3g} ms."
+        f" longest wait was {ms(longest)}."
     )
     if spiked.distrust is not None:
         verdict, sentence = NOT_MEASURED, spiked.distrust

@@ -109,6 +109,9 @@ def test_a_percentile_below_its_limit_passes_and_one_at_it_fails() -> None:
     )
     assert verdict(P99, made_up([1000.0] * 2000))[0] == FAILED
     assert "2 times it" in verdict(P99, made_up([2000.0] * 2000))[1]
+    assert verdict(P99, made_up([1_657_000.0] * 2000))[1].startswith(
+        "p99 was 1,660 ms at 5×, promised below 1 ms: 1,700 times it."
+    )
 
 
 @pytest.mark.parametrize(
