@@ -14,7 +14,7 @@ from bench.load.samples import Samples
 from bench.load.schedule import Phase
 from bench.scorecard.judging import judge
 from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED
-from bench.scorecard.sla import NoSla, Sla, parsed_slas
+from bench.scorecard.sla import Metric, NoSla, Sla, parsed_slas
 
 METRICS = ("p50", "p90", "p99", "p99.9", "max", "errors")
 P99 = Sla(metric="p99", limit=1000.0, times=5.0)
@@ -120,9 +120,18 @@ def test_a_percentile_below_its_limit_passes_and_one_at_it_fails() -> None:
 def test_too_few_requests_for_a_percentile_settle_it_only_when_clear(
     n_slow: int, expected: str
 ) -> None:
-    waits = [500.0] * (100 - n_slow) + [1500.0] * n_slow
+    waits = [500.0] * (300 - n_slow) + [1500.0] * n_slow
 
     assert verdict(P99, made_up(waits))[0] == expected
+
+
+@pytest.mark.parametrize(("metric", "enough"), [("p50", 5), ("p90", 29), ("p99", 299)])
+def test_a_few_fast_requests_do_not_settle_a_percentile(metric: Metric, enough: int) -> None:
+    """With fewer, a service whose percentile is at the limit passed more often than one in 20."""
+    sla = Sla(metric=metric, limit=1000.0)
+
+    assert verdict(sla, made_up([1.0] * enough))[0] == PASSED
+    assert verdict(sla, made_up([1.0] * (enough - 1)))[0] == NOT_MEASURED
 
 
 def test_nothing_is_said_where_the_driver_was_in_the_way() -> None:
