@@ -157,6 +157,8 @@ def _spike_line(peaks: Peaks, spiked: Run) -> Line:
         f" {phases['spike']['asked_per_s']:,.0f} a second were answered in the spike, and the"
         f" longest wait was {ms(longest)}."
     )
+    if not phases["spike"]["requests"]:
+        verdict, sentence = NOT_MEASURED, f"No request fell into {_place(SPIKE, peaks)}."
     if spiked.distrust is not None:
         verdict, sentence = NOT_MEASURED, spiked.distrust
     return Line(

@@ -179,6 +179,29 @@ def test_a_run_whose_driver_was_late_gives_no_verdict(
     assert told["runs"]["step"]["tries"] == 2
 
 
+@pytest.mark.usefixtures("patient")
+def test_a_spike_that_nobody_came_in_is_not_measured(events: str, tmp_path: Path) -> None:
+    """With a request a second the draw has none in its tenth of a second, and one afterwards."""
+    with load_server() as server:
+        scorecard(
+            events=[events],
+            url=server.target.url,
+            sla=["errors<1%"],
+            rate=1,
+            seconds=1.5,
+            only=["peak"],
+            later_share=0.5,
+            out=tmp_path,
+        )
+
+    told = told_in(tmp_path)
+    [spike] = [line for line in told["lines"] if line["title"].startswith("A spike")]
+    assert told["runs"]["spike"]["phases"]["spike"]["requests"] == 0
+    assert told["runs"]["spike"]["phases"]["after"]["requests"] == 1
+    assert spike["verdict"] == "not measured"
+    assert spike["sentence"] == "No request fell into 10× (10 a second)."
+
+
 def test_a_volume_that_nothing_can_be_told_of_is_not_measured(events: str, tmp_path: Path) -> None:
     with load_server() as server:
         code = scorecard(
