@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bench.http_answers import LOST
 from bench.load.driver import REFUSED
 from bench.scorecard.answers import Read
-from bench.scorecard.lines import FAILED, PASSED, Verdict
+from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED, Verdict
 from bench.scorecard.runs import Run
 
 WORKERS: Final = 2
@@ -54,6 +54,7 @@ class Counts:
         n_after: answers to who asked when all of it was over.
         n_after_first: those of them that are not from the new snapshot.
         n_after_shown: those of them that still hold the offer.
+        last_due_s: when the last request was due.
         swapped_at_s: when the first answer came from the new snapshot; None for never.
         last_shown_s: when the last answer came that held the offer; None where none ever did.
     """
@@ -67,6 +68,7 @@ class Counts:
     n_after: int
     n_after_first: int
     n_after_shown: int
+    last_due_s: float
     swapped_at_s: float | None
     last_shown_s: float | None
 
@@ -102,13 +104,17 @@ def counted(
         n_after=len(after),
         n_after_first=sum(one.snapshot_id != ids[1] for one in after.values()),
         n_after_shown=sum(offer_id in one.offers for one in after.values()),
+        last_due_s=float(samples.due_ns[-1]) / 1e9,
         swapped_at_s=min((float(samples.done_ns[one]) / 1e9 for one in from_second), default=None),
         last_shown_s=max((float(samples.done_ns[one]) / 1e9 for one in shown), default=None),
     )
 
 
 def judged(counts: Counts, happened: Happened) -> tuple[Verdict, list[str]]:
-    """Whether nothing was lost, and all that did not go as it should."""
+    """Whether nothing was lost, and all that did not go as it should.
+
+    Where the day was over before all of it was done, that nothing was lost says nothing.
+    """
     wrong = []
     if happened.problem is not None:
         wrong.append(f"the trial itself failed: {happened.problem}")
@@ -122,4 +128,9 @@ def judged(counts: Counts, happened: Happened) -> tuple[Verdict, list[str]]:
         wrong.append(f"{counts.n_after_shown:,} were shown the offer long after it was taken away")
     if len(happened.workers) < WORKERS or happened.killed in happened.workers:
         wrong.append("the killed worker was not replaced")
-    return (FAILED if wrong else PASSED), wrong
+    if wrong:
+        return FAILED, wrong
+    done_s = happened.taken_away_s
+    if counts.swapped_at_s is None or done_s is None or done_s > counts.last_due_s:
+        return NOT_MEASURED, ["the day was over before all was done: give it more --day-seconds"]
+    return PASSED, []

@@ -79,7 +79,7 @@ def test_a_shop_is_measured_through_a_real_service_and_a_real_node(
         sla=["errors<0.1% at 5x, max<1us at 10x"],
         rate=20,
         seconds=1.5,
-        day_seconds=3.0,
+        day_seconds=10.0,
         only=["peak", "volume", "trial"],
         out=tmp_path / "out",
         json=True,
@@ -374,7 +374,7 @@ def test_a_shop_without_a_snapshot_is_built_and_measured(tmp_path: Path) -> None
     (tmp_path / "brand.key").write_text(SECRET_TEXT)
     words = ["scorecard", "--events", *planted.events, "--items", planted.items]
     words += ["--config", planted.config, "--secret-file", tmp_path / "brand.key"]
-    words += ["--out", tmp_path / "out", "--seconds", 1.5, "--day-seconds", 3, "--rate", 40]
+    words += ["--out", tmp_path / "out", "--seconds", 1.5, "--day-seconds", 10, "--rate", 40]
 
     code = almanac.main([*map(str, words), "--later-share", "0.25", "--sla", "errors<1% at 5x"])
 

@@ -303,6 +303,26 @@ def test_a_trial_fails_by_what_the_answers_say() -> None:
     assert WORKERS == 2
 
 
+def test_a_day_that_was_over_before_all_was_done_is_no_trial() -> None:
+    """Requests were due until the nineteenth second."""
+    first = {number: Read(offers=("o",), snapshot_id="first") for number in range(20)}
+
+    never_swapped = judge_trial(first, happened())
+    too_late = judge_trial(answers_of(20), happened(taken_away_s=19.5))
+    in_time = judge_trial(answers_of(20), happened(taken_away_s=18.5))
+    lost = judge_trial(first, happened(), statuses=[200] * 19 + [503])
+
+    assert [found[0] for found in (never_swapped, too_late, in_time, lost)] == [
+        *(NOT_MEASURED, NOT_MEASURED),
+        *(PASSED, FAILED),
+    ]
+    assert (
+        never_swapped[1]
+        == too_late[1]
+        == ["the day was over before all was done: give it more --day-seconds"]
+    )
+
+
 def test_a_single_question_is_asked_again_and_again() -> None:
     plan: Schedule = scheduled([Phase(name="1×", seconds=1.0, from_rate=3, to_rate=3)], "even", 0)
 
