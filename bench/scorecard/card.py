@@ -197,8 +197,8 @@ def _volume(
 ) -> None:
     command = _command(plan, shop, "volume")
     day = usual_day(questions, _offset_us(plan, questions))
-    if len(day.questions) < 2:
-        why = f"{day.name} has a single order: there is no course to replay."
+    if not day.has_course:
+        why = f"{day.name} has its orders at one moment: there is no course to replay."
         found.lines.append(not_measured("volume", why, command))
         return
     if plan.scale is not None:
@@ -230,8 +230,8 @@ def _trial(plan: Plan, shop: Shop | None, questions: Questions, found: Found) ->
         found.lines.append(not_measured("trial", _NO_TABLES, command))
         return
     day = busiest_day(questions, _offset_us(plan, questions))
-    if len(day.questions) < 2:
-        why = f"The busiest day, {day.name}, has a single order."
+    if not day.has_course:
+        why = f"The busiest day, {day.name}, has its orders at one moment: nothing to replay."
         found.lines.append(not_measured("trial", why, command))
         return
     try:

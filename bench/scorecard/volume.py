@@ -9,10 +9,10 @@ from typing import Final
 
 import numpy as np
 
-from bench.load.schedule import ImpossibleSchedule, replayed
+from bench.load.schedule import replayed
 from bench.scorecard.courses import course_of, hours_of
 from bench.scorecard.judging import in_digits, judge
-from bench.scorecard.lines import Line, Table, not_measured, worst
+from bench.scorecard.lines import Line, Table, worst
 from bench.scorecard.peak import phase_figures
 from bench.scorecard.questions import Questions
 from bench.scorecard.runs import Run, Service, run
@@ -36,6 +36,11 @@ class Day:
     name: str
     questions: Questions
     n_days: int
+
+    @property
+    def has_course(self) -> bool:
+        """Whether its orders came at several moments, as they do not where only dates are told."""
+        return bool(np.ptp(self.questions.ts_us))
 
     def speed_in(self, seconds: float) -> float:
         """Times real time, so that it takes so long."""
@@ -76,15 +81,12 @@ def volume_lines(
 
     Args:
         service: whom to ask.
-        day: which.
+        day: which; it has a course.
         slas: what was promised; each limit must hold here too, whatever load it is for.
         speed: times real time.
         command: what repeats it.
     """
-    try:
-        plan = replayed(day.questions.ts_us, speed)
-    except ImpossibleSchedule as problem:
-        return [not_measured("volume", f"{day.name}: {problem}.", command)], []
+    plan = replayed(day.questions.ts_us, speed)
     n = len(plan)
     kept = np.arange(n) % -(-n // _KEPT) == 0
     found = run("volume", service, day.questions, plan, np.arange(n), kept)

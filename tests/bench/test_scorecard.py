@@ -202,6 +202,35 @@ def test_a_spike_that_nobody_came_in_is_not_measured(events: str, tmp_path: Path
     assert spike["sentence"] == "No request fell into 10× (10 a second)."
 
 
+def test_days_of_which_only_the_date_is_told_are_not_measured(
+    generation: Generation, tmp_path: Path
+) -> None:
+    secret, events = tmp_path / "brand.key", tmp_path / "events.csv"
+    secret.write_bytes(SECRET)
+    lines = [
+        f"2025-12-{24 + order // 30},{customer_id(order)},o{order},{item_id(order + n)}\n"
+        for order in range(N_ORDERS)
+        for n in range(2)
+    ]
+    events.write_text("ts,customer_id,order_id,item_id\n" + "".join(lines))
+
+    scorecard(
+        events=[str(events)],
+        snapshot=generation.directory,
+        secret_file=secret,
+        scale=1000.0,
+        only=["volume", "trial"],
+        out=tmp_path / "out",
+    )
+
+    told = told_in(tmp_path / "out")
+    assert {line["part"]: line["verdict"] for line in told["lines"]} == {
+        "volume": "not measured",
+        "trial": "not measured",
+    }
+    assert all("orders at one moment" in line["sentence"] for line in told["lines"])
+
+
 def test_a_volume_that_nothing_can_be_told_of_is_not_measured(events: str, tmp_path: Path) -> None:
     with load_server() as server:
         code = scorecard(
