@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -196,7 +195,7 @@ def _volume(
     plan: Plan, shop: Shop | None, service: Service, questions: Questions, found: Found
 ) -> None:
     command = _command(plan, shop, "volume")
-    day = usual_day(questions, _offset_us(plan, questions))
+    day = usual_day(questions, _zone(plan))
     if not day.has_course:
         why = f"{day.name} has its orders at one moment: there is no course to replay."
         found.lines.append(not_measured("volume", why, command))
@@ -229,7 +228,7 @@ def _trial(plan: Plan, shop: Shop | None, questions: Questions, found: Found) ->
     if shop is None:
         found.lines.append(not_measured("trial", _NO_TABLES, command))
         return
-    day = busiest_day(questions, _offset_us(plan, questions))
+    day = busiest_day(questions, _zone(plan))
     if not day.has_course:
         why = f"The busiest day, {day.name}, has its orders at one moment: nothing to replay."
         found.lines.append(not_measured("trial", why, command))
@@ -245,11 +244,9 @@ def _trial(plan: Plan, shop: Shop | None, questions: Questions, found: Found) ->
     found.runs += runs
 
 
-def _offset_us(plan: Plan, questions: Questions) -> int:
-    """What the shop's clock is ahead of UTC when its first order comes."""
-    first = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(questions.ts_us[0]))
-    offset = first.astimezone(ZoneInfo(plan.wish.config.brand.timezone)).utcoffset()
-    return (offset or timedelta()) // timedelta(microseconds=1)
+def _zone(plan: Plan) -> ZoneInfo:
+    """Of the shop's clock."""
+    return ZoneInfo(plan.wish.config.brand.timezone)
 
 
 def _about(plan: Plan, shop: Shop | None, orders: Orders) -> str:

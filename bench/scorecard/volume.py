@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import date, datetime, tzinfo
 from typing import Final
 
 import numpy as np
@@ -17,9 +17,7 @@ from bench.scorecard.peak import phase_figures
 from bench.scorecard.questions import Questions
 from bench.scorecard.runs import Run, Service, run
 from bench.scorecard.sla import Sla
-from builder.signals.orders import DAY_US
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KEPT: Final = 20_000
 
 
@@ -47,28 +45,29 @@ class Day:
         return float(np.ptp(self.questions.ts_us)) / 1e6 / seconds
 
 
-def busiest_day(questions: Questions, offset_us: int) -> Day:
+def busiest_day(questions: Questions, zone: tzinfo) -> Day:
     """The day with most orders.
 
     Args:
         questions: orders of some days; not none.
-        offset_us: what the shop's clock is ahead of UTC.
+        zone: of the shop's clock, by which days of 23 and 25 hours are days too.
     """
-    return _day(questions, offset_us, rank=-1)
+    return _day(questions, zone, rank=-1)
 
 
-def usual_day(questions: Questions, offset_us: int) -> Day:
+def usual_day(questions: Questions, zone: tzinfo) -> Day:
     """The day with as many orders as the median one."""
-    return _day(questions, offset_us, rank=None)
+    return _day(questions, zone, rank=None)
 
 
-def _day(questions: Questions, offset_us: int, rank: int | None) -> Day:
-    days = (questions.ts_us + offset_us) // DAY_US
+def _day(questions: Questions, zone: tzinfo, rank: int | None) -> Day:
+    seconds = (questions.ts_us // 1_000_000).tolist()
+    days = np.array([datetime.fromtimestamp(one, zone).toordinal() for one in seconds])
     numbers, counts = np.unique(days, return_counts=True)
     order = np.argsort(counts, kind="stable")
     chosen = numbers[order[len(order) // 2 if rank is None else rank]]
     return Day(
-        name=f"{_EPOCH + timedelta(days=int(chosen)):%Y-%m-%d}",
+        name=date.fromordinal(int(chosen)).isoformat(),
         questions=questions.at(np.flatnonzero(days == chosen)),
         n_days=len(numbers),
     )

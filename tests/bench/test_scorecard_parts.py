@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -222,11 +224,29 @@ def test_days_are_those_of_the_shops_own_clock() -> None:
     moments = [0, HOUR_US, 23 * HOUR_US, 25 * HOUR_US, 26 * HOUR_US, 27 * HOUR_US, 49 * HOUR_US]
     found = questions_of(orders_of(*["ab"] * 7, ts_us=moments))
 
-    assert (busiest_day(found, 0).name, len(busiest_day(found, 0).questions)) == ("1970-01-02", 3)
-    ahead = busiest_day(found, HOUR_US)
+    busiest = busiest_day(found, UTC)
+    assert (busiest.name, len(busiest.questions)) == ("1970-01-02", 3)
+    zone = timezone(timedelta(hours=1))
+    ahead = busiest_day(found, zone)
     assert (ahead.name, len(ahead.questions), ahead.n_days) == ("1970-01-02", 4, 3)
-    assert len(usual_day(found, HOUR_US).questions) == 2
+    assert len(usual_day(found, zone).questions) == 2
     assert ahead.speed_in(4.0) == 3600.0
+
+
+def test_the_night_in_which_clocks_change_moves_no_order_into_another_day() -> None:
+    """In Berlin 2026-10-25 has 25 hours, the first of them at +2, and days after it begin at +1."""
+    zone = ZoneInfo("Europe/Berlin")
+    moments = [
+        datetime(2026, 10, day, hour, 30, tzinfo=zone) for day in (24, 25, 26) for hour in (0, 23)
+    ]
+    found = questions_of(
+        orders_of(*["ab"] * 6, ts_us=[round(at.timestamp() * 1e6) for at in moments])
+    )
+
+    first, last = busiest_day(found.at(np.arange(3)), zone), busiest_day(found, zone)
+
+    assert (first.name, len(first.questions), first.n_days) == ("2026-10-24", 2, 2)
+    assert (last.name, len(last.questions), last.n_days) == ("2026-10-26", 2, 3)
 
 
 AFTER = Read(offers=("p",), snapshot_id="second")
