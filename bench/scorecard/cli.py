@@ -172,6 +172,7 @@ def scorecard(
         "--scale": scale,
         "--following": following,
         "--workers": workers,
+        "--connections": connections if url else None,
     }
     plan = Plan(
         wish=Wish(

@@ -130,6 +130,7 @@ def test_somebody_elses_service_is_asked_by_a_template(events: str, tmp_path: Pa
             rate=10,
             seconds=1.5,
             day_seconds=1.0,
+            connections=3,
             later_share=0.5,
             out=tmp_path,
         )
@@ -153,6 +154,8 @@ def test_somebody_elses_service_is_asked_by_a_template(events: str, tmp_path: Pa
     }
     assert "only the answers are seen" in told["lines"][-1]["sentence"]
     assert "--later-share 0.5" in told["lines"][-1]["command"]
+    assert "--connections 3" in told["lines"][0]["command"]
+    assert server.connections == 3 * len(told["runs"])
 
 
 def test_a_run_whose_driver_was_late_gives_no_verdict(
