@@ -24,11 +24,11 @@ def worst(verdicts: Collection[Verdict]) -> Verdict:
     """What holds of all together: one that fails is enough, and nothing unmeasured passes.
 
     >>> worst(["pass", "not measured"]), worst(["not measured", "fail"]), worst([])
-    ('not measured', 'fail', 'pass')
+    ('not measured', 'fail', 'not measured')
     """
     if FAILED in verdicts:
         return FAILED
-    return NOT_MEASURED if NOT_MEASURED in verdicts else PASSED
+    return PASSED if {*verdicts} == {PASSED} else NOT_MEASURED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

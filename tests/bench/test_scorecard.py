@@ -205,6 +205,27 @@ def test_a_spike_that_nobody_came_in_is_not_measured(events: str, tmp_path: Path
     assert spike["sentence"] == "No request fell into 10× (10 a second)."
 
 
+@pytest.mark.usefixtures("patient")
+def test_no_promise_is_kept_where_only_findings_were_asked_for(events: str, tmp_path: Path) -> None:
+    """The waits of a day are longer than what was promised for another load."""
+    with load_server() as server:
+        code = scorecard(
+            events=[events],
+            url=server.target.url,
+            sla=["max<1us at 5x"],
+            day_seconds=0.5,
+            only=["volume"],
+            later_share=0.5,
+            out=tmp_path,
+        )
+
+    told = told_in(tmp_path)
+    assert [line["verdict"] for line in told["lines"]] == ["fail"]
+    assert (code, told["verdict"]) == (0, "not measured")
+    page = (tmp_path / "scorecard.html").read_text()
+    assert "Not every promise could be measured: 0 pass, 1 fail" in page
+
+
 def test_days_of_which_only_the_date_is_told_are_not_measured(
     generation: Generation, tmp_path: Path
 ) -> None:
