@@ -18,6 +18,8 @@ def course_of(
 ) -> Course:
     """Median, 99th percentile and longest wait of each half second in which requests were due.
 
+    Each is somebody's wait: none lies between two of them.
+
     Args:
         found: the run.
         limit_ms: what was promised of waits; None for nothing.
@@ -33,7 +35,9 @@ def course_of(
     ):
         timed = samples.timed[begin:end]
         waits = waits_ms[begin:end][timed]
-        told = [float(np.percentile(waits, q)) for q in (50, 99, 100)] if len(waits) else [None] * 3
+        told: list[float | None] = [None] * 3
+        if len(waits):
+            told = np.percentile(waits, [50, 99, 100], method="inverted_cdf").tolist()
         rows.append(((number + 0.5) / _STEPS_PER_S, (end - begin) * _STEPS_PER_S, *told))
     return Course(
         title=f"Waiting times over the run “{found.name}”",

@@ -84,7 +84,7 @@ class Course:
     Attributes:
         title: of the chart.
         seconds: of each point.
-        lines: milliseconds by name, None where too few requests tell.
+        lines: milliseconds by name, None where no request tells.
         rates: requests that were due in each second.
         marks: moments worth a word, as seconds and the word.
         limit_ms: what was promised; None when nothing was.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from bench.load.orders import Orders
 from bench.load.samples import Samples
 from bench.load.schedule import Phase, Schedule, scheduled
 from bench.scorecard.answers import Read, ndcg, read_answers, tier_shares
+from bench.scorecard.courses import course_of
 from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED
 from bench.scorecard.outcome import WORKERS, Happened, counted, judged
 from bench.scorecard.peak import asked_alike
@@ -171,6 +173,22 @@ def run_of(
         distrust=distrust,
         tries=1,
     )
+
+
+def test_a_course_is_drawn_through_waits_that_somebody_had() -> None:
+    samples = run_of({}, n=5, statuses=[200, 200, 200, 200, 503]).samples
+    due_ns = np.array([0, 1, 2, 3, 1_000_000_000])
+    waits_ns = np.array([1, 2, 3, 100, 1]) * 1_000_000
+    samples = replace(samples, due_ns=due_ns, done_ns=due_ns + waits_ns)
+
+    course = course_of(replace(run_of({}, n=5), samples=samples), None)
+
+    assert course.lines == {
+        "median": [2.0, None, None],
+        "99th percentile": [100.0, None, None],
+        "longest": [100.0, None, None],
+    }
+    assert course.rates == [8, 0, 2]
 
 
 def asked(truths: list[str]) -> Questions:
