@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from bench.load.drive import drive
+from bench.load.verdict import BUSY_SHARE
 from bench.scorecard.questions import Questions
 from bench.scorecard.runs import Service
 
@@ -29,8 +30,30 @@ class NoAnswers(Exception):
         self.hint = "is it the right address, and does the request fit?"
 
 
-def capacity_per_s(service: Service, questions: Questions) -> float:
-    """Good answers a second where 16 callers ask again as soon as they are answered.
+class Most(NamedTuple):
+    """What was answered at most: good answers a second, and how busy the driver was meanwhile."""
+
+    per_s: float
+    driver_busy: float
+
+    @property
+    def sentence(self) -> str:
+        """What 1× is, and where that comes from."""
+        told = (
+            f"1× is {self.per_s * SHARE:,.0f} requests a second: {SHARE:.0%} of the"
+            f" {self.per_s:,.0f} a second that the service answered at most, with"
+            f" {CLOSED_CONNECTIONS} callers."
+        )
+        if self.driver_busy <= BUSY_SHARE:
+            return told
+        return (
+            f"{told} The driver was busy for {self.driver_busy:.0%} of that time: the service alone"
+            " may do more."
+        )
+
+
+def most_of(service: Service, questions: Questions) -> Most:
+    """What is answered where 16 callers ask again as soon as they are answered.
 
     Raises:
         NoAnswers: fewer than half of the answers were good.
@@ -39,7 +62,7 @@ def capacity_per_s(service: Service, questions: Questions) -> float:
     return _asked_at_once(service, questions, _REQUESTS)
 
 
-def _asked_at_once(service: Service, questions: Questions, n: int) -> float:
+def _asked_at_once(service: Service, questions: Questions, n: int) -> Most:
     """All are due at once and wait for a connection: a closed loop with the open one's driver."""
     work = replace(
         service.work(questions, np.zeros(n, dtype=np.int64), np.arange(n) % len(questions)),
@@ -50,4 +73,7 @@ def _asked_at_once(service: Service, questions: Questions, n: int) -> float:
     n_good = int(np.count_nonzero(trace.statuses == 200))
     if n_good < n / 2:
         raise NoAnswers(service.target.url, n_good, n)
-    return n_good / (int(trace.done_ns.max()) / 1e9)
+    return Most(
+        per_s=n_good / (int(trace.done_ns.max()) / 1e9),
+        driver_busy=trace.busy_ns / trace.wall_ns,
+    )

@@ -17,7 +17,7 @@ from bench.http_processes import ServerFailed
 from bench.load.orders import Orders
 from bench.load.schedule import ImpossibleSchedule, speed_for
 from bench.load.target import target_of
-from bench.scorecard.capacity import CLOSED_CONNECTIONS, SHARE, capacity_per_s
+from bench.scorecard.capacity import SHARE, most_of
 from bench.scorecard.cold import cold_line
 from bench.scorecard.judging import in_digits
 from bench.scorecard.lines import PARTS, Line, not_measured
@@ -184,11 +184,8 @@ def _rate(plan: Plan, service: Service, questions: Questions, pool: Questions) -
     if plan.rate is not None:
         return plan.rate, f"1× is {in_digits(plan.rate)} requests a second, as it was asked for."
     say("capacity: how much it answers at most")
-    most = capacity_per_s(service, pool)
-    return most * SHARE, (
-        f"1× is {most * SHARE:,.0f} requests a second: {SHARE:.0%} of the {most:,.0f} a second that"
-        f" the service answered at most, with {CLOSED_CONNECTIONS} callers."
-    )
+    most = most_of(service, pool)
+    return most.per_s * SHARE, most.sentence
 
 
 def _volume(

@@ -17,6 +17,7 @@ from bench.load.orders import Orders
 from bench.load.samples import Samples
 from bench.load.schedule import Phase, Schedule, scheduled
 from bench.scorecard.answers import Read, ndcg, read_answers, tier_shares
+from bench.scorecard.capacity import Most
 from bench.scorecard.courses import course_of
 from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED
 from bench.scorecard.outcome import WORKERS, Happened, counted, judged
@@ -358,6 +359,16 @@ def test_a_day_that_was_over_before_all_was_done_is_no_trial() -> None:
         never_swapped[1]
         == too_late[1]
         == ["the day was over before all was done: give it more --day-seconds"]
+    )
+
+
+def test_where_the_driver_was_the_limit_the_service_is_not_told_to_be_at_its_own() -> None:
+    told = "1× is 1,200 requests a second: 12% of the 10,000 a second that the service answered at"
+
+    assert Most(10_000.0, 0.5).sentence == f"{told} most, with 16 callers."
+    assert Most(10_000.0, 0.9).sentence == (
+        f"{told} most, with 16 callers. The driver was busy for 90% of that time: the service alone"
+        " may do more."
     )
 
 
