@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,10 +78,10 @@ def capacity(
         Print the summary as JSON instead of tables.
     """
     words = f"--workers-per-node {workers_per_node} --notice-s {notice_s:g} --swap-ms {swap_ms:g}"
-    words += f" --seed {seed}" + "".join(f" --peak {rate:g}" for rate in peak or ())
+    words += f" --seed {seed}" + "".join(f" --peak {rate:.10g}" for rate in peak or ())
     rows: list[dict[str, Any]] = []
     if http_run is not None:
-        words += f" --http-run {http_run} --server {server}"
+        words += f" --http-run {shlex.quote(str(http_run))} --server {server}"
         cost = cost_of_run(http_run, server)
     else:
         loads = load or [0.3, 0.6]

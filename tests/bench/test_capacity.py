@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from bench.capacity import UTILISATION, VOLUMES, Volume, balanced, need, rehearsal
 from bench.capacity_check import Cost, cost_of_run
+from bench.capacity_cli import capacity
 from bench.capacity_report import check_rows, need_rows, rehearsal_rows
 from bench.http_processes import ServerFailed
 from bench.simulate import ServiceTimes
@@ -101,6 +103,23 @@ def test_a_kept_run_tells_costs_by_server(tmp_path: Path) -> None:
     assert cost.latencies_ns.tolist() == [300_000, 310_000]  # failures are no times
     with pytest.raises(ServerFailed, match="no rows of the edge under granian"):
         cost_of_run(tmp_path, "granian")
+
+
+def test_the_command_that_is_kept_asks_for_the_same_rates_of_the_same_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = tmp_path / "a run"
+    run_dir.mkdir()
+    rows = {f"edge uvicorn {crowd}": {"cpu_together_us": 200.0} for crowd in (1, 16)}
+    (run_dir / "summary.json").write_bytes(orjson.dumps({"rows": rows}))
+    samples: dict[str, Any] = {"edge uvicorn 1": np.full(10, 300_000)}
+    np.savez(run_dir / "samples.npz", **samples)
+
+    capacity(peak=[1234.5678], http_run=run_dir, out_dir=tmp_path, json=True)
+
+    words = shlex.split(orjson.loads(capsys.readouterr().out)["machine"]["command"])
+    assert words[words.index("--peak") + 1] == "1234.5678"
+    assert words[words.index("--http-run") + 1] == str(run_dir)
 
 
 def test_two_workers_at_the_same_load_each_keep_the_cost_of_a_request() -> None:
