@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import sleep
 from typing import Any, Final
@@ -134,7 +134,7 @@ def run(  # noqa: PLR0917  # a run, and what it is made of
         attempt += 1
         say(f"{name}: {len(plan):,} requests in {plan.seconds:.0f} s")
         found = run_once(name, service, work, plan, questions, tries=attempt)
-        if found.distrust is None or attempt == tries:
+        if found.summary["verdict"]["is_trusted"] or attempt == tries:
             return found
         say(f"{name}: {found.distrust} Again.")
         sleep(_PAUSE_S)
@@ -165,16 +165,28 @@ def run_once(
     samples = gathered(plan, KIND_NAMES, questions.kind[work.which], traces)
     summary = summary_of(samples, traces, host)
     verdict = summary["verdict"]
+    # One driver: its requests are numbered as all are.
+    answers = read_answers(traces[0].answers, service.path)
+    distrust = _without_offers(answers, samples, service.path)
+    if not verdict["is_trusted"]:
+        distrust = _sentence(verdict["reasons"])
     return Run(
         name=name,
         samples=samples,
         which=work.which,
-        # One driver: its requests are numbered as all are.
-        answers=read_answers(traces[0].answers, service.path),
+        answers=answers,
         summary=summary,
-        distrust=None if verdict["is_trusted"] else _sentence(verdict["reasons"]),
+        distrust=distrust,
         tries=tries,
     )
+
+
+def _without_offers(answers: Mapping[int, Read], samples: Samples, path: str) -> str | None:
+    """Why good answers may be none: an error with status 200 is as fast as one likes."""
+    good = [answer for request, answer in answers.items() if samples.good[request]]
+    if not good or any(answer.offers for answer in good):
+        return None
+    return f"None of {len(good):,} answers that were read holds an offer where {path} leads."
 
 
 def _sentence(reasons: Sequence[str]) -> str:

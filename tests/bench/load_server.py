@@ -21,7 +21,6 @@ from pathlib import Path
 from bench.load.target import Target, target_of
 
 _ANSWERS = {
-    "fine": b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{1}",
     "refuse": b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\n{}",
     "last": b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\n{1}",
     "endless": b"HTTP/1.1 200 OK\r\n\r\n{1}",
@@ -44,9 +43,14 @@ class Served:
 
 
 @contextmanager
-def load_server(unix: Path | None = None) -> Iterator[Served]:
-    """The server while it runs; its counts are known afterwards."""
-    command = [sys.executable, "-m", "tests.bench.load_server", str(unix or "")]
+def load_server(unix: Path | None = None, fine: str = "{1}") -> Iterator[Served]:
+    """The server while it runs; its counts are known afterwards.
+
+    Args:
+        unix: the socket to listen on; TCP by default.
+        fine: what it answers where the body is no word it knows.
+    """
+    command = [sys.executable, "-m", "tests.bench.load_server", str(unix or ""), fine]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -67,7 +71,8 @@ def load_server(unix: Path | None = None) -> Iterator[Served]:
 
 
 class _Server:
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, fine: bytes) -> None:
+        self._fine = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(fine), fine)
         self.asked: Counter[str] = Counter()
         self.connections = 0
         self._listener = listener
@@ -114,7 +119,7 @@ class _Server:
         if body.startswith("stall "):
             time.sleep(float(body.split()[1]))
         if body != "vanish":
-            connection.sendall(_ANSWERS.get(body, _ANSWERS["fine"]))
+            connection.sendall(_ANSWERS.get(body, self._fine))
         if closes or body in {"vanish", "last"}:
             self._close(connection)
 
@@ -135,7 +140,7 @@ def _main() -> None:
         listener.bind(path or ("127.0.0.1", 0))
         listener.listen(512)
         _tell(0 if path else listener.getsockname()[1])
-        server = _Server(listener)
+        server = _Server(listener, sys.argv[2].encode())
         server.run()
     _tell({"asked": server.asked, "connections": server.connections})
 

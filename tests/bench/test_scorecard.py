@@ -38,6 +38,7 @@ from tests.bench.load_server import load_server
 from tests.builder.planted_shop import SECRET_TEXT, Planted, write_planted
 
 N_ORDERS = 60
+OFFER = '{"offers": [{"offer_id": "x"}]}'
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_somebody_elses_service_is_asked_by_a_template(events: str, tmp_path: Pa
     template = tmp_path / "template.json"
     template.write_text('{"user": "{customer_id}", "n": "{k}", "basket": [{"sku": "{item}"}]}')
 
-    with load_server() as server:
+    with load_server(fine='{"items": [{"id": "x"}]}') as server:
         code = scorecard(
             events=[events],
             url=server.target.url,
@@ -144,7 +145,7 @@ def test_somebody_elses_service_is_asked_by_a_template(events: str, tmp_path: Pa
     assert {tuple(body) for body in bodies} == {("user", "n", "basket")}
     assert {len(body["basket"]) for body in bodies} == {1, 2, 3, 4}
     assert {body["n"] for body in bodies} == {10}
-    # What it answers holds no offers, and its tables are nowhere to be seen.
+    # What it answers is no item of the shop, and its tables are nowhere to be seen.
     assert verdicts == {
         "peak": "not measured",
         "volume": "pass",
@@ -183,9 +184,33 @@ def test_a_run_whose_driver_was_late_gives_no_verdict(
 
 
 @pytest.mark.usefixtures("patient")
+def test_answers_without_any_offer_keep_no_promise(events: str, tmp_path: Path) -> None:
+    """An error with status 200 comes fast."""
+    with load_server(fine='{"error": "no such customer"}') as server:
+        code = scorecard(
+            events=[events],
+            url=server.target.url,
+            sla=["errors<1%, max<4s at 5x"],
+            rate=20,
+            seconds=1.5,
+            only=["peak"],
+            later_share=0.5,
+            out=tmp_path,
+        )
+
+    told = told_in(tmp_path)
+    assert code == NO_VERDICT
+    assert {line["verdict"] for line in told["lines"]} == {"not measured"}
+    assert all(
+        "answers that were read holds an offer where" in line["sentence"] for line in told["lines"]
+    )
+    assert {run["tries"] for run in told["runs"].values()} == {1}
+
+
+@pytest.mark.usefixtures("patient")
 def test_a_spike_that_nobody_came_in_is_not_measured(events: str, tmp_path: Path) -> None:
     """With a request a second the draw has none in its tenth of a second, and one afterwards."""
-    with load_server() as server:
+    with load_server(fine=OFFER) as server:
         scorecard(
             events=[events],
             url=server.target.url,
@@ -208,7 +233,7 @@ def test_a_spike_that_nobody_came_in_is_not_measured(events: str, tmp_path: Path
 @pytest.mark.usefixtures("patient")
 def test_no_promise_is_kept_where_only_findings_were_asked_for(events: str, tmp_path: Path) -> None:
     """The waits of a day are longer than what was promised for another load."""
-    with load_server() as server:
+    with load_server(fine=OFFER) as server:
         code = scorecard(
             events=[events],
             url=server.target.url,
