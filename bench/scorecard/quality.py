@@ -52,14 +52,14 @@ def quality_line(
     means = [metrics.mean_interval(drawn, column) for column in (0, 1)]
     difference = metrics.difference_interval(drawn, 1, 0)
     n_alike = sum(one == other for one, other in zip(*lists, strict=True))
-    verdict: Verdict = FAILED if difference.high < 0 else PASSED
+    verdict, chance = _judged(difference)
     alike = "all" if n_alike == len(both) else f"{n_alike:,}"
     return Line(
         part="peak",
         title=_TITLE,
         verdict=verdict,
         sentence=f"NDCG@{K} of {len(both):,} questions was {means[0].value:.4f} at 1× and"
-        f" {means[1].value:.4f} at {place}; {alike} had the same offers in the same order.",
+        f" {means[1].value:.4f} at {place}; {alike} had the same offers in the same order.{chance}",
         command=command,
         evidence=(
             Bars(
@@ -90,6 +90,15 @@ def quality_line(
         run=(found.name,),
         figures={"at_rest": means[0].value, "at_peak": means[1].value},
     )
+
+
+def _judged(difference: Interval) -> tuple[Verdict, str]:
+    """Of peak minus rest: what may be lower by chance was shown to be neither worse nor as good."""
+    if difference.high < 0:
+        return FAILED, ""
+    if difference.value < 0:
+        return NOT_MEASURED, " It may be lower by chance: too few questions tell."
+    return PASSED, ""
 
 
 def _by_question(found: Run, phase: int) -> dict[int, Read]:

@@ -231,6 +231,20 @@ def test_worse_and_missing_answers_at_peak_fail() -> None:
     assert [found[2]["at_peak"] for found in (worse, missing, refused)] == [0.0, 0.0, 0.0]
 
 
+def test_quality_that_is_lower_by_chance_does_not_pass() -> None:
+    at_rest = {n: Read(offers=("a", "b")) for n in range(40)}
+    # Of three that come in another order one is better for it, and two are worse.
+    moved = {n: Read(offers=("b", "a")) for n in (40, 41, 42)}
+    at_peak = {n: Read(offers=("a", "b")) for n in range(40, 80)} | moved
+
+    verdict, sentence, figures = quality(at_rest | at_peak)
+
+    assert figures["at_peak"] < figures["at_rest"]
+    assert verdict == NOT_MEASURED
+    assert "37 had the same offers" in sentence
+    assert sentence.endswith("It may be lower by chance: too few questions tell.")
+
+
 def test_quality_is_not_measured_where_nothing_can_tell_it() -> None:
     strangers = quality({n: Read(offers=("x",)) for n in range(80)})
     late = quality({n: Read(offers=("a",)) for n in range(80)}, distrust="The driver was late.")
