@@ -44,7 +44,7 @@ OFFER = '{"offers": [{"offer_id": "x"}]}'
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that others use as well must not decide what is tested here."""
-    for name in ("LATE_SHARE", "BUSY_SHARE", "STOLEN_SHARE"):
+    for name in ("LATE_SHARE", "BUSY_SHARE", "FULL_SHARE", "STOLEN_SHARE"):
         monkeypatch.setattr(bench.load.verdict, name, 2.0)
 
 

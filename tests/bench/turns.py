@@ -29,6 +29,7 @@ def open_turn(
         cpu_ns=n * cpu_us * 1000,
         trace=Trace(
             taken_ns=due_ns + late_ns,
+            idle_ns=due_ns,
             sent_ns=due_ns + late_ns,
             done_ns=due_ns + wait_us * 1000,
             statuses=np.array([200] * n if statuses is None else statuses, dtype=np.int64),
