@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from bench.load.samples import percentiles_us
 from bench.load.schedule import Phase, scheduled
+from bench.percentiles import percentiles_us
 from bench.simulate import BALANCERS, Balancer, Fleet, Seconds, ServiceTimes, Trouble, simulate
 
 PEAK: Final = 5.0

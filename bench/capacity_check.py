@@ -24,10 +24,11 @@ from bench.http_processes import ServerFailed
 from bench.http_requests import on_the_wire, request_bodies
 from bench.load.drive import drive
 from bench.load.driver import Work
-from bench.load.samples import Samples, failures, gathered, percentiles_us
+from bench.load.samples import Samples, failures, gathered
 from bench.load.schedule import Schedule, constant, scheduled
 from bench.load.target import target_of
 from bench.load.verdict import Verdict, verdict_on
+from bench.percentiles import percentiles_us
 from bench.scale import split_cores
 from bench.serving import Serving, serving
 from bench.simulate import ServiceTimes
@@ -107,6 +108,8 @@ def cost_of_run(run_dir: Path, server: str) -> Cost:
     if len(crowds) < 2:
         raise ServerFailed(f"{run_dir} has no rows of the edge under {server}")
     alone, crowded = (f"{EDGE} {server} {crowds[place]}" for place in (0, -1))
+    if None in (rows[alone]["cpu_together_us"], rows[crowded]["cpu_together_us"]):
+        raise ServerFailed(f"in {run_dir} the edge under {server} gave no good answer")
     with np.load(run_dir / "samples.npz") as samples:
         latencies = samples[alone]
     return Cost(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.capacity import PARTS
+from bench.percentiles import as_ms
 from bench.results import aligned
 from bench.simulate import BALANCERS
 
@@ -41,7 +42,7 @@ def rehearsal_rows(rehearsals: Sequence[Mapping[str, Any]]) -> list[list[str]]:
                 part = parts[name]
                 cells = [f"{told['volume']['name']}, {balancer}", name]
                 cells += [f"{part['requests']:,}", f"{part['lost']:,}"]
-                rows.append([*cells, *(_ms(part[key]) for key in ("p50_us", "p99_us", "max_us"))])
+                rows.append([*cells, *(as_ms(part[key]) for key in ("p50_us", "p99_us", "max_us"))])
     return rows
 
 
@@ -52,9 +53,8 @@ def check_rows(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     for row in rows:
         real, simulated = row["real"], row["simulated"]
         cells = [f"{row['workers']}", f"{row['load']:.0%}", f"{row['per_second']:,.0f}"]
-        cells += [
-            f"{_ms(real[key])} / {_ms(simulated[key])}" for key in ("p50_us", "p90_us", "p99_us")
-        ]
+        told = ("p50_us", "p90_us", "p99_us")
+        cells += [f"{as_ms(real[key])} / {as_ms(simulated[key])}" for key in told]
         cells.append(f"{real['cpu_us']:.0f} / {simulated['cpu_us']:.0f}")
         found.append([*cells, "kept up" if row["is_trusted"] else "was the bottleneck"])
     return found
@@ -69,7 +69,3 @@ def capacity_text(summary: Mapping[str, Any]) -> str:
         told += [aligned(check_rows(summary["check"]))]
         told += [row["verdict"] for row in summary["check"] if not row["is_trusted"]]
     return "\n\n".join(told)
-
-
-def _ms(microseconds: float | None) -> str:
-    return "–" if microseconds is None else f"{microseconds / 1000:.2f}"

@@ -15,7 +15,7 @@ from cyclopts.validators import Number
 from bench.decision import RAW, Samples, measure_decisions
 from bench.http import Plan, measure_http
 from bench.http_contenders import SERVERS, ServerName, http_facts
-from bench.http_figures import latency_figures, summary_of
+from bench.http_figures import summary_of
 from bench.http_open import open_rows
 from bench.http_peers import PeerName
 from bench.http_profile import profile_edge
@@ -29,6 +29,7 @@ from bench.http_report import (
     skipped_lines,
 )
 from bench.machine import machine_facts
+from bench.percentiles import as_us, percentiles_us
 from bench.results import DEFAULT_DIR, aligned, tell_run
 from bench.synthetic import Shape
 
@@ -334,20 +335,20 @@ def _profile(
     facts: dict[str, Any], shape: Shape, n_calls: int, out_dir: Path, *, json: bool
 ) -> None:
     times = profile_edge(shape, n_calls)
-    figures = {name: latency_figures(nanoseconds) for name, nanoseconds in times.items()}
+    figures = {name: percentiles_us(nanoseconds) for name, nanoseconds in times.items()}
     summary = {"machine": facts, "parts": figures}
     tell_run(
         "http-profile", summary, profile_table(figures), samples=times, out_dir=out_dir, json=json
     )
 
 
-def _figures(samples: list[Samples]) -> dict[str, dict[str, float]]:
-    base = next(sample.figures()["p50_us"] for sample in samples if sample.name == RAW)
-    return {
-        sample.name: figures | {"p50_in_gets": round(figures["p50_us"] / base, 1)}
-        for sample in samples
-        for figures in [sample.figures()]
-    }
+def _figures(samples: list[Samples]) -> dict[str, dict[str, float | None]]:
+    found = {sample.name: sample.figures() for sample in samples}
+    base_us = found[RAW]["p50_us"]
+    for figures in found.values():
+        p50_us = figures["p50_us"]
+        figures["p50_in_gets"] = round(p50_us / base_us, 1) if p50_us and base_us else None
+    return found
 
 
 def _table(runs: list[dict[str, Any]]) -> str:
@@ -359,11 +360,9 @@ def _table(runs: list[dict[str, Any]]) -> str:
                 [
                     name,
                     f"{run['snapshot']['customers']:,}",
-                    f"{figures['p50_us']:.1f}",
-                    f"{figures['p99_us']:.1f}",
-                    f"{figures['p999_us']:.1f}",
-                    f"{figures['per_cpu_second']:,.0f}",
-                    f"{figures['p50_in_gets']:.1f}",
+                    *(as_us(figures[key], 1) for key in ("p50_us", "p99_us", "p99.9_us")),
+                    as_us(figures["per_cpu_second"]),
+                    as_us(figures["p50_in_gets"], 1),
                 ]
             )
     return aligned(rows)

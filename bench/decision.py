@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.percentiles import percentiles_us
 from bench.shoppers import busy_request, known_customer
 from bench.synthetic import SECRET, Shape, customer_id, write_synthetic
 from index.decide import decide
@@ -60,13 +61,10 @@ class Samples:
     nanoseconds: NDArray[np.int64]
     cpu_ns: int
 
-    def figures(self) -> dict[str, float]:
+    def figures(self) -> dict[str, float | None]:
         """Percentiles in microseconds, and calls per second of processor time."""
-        p50, p99, p999 = np.percentile(self.nanoseconds, [50, 99, 99.9]) / 1000.0
         return {
-            "p50_us": round(float(p50), 2),
-            "p99_us": round(float(p99), 2),
-            "p999_us": round(float(p999), 2),
+            **percentiles_us(self.nanoseconds),
             "per_cpu_second": round(len(self.nanoseconds) / (self.cpu_ns / 1e9), 1),
         }
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from bench.http_contenders import EDGE, EDGE_ASGI, EDGE_HEADS, NO_OP, REDIS
 from bench.http_load import Lap
-from bench.http_open import NO_ANSWER, OpenTurn, open_figures, open_samples
+from bench.http_open import NO_ANSWER, OpenTurn, open_figures, open_samples, per_answer_us
+from bench.percentiles import percentiles_us
 
 _UNDER_ANY: Final = (EDGE, EDGE_HEADS, EDGE_ASGI, NO_OP, REDIS)
 """Contenders that run under servers of the edge's, and are compared there."""
@@ -51,6 +52,11 @@ class Turn:
         """Name of the row it belongs to."""
         return f"{self.contender} {self.server} {self.connections}"
 
+    @property
+    def good(self) -> int:
+        """Requests with a good answer."""
+        return self.requests - self.errors
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -84,10 +90,11 @@ def summary_of(run: Run) -> dict[str, Any]:
 
 
 def cpu_ratios(turns: Sequence[Turn]) -> dict[str, dict[str, float]]:
-    """The edge's processor time per request in that of each other contender.
+    """The edge's processor time per good answer in that of each other contender.
 
-    Compared round by round, under the same server, or under each of the edge's where the other
-    brings its own; Redis counts together with its server.
+    Compared round by round under the same server, or under each of the edge's where the other
+    brings its own; Redis counts together with its server. Who refuses at once is not cheap: what
+    that costs is borne by the answers, and rounds without any are left out.
 
     Returns:
         By `edge SERVER / OTHER SERVER CONNECTIONS`: the median round's ratio, the lowest, the
@@ -95,9 +102,10 @@ def cpu_ratios(turns: Sequence[Turn]) -> dict[str, dict[str, float]]:
     """
     cost = {
         (turn.contender, turn.server, turn.connections, turn.round): (
-            (turn.cpu_ns + turn.redis_cpu_ns) / turn.requests
+            (turn.cpu_ns + turn.redis_cpu_ns) / turn.good
         )
         for turn in turns
+        if turn.good
     }
     ours = sorted({turn.server for turn in turns if turn.contender == EDGE})
     ratios: dict[str, list[float]] = defaultdict(list)
@@ -118,25 +126,9 @@ def cpu_ratios(turns: Sequence[Turn]) -> dict[str, dict[str, float]]:
     }
 
 
-def latency_figures(nanoseconds: NDArray[np.int64]) -> dict[str, float]:
-    """Percentiles in microseconds; nothing of an empty row.
-
-    >>> latency_figures(np.array([1000, 2000, 3000, 4000, 5000]))
-    {'p50_us': 3.0, 'p99_us': 4.96, 'p999_us': 5.0}
-    """
-    if not len(nanoseconds):
-        return {}
-    p50, p99, p999 = np.percentile(nanoseconds, [50, 99, 99.9]) / 1000.0
-    return {
-        "p50_us": round(float(p50), 2),
-        "p99_us": round(float(p99), 2),
-        "p999_us": round(float(p999), 2),
-    }
-
-
 def _figures(run: Run, row: str) -> Mapping[str, Any]:
     turns = [turn for turn in run.turns if turn.row == row]
-    requests = sum(turn.requests for turn in turns)
+    n_good = sum(turn.good for turn in turns)
     wall_ns = sum(turn.wall_ns for turn in turns)
     cpu_ns = sum(turn.cpu_ns for turn in turns)
     redis_ns = sum(turn.redis_cpu_ns for turn in turns)
@@ -148,15 +140,15 @@ def _figures(run: Run, row: str) -> Mapping[str, Any]:
     told = decided_us[~np.isnan(decided_us)]
     sizes = [lap.sizes[ok] for lap, ok in zip(run.laps[row], good, strict=True)]
     return {
-        "cpu_us": round(cpu_ns / requests / 1000, 2),
-        "redis_cpu_us": round(redis_ns / requests / 1000, 2),
-        "cpu_together_us": round((cpu_ns + redis_ns) / requests / 1000, 2),
+        "cpu_us": per_answer_us(cpu_ns, n_good),
+        "redis_cpu_us": per_answer_us(redis_ns, n_good),
+        "cpu_together_us": per_answer_us(cpu_ns + redis_ns, n_good),
         "decide_p50_us": round(float(np.median(told)), 2) if len(told) else None,
         "per_second": round(sum(map(len, times)) / (wall_ns / 1e9), 1),
         "core_busy": round((cpu_ns + redis_ns) / wall_ns, 3),
         "driver_busy": round(sum(turn.driver_cpu_ns for turn in turns) / wall_ns, 3),
-        "requests": requests,
+        "requests": sum(turn.requests for turn in turns),
         "errors": sum(turn.errors for turn in turns),
         "answer_bytes": round(float(np.concatenate(sizes).mean())) if any(map(len, sizes)) else 0,
-        **latency_figures(np.concatenate(times)),
+        **percentiles_us(np.concatenate(times)),
     }

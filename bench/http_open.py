@@ -15,9 +15,9 @@ from typing import Any, Final
 import numpy as np
 
 from bench.load.driver import TIMED_OUT, Trace
-from bench.load.samples import failures, percentiles_us
 from bench.load.schedule import Ints
 from bench.load.verdict import LATE_NS, LATE_SHARE
+from bench.percentiles import as_us, percentiles_us
 
 NO_ANSWER: Final = -1
 """In place of a wait: it failed."""
@@ -52,9 +52,19 @@ class OpenTurn:
         return np.where(is_timed, self.trace.done_ns - self.due_ns, NO_ANSWER)
 
     @property
+    def n_errors(self) -> int:
+        """Requests without a good answer."""
+        return int(np.count_nonzero(self.trace.statuses != 200))
+
+    @property
     def lags_ns(self) -> Ints:
         """How late the driver got to each."""
         return self.trace.taken_ns - self.due_ns
+
+
+def per_answer_us(cpu_ns: int, n_good: int) -> float | None:
+    """Processor time per good answer, in microseconds; None where there was none."""
+    return round(cpu_ns / n_good / 1000, 2) if n_good else None
 
 
 def moments(rate: float, n: int, *, seed: int) -> Ints:
@@ -88,9 +98,9 @@ def open_rows(figures: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
     head = ["service", "requests per second", "CPU µs per request"]
     rows = [[*head, "wait, p50 / p99 / p99.9 / longest µs", "errors"]]
     for row, one in sorted(figures.items(), key=_by_tail):
-        waits = " / ".join("–" if one[key] is None else f"{one[key]:,.0f}" for key in _WAITS)
+        waits = " / ".join(as_us(one[key]) for key in _WAITS)
         told = waits if one["is_trusted"] else "the driver was late"
-        cells = [", ".join(row.split(" ")), f"{one['rate']:,.0f}", f"{one['cpu_us']:.0f}"]
+        cells = [", ".join(row.split(" ")), f"{one['rate']:,.0f}", as_us(one["cpu_us"])]
         rows.append([*cells, told, f"{one['errors']}"])
     return rows
 
@@ -106,14 +116,14 @@ def _figures(turns: Sequence[OpenTurn]) -> dict[str, Any]:
     waits_ns = np.concatenate([turn.waits_ns for turn in turns])
     late_share = float(np.mean(np.concatenate([turn.lags_ns for turn in turns]) > LATE_NS))
     is_trusted = late_share <= LATE_SHARE
-    n = len(waits_ns)
+    n, n_errors = len(waits_ns), sum(turn.n_errors for turn in turns)
     return {
         "rate": turns[0].rate,
         "requests": n,
-        "errors": sum(failures(np.concatenate([turn.trace.statuses for turn in turns])).values()),
+        "errors": n_errors,
         "late_share": round(late_share, 4),
         "is_trusted": is_trusted,
-        "cpu_us": round(sum(turn.cpu_ns for turn in turns) / n / 1000, 2),
+        "cpu_us": per_answer_us(sum(turn.cpu_ns for turn in turns), n - n_errors),
         **percentiles_us(waits_ns[waits_ns != NO_ANSWER] if is_trusted else waits_ns[:0]),
     }
 

@@ -10,6 +10,7 @@ from bench.capacity_report import check_rows, cost_line, need_rows, rehearsal_ro
 from bench.http_dependence import ASPECTS
 from bench.http_open import open_rows
 from bench.http_report import other_of
+from bench.percentiles import as_us
 from bench.scale_report import SCALING_AIM, judged
 
 _Run = Mapping[str, Any]
@@ -99,11 +100,11 @@ def beside_rows(http: _Run) -> list[list[str]]:
     rows = [["service", "CPU µs per request", "offers depend on customer / cart / moment"]]
     rows[0] += ["Almanac's throughput per core", "aim", ""]
     depends = http["facts"]["depends_on"]
-    for name, row in sorted(http["rows"].items(), key=lambda named: named[1]["cpu_together_us"]):
+    for name, row in sorted(http["rows"].items(), key=_by_cost):
         who, server, connections = name.split(" ")
         if int(connections) != crowd:
             continue
-        cells = [f"{_WHO[who]} ({server})", f"{row['cpu_together_us']:.0f}"]
+        cells = [f"{_WHO[who]} ({server})", as_us(row["cpu_together_us"])]
         cells.append(" / ".join(depends[who][aspect] for aspect in ASPECTS))
         rows.append([*cells, *_compared(http, who, server, crowd)])
     return rows
@@ -119,15 +120,13 @@ def http_rows(http: _Run) -> list[list[str]]:
         if connections != "1":
             continue
         many = http["rows"][f"{who} {server} {crowd}"]
-        redis = f"{one['redis_cpu_us']:.0f} / {many['redis_cpu_us']:.0f}"
+        redis = f"{as_us(one['redis_cpu_us'])} / {as_us(many['redis_cpu_us'])}"
         cells = [
             f"{who}, {server}",
-            f"{one['cpu_together_us']:.0f} / {many['cpu_together_us']:.0f}",
+            f"{as_us(one['cpu_together_us'])} / {as_us(many['cpu_together_us'])}",
         ]
         cells += [redis if many["redis_cpu_us"] else "", f"{many['per_second']:,.0f}"]
-        cells.append(
-            " / ".join(f"{one.get(key, 0):,.0f}" for key in ("p50_us", "p99_us", "p999_us"))
-        )
+        cells.append(" / ".join(as_us(one[key]) for key in ("p50_us", "p99_us", "p99.9_us")))
         rows.append([*cells, f"{one['errors'] + many['errors']}"])
     return rows
 
@@ -158,7 +157,9 @@ def decision_rows(decision: _Run) -> list[list[str]]:
     rows = [head]
     for key, name in _KINDS:
         figures = [run["contenders"][key] for run in runs]
-        rows.append([name, *(f"{one['p50_us']:.0f} / {one['p99_us']:.0f}" for one in figures)])
+        rows.append(
+            [name, *(f"{as_us(one['p50_us'])} / {as_us(one['p99_us'])}" for one in figures)]
+        )
     return rows
 
 
@@ -258,6 +259,11 @@ def _company(http: _Run) -> str:
 
 def _crowd(http: _Run) -> int:
     return max(int(name.rpartition(" ")[2]) for name in http["rows"])
+
+
+def _by_cost(named: tuple[str, _Run]) -> tuple[bool, float]:
+    cost_us = named[1]["cpu_together_us"]
+    return cost_us is None, cost_us or 0.0
 
 
 def _verdict(is_kept: bool) -> str:  # noqa: FBT001 - a yes or no is all it is about

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.http_figures import latency_figures
+from bench.percentiles import as_us, percentiles_us
 from bench.results import aligned
 from bench.soak_load import Heard
 from bench.soak_node import Held
@@ -80,17 +80,17 @@ def windows_of(
 
 def latency_by_window(
     heard: Heard, announced_ns: Sequence[int], served_ns: Sequence[int]
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, float | None]]:
     """Percentiles of each window, how many requests it had, and its p99 in that of `steady`."""
     windows = windows_of(heard.due_ns, announced_ns, served_ns)
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, float | None]] = {}
     for place, name in enumerate(WINDOWS):
         times = heard.nanoseconds[(windows == place) & (heard.statuses == 200)]
-        found[name] = {"requests": len(times), **latency_figures(times)}
-    steady = found["steady"].get("p99_us")
+        found[name] = {"requests": len(times), **percentiles_us(times)}
+    steady_us = found["steady"]["p99_us"]
     for figures in found.values():
-        if steady and "p99_us" in figures:
-            figures["p99_ratio"] = round(figures["p99_us"] / steady, 2)
+        p99_us = figures["p99_us"]
+        figures["p99_ratio"] = round(p99_us / steady_us, 2) if p99_us and steady_us else None
     return found
 
 
@@ -144,7 +144,7 @@ def broken(summary: Mapping[str, Any]) -> list[str]:
         if n_swaps >= FEWEST_FOR_MEMORY and per_swap > MOST_BYTES_PER_SWAP:
             found.append(f"{name} grows by {per_swap:.0f} bytes a swap")
     for window, figures in summary["latency"].items():
-        if n_swaps >= FEWEST_FOR_LATENCY and figures.get("p99_ratio", 0.0) > MOST_RATIO:
+        if n_swaps >= FEWEST_FOR_LATENCY and (figures["p99_ratio"] or 0.0) > MOST_RATIO:
             found.append(f"p99 while {window} is {figures['p99_ratio']} times that between swaps")
     return found
 
@@ -153,13 +153,13 @@ def soak_table(summary: Mapping[str, Any]) -> str:
     """The figures as text."""
     latency = [["window", "requests", "p50 µs", "p99 µs", "p99.9 µs", "p99 / steady"]]
     for window, figures in summary["latency"].items():
-        told = [figures.get(key) for key in ("p50_us", "p99_us", "p999_us")]
+        told = [as_us(figures[key]) for key in ("p50_us", "p99_us", "p99.9_us")]
         latency.append(
             [
                 window,
                 f"{figures['requests']:,.0f}",
-                *("" if value is None else f"{value:,.0f}" for value in told),
-                f"{figures.get('p99_ratio', '')}",
+                *told,
+                "–" if figures["p99_ratio"] is None else f"{figures['p99_ratio']}",
             ]
         )
     memory = [["process", "MiB first", "MiB last", "late B/swap", "mapped", "open files"]]

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from bench.load.drive import Host
 from bench.load.driver import Trace
-from bench.load.samples import Samples, encoded, failures, percentiles_us
+from bench.load.samples import Samples, encoded, failures
 from bench.load.verdict import has_waited, is_late, verdict_on
+from bench.percentiles import percentiles_us
 
 _SECOND_NS: Final = 1_000_000_000
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bench.percentiles import as_ms
 from bench.results import aligned
 
 
@@ -31,8 +32,8 @@ def phase_cells(phases: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], lis
     rows = []
     for name, phase in phases.items():
         rates = [f"{phase[key]:,.1f}" for key in ("asked_per_s", "due_per_s", "answered_per_s")]
-        latency = [_ms(value) for value in phase["latency"].values()]
-        rows.append([name, *rates, *_counts(phase), *latency, _ms(phase["service"]["p99_us"])])
+        latency = [as_ms(value) for value in phase["latency"].values()]
+        rows.append([name, *rates, *_counts(phase), *latency, as_ms(phase["service"]["p99_us"])])
     return head, rows
 
 
@@ -40,7 +41,7 @@ def kind_table(kinds: Mapping[str, Mapping[str, Any]]) -> str:
     """One line per kind of request."""
     rows = [["kind", "requests", "errors", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms"]]
     for name, kind in kinds.items():
-        latency = [_ms(value) for value in kind["latency"].values()]
+        latency = [as_ms(value) for value in kind["latency"].values()]
         rows.append([name, f"{kind['requests']:,}", _errors(kind["errors"]), *latency])
     return aligned(rows)
 
@@ -70,7 +71,3 @@ def _counts(phase: Mapping[str, Any]) -> list[str]:
 
 def _errors(errors: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in errors.items()) or "0"
-
-
-def _ms(microseconds: float | None) -> str:
-    return "–" if microseconds is None else f"{microseconds / 1000:.2f}"

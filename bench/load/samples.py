@@ -19,15 +19,12 @@ from bench.http_answers import LOST
 from bench.load.driver import GARBLED, NEVER, REFUSED, TIMED_OUT, Trace
 from bench.load.schedule import Ints, Phase, Schedule
 
-PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9)
 _FAILURES: Final = {
     LOST: "lost",
     TIMED_OUT: "timed out",
     REFUSED: "refused",
     GARBLED: "garbled",
 }
-# With fewer samples behind it a percentile is told by chance.
-_BEYOND: Final = 10
 _LONGEST_NS: Final = 3_600_000_000_000
 _DIGITS: Final = 3
 
@@ -124,25 +121,6 @@ def gathered(
         done_ns=merged("done_ns"),
         statuses=merged("statuses"),
     )
-
-
-def percentiles_us(nanoseconds: Ints) -> dict[str, float | None]:
-    """Percentiles and the longest, in microseconds.
-
-    Each is a sample, the smallest that so many are not above. None where fewer than ten samples
-    are above it.
-
-    >>> percentiles_us(np.arange(1, 1001) * 1000)
-    {'p50_us': 500.0, 'p90_us': 900.0, 'p99_us': 990.0, 'p99.9_us': None, 'max_us': 1000.0}
-    """
-    n = len(nanoseconds)
-    found: dict[str, float | None] = {}
-    ordered = np.sort(nanoseconds)
-    for percentile in PERCENTILES:
-        place = int(np.ceil(round(n * percentile / 100, 6))) - 1
-        known = n - 1 - place >= _BEYOND
-        found[f"p{percentile:g}_us"] = round(int(ordered[place]) / 1000, 2) if known else None
-    return found | {"max_us": round(int(ordered[-1]) / 1000, 2) if n else None}
 
 
 def histogram(nanoseconds: Ints) -> HdrHistogram:

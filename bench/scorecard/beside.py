@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import orjson
 
+from bench.percentiles import as_ms
 from bench.scorecard.lines import Table
 
 FORMAT: Final = "almanac-scorecard"
@@ -72,10 +73,6 @@ def _cell(scorecard: Mapping[str, Any], run: str, phase: str) -> str:
     if not whole["verdict"]["is_trusted"]:
         return "not measured"
     found = whole["phases"][phase]
-    waits = " / ".join(_ms(found["latency"][name]) for name in ("p50_us", "p99_us"))
+    waits = " / ".join(as_ms(found["latency"][name]) for name in ("p50_us", "p99_us"))
     errors = sum(found["errors"].values())
     return f"{found['asked_per_s']:,.0f}/s: {waits} ms, {errors:,} errors"
-
-
-def _ms(microseconds: float | None) -> str:
-    return "–" if microseconds is None else f"{microseconds / 1e3:.2f}"

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.load.driver import GARBLED
-from bench.load.samples import Samples, percentiles_us
+from bench.load.samples import Samples
+from bench.percentiles import BEYOND, percentiles_us
 from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED, Verdict
 from bench.scorecard.sla import PERCENTILE_OF, Sla
 
-_BEYOND: Final = 10
-"""So many samples must lie above a percentile; with fewer it is told by chance."""
 _CHANCE: Final = 0.05
 """A promise that is not kept may look as if it were with no more than this."""
 _IN_VAIN_NS: Final = 10**18
@@ -93,7 +92,7 @@ def _judged_wait(sla: Sla, waits_ns: NDArray[np.int64], n_bad: int, place: str) 
     # with its n-th power: of three requests that says nothing, of three hundred it does.
     if n_over == 0 and share**n <= _CHANCE:
         return Judged(PASSED, told)
-    if n_over > max(n * (1 - share), _BEYOND):
+    if n_over > max(n * (1 - share), BEYOND):
         return Judged(FAILED, told)
     return Judged(NOT_MEASURED, f"{told} That is too few requests for {sla.metric}.")
 

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from bench.load.schedule import replayed
+from bench.percentiles import as_ms
 from bench.scorecard.courses import course_of, hours_of
 from bench.scorecard.judging import in_digits, judge
 from bench.scorecard.lines import Line, Table, worst
@@ -142,8 +143,8 @@ def _kinds(found: Run) -> list[Table]:
             name,
             f"{kind['requests']:,}",
             f"{sum(kind['errors'].values()):,}",
-            _ms(kind["latency"]["p50_us"]),
-            _ms(kind["latency"]["max_us"]),
+            as_ms(kind["latency"]["p50_us"]),
+            as_ms(kind["latency"]["max_us"]),
         ]
         for name, kind in kinds.items()
     ]
@@ -155,7 +156,3 @@ def _kinds(found: Run) -> list[Table]:
             rows=rows,
         )
     ]
-
-
-def _ms(microseconds: float | None) -> str:
-    return "–" if microseconds is None else f"{microseconds / 1000:.2f}"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.http import Plan, measure_http
-from bench.http_figures import Run, Turn, cpu_ratios, latency_figures, summary_of
+from bench.http_figures import Run, Turn, cpu_ratios, summary_of
 from bench.http_load import Lap
 from bench.http_profile import NO_OP, PARTS, PAST, WHOLE, profile_edge
 from bench.http_report import company_line, ratio_lines, row_table
@@ -26,7 +26,7 @@ def turn(
         connections=8,
         round=number,
         requests=10,
-        errors=1,
+        errors=0,
         cpu_ns=cpu_ns,
         redis_cpu_ns=redis_cpu_ns,
         driver_cpu_ns=100,
@@ -72,6 +72,15 @@ def test_ratios_are_taken_round_by_round() -> None:
     }
 
 
+def test_who_refuses_is_not_cheap() -> None:
+    refusing = replace(turn("redis", 1, cpu_ns=10), errors=9)
+    dead = replace(turn("redis", 2, cpu_ns=1), errors=10)
+
+    found = cpu_ratios([turn("edge", 1, cpu_ns=100), turn("edge", 2, cpu_ns=100), refusing, dead])
+
+    assert found["edge uvicorn / redis uvicorn 8"]["median"] == 1.0
+
+
 def test_who_brings_a_server_is_compared_with_the_edge_under_each_of_ours() -> None:
     turns = [
         turn("edge", 1, cpu_ns=100),
@@ -89,26 +98,19 @@ def test_who_brings_a_server_is_compared_with_the_edge_under_each_of_ours() -> N
     }
 
 
-def test_percentiles_of_five() -> None:
-    figures = latency_figures(np.array([5000, 1000, 3000, 2000, 4000]))
-
-    assert figures == {"p50_us": 3.0, "p99_us": 4.96, "p999_us": 5.0}
-    assert latency_figures(np.array([], dtype=np.int64)) == {}
-
-
 def test_a_row_adds_up_its_turns_and_leaves_errors_out_of_its_latencies() -> None:
     turns = [
-        turn("redis", 1, cpu_ns=20_000, redis_cpu_ns=10_000),
-        turn("redis", 2, cpu_ns=40_000, redis_cpu_ns=10_000),
+        replace(turn("redis", 1, cpu_ns=20_000, redis_cpu_ns=10_000), errors=2),
+        replace(turn("redis", 2, cpu_ns=40_000, redis_cpu_ns=10_000), errors=3),
     ]
     laps = [lap([1000, 2000, 9000], [200, 200, 503]), lap([3000, 0, 0], [200, 0, 0])]
     run = Run(turns=turns, laps={turns[0].row: laps}, at_rate=[], facts={})
 
     row = summary_of(run)["rows"]["redis uvicorn 8"]
 
-    assert (row["requests"], row["errors"]) == (20, 2)
-    assert (row["cpu_us"], row["redis_cpu_us"], row["cpu_together_us"]) == (3.0, 1.0, 4.0)
-    assert (row["p50_us"], row["answer_bytes"]) == (2.0, 7)
+    assert (row["requests"], row["errors"]) == (20, 5)
+    assert (row["cpu_us"], row["redis_cpu_us"], row["cpu_together_us"]) == (4.0, 1.33, 5.33)
+    assert (row["max_us"], row["answer_bytes"]) == (3.0, 7)
     assert row["decide_p50_us"] == 50.0
     assert row["core_busy"] == 0.04
     assert row["per_second"] == 1500.0
@@ -116,7 +118,7 @@ def test_a_row_adds_up_its_turns_and_leaves_errors_out_of_its_latencies() -> Non
 
 
 def test_a_row_without_a_single_answer_is_still_told() -> None:
-    one = turn("edge", 1, cpu_ns=1)
+    one = replace(turn("edge", 1, cpu_ns=1), errors=10)
     run = Run(turns=[one], laps={one.row: [lap([0], [0])]}, at_rate=[], facts={})
 
     summary = summary_of(run)

@@ -27,9 +27,10 @@ from bench.load.driver import (
     Work,
     follow,
 )
-from bench.load.samples import Samples, gathered, percentiles_us
+from bench.load.samples import Samples, gathered
 from bench.load.schedule import constant, scheduled
 from bench.load.target import Target, WrongTarget, target_of
+from bench.percentiles import percentiles_us
 from tests.bench.load_server import load_server
 
 

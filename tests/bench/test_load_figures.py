@@ -18,9 +18,10 @@ from bench.load.drive import Host
 from bench.load.driver import NEVER, REFUSED, TIMED_OUT, Trace, Work, follow
 from bench.load.figures import over_time, summary_of
 from bench.load.report import load_text
-from bench.load.samples import PERCENTILES, Samples, encoded, gathered, percentiles_us
+from bench.load.samples import Samples, encoded, gathered
 from bench.load.schedule import Schedule, constant, scheduled, step
 from bench.load.verdict import verdict_on
+from bench.percentiles import PERCENTILES, percentiles_us
 from tests.bench.load_server import load_server
 
 MS = 1_000_000
