@@ -131,7 +131,16 @@ class OfferVectors:
         Returns:
             Offer rows (uint32, shape (m,)) and inner products (float32, shape (m,)), falling,
             with m ≤ top. Both are copies.
+
+        Raises:
+            Corrupt: the query has another length, as a damaged record's direction may have.
         """
+        if len(query) != self.dim:
+            # FAISS only asserts it, and would read past the query's end where that is switched off.
+            raise Corrupt(
+                f"holds vectors of {self.dim} numbers, one of {len(query)} was asked for",
+                path=self.path,
+            )
         scores, rows = self._found.search(query.reshape(1, -1), top)
         kept = rows[0] >= 0
         return rows[0][kept].astype(np.uint32), scores[0][kept]

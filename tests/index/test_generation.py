@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from index.decide import decide
@@ -18,7 +19,16 @@ from index.records import OFFER_AVAILABLE, OFFER_HAS_RULES, OFFER_HAS_WINDOW
 from index.request import CartLine, Decision, Request
 from index.snapshot import open_snapshot
 from index.verify import check_golden
-from tests.toys import AS_OF_US, N_OFFERS, SECRET, item_id, toy_model, toy_offer, write_toy
+from tests.toys import (
+    AS_OF_US,
+    N_OFFERS,
+    SECRET,
+    item_id,
+    toy_item,
+    toy_model,
+    toy_offer,
+    write_toy,
+)
 
 Shop = Callable[..., Generation]
 
@@ -227,6 +237,15 @@ def test_a_garbled_row_number_gives_the_safe_answer(toy_copy: Path) -> None:
 
         assert decision.tier == "safe"
         assert generation.damaged == 1
+
+
+@pytest.mark.parametrize("dim", [1, 3, 5])
+def test_a_garbled_length_of_a_direction_gives_the_safe_answer(shop: Shop, dim: int) -> None:
+    record = toy_item(5, {})._replace(vector=np.ones(dim, dtype=np.float32))
+    generation = shop(items={item_id(5): record})
+
+    assert decide(generation, Request(viewed=[item_id(5)])).tier == "safe"
+    assert generation.damaged == 1
 
 
 def test_what_is_kept_is_bounded_and_the_oldest_goes_first() -> None:
