@@ -20,6 +20,7 @@ from index.gather import gather
 from index.generation import DAMAGE, Generation, Reader
 from index.less import Ceiling, gather_less
 from index.plain import plain_decider
+from index.records import OfferRecord
 from index.request import MAX_K, ChosenOffer, Decision, Request
 from index.score import terms_of
 
@@ -164,7 +165,7 @@ def safe_decision(
         offer
         for stored in generation.safe_offers
         if (offer := patched.get(stored.offer_row, stored)).offer_id not in in_cart
-        and chooser.may_show(offer)
+        and _may_show(chooser, offer)
     ][:wanted]
     return Decision(
         decision_id_of(generation, request, key).hex(),
@@ -184,3 +185,11 @@ def safe_decision(
             for rank, offer in enumerate(usable, start=1)
         ],
     )
+
+
+def _may_show(chooser: Chooser, offer: OfferRecord) -> bool:
+    """Whether an offer may be shown; where that cannot be told, it may not."""
+    try:
+        return chooser.may_show(offer)
+    except DAMAGE:
+        return False

@@ -225,6 +225,15 @@ def test_garbled_rules_give_the_safe_answer(shop: Shop) -> None:
         assert generation.damaged == 1
 
 
+def test_garbled_rules_of_one_of_the_best_offers_keep_no_other_from_being_shown(shop: Shop) -> None:
+    flags = OFFER_AVAILABLE | OFFER_HAS_RULES
+    generation = shop(offers={1: toy_offer(1)._replace(flags=flags, rules=b"\xc1")})
+
+    decision = decide(generation, Request(k=3))
+    assert marks(decision) == [item_id(0), item_id(2), item_id(3)]
+    assert (decision.tier, generation.damaged) == ("safe", 1)
+
+
 def test_a_garbled_row_number_gives_the_safe_answer(toy_copy: Path) -> None:
     """Item 2 names category row 4; a flipped bit makes it one that no vocabulary knows."""
     path = toy_copy / "items.lmdb"
