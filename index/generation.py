@@ -282,9 +282,18 @@ class Reader:
         return record
 
     def stored_offer(self, offer_row: int) -> OfferRecord | None:
-        """An offer record as the table has it."""
+        """An offer record as the table has it.
+
+        Raises:
+            ValueError: it is cut short, or says that it is of another row.
+        """
         data = self.offer_data(offer_row)
-        return None if data is None else unpack_offer(data)
+        if data is None:
+            return None
+        record = unpack_offer(data)
+        if record.offer_row != offer_row:
+            raise ValueError(f"the offer record of row {offer_row} says {record.offer_row}")
+        return record
 
     def offer_data(self, offer_row: int) -> memoryview | None:
         """An offer's record as it lies in the table."""

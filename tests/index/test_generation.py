@@ -13,9 +13,10 @@ import pytest
 
 from index.decide import decide
 from index.eligibility import parse_rules
+from index.errors import Corrupt
 from index.generation import Generation
 from index.kept import Kept
-from index.records import OFFER_AVAILABLE, OFFER_HAS_RULES, OFFER_HAS_WINDOW
+from index.records import OFFER_AVAILABLE, OFFER_HAS_RULES, OFFER_HAS_WINDOW, pack_offer
 from index.request import CartLine, Decision, Request
 from index.snapshot import open_snapshot
 from index.verify import check_golden
@@ -245,6 +246,32 @@ def test_a_garbled_row_number_gives_the_safe_answer(toy_copy: Path) -> None:
         decision = decide(generation, Request(cart=[CartLine(item_id=item_id(2))]))
 
         assert decision.tier == "safe"
+        assert generation.damaged == 1
+
+
+def rename_offer(snapshot: Path, row: int, said: int) -> None:
+    """Let the record of an offer say that it is of another row."""
+    path = snapshot / "offers.lmdb"
+    old, data = pack_offer(toy_offer(row)), path.read_bytes()
+    assert data.count(old) == 1
+    path.write_bytes(data.replace(old, said.to_bytes(4, "little") + old[4:]))
+
+
+@pytest.mark.parametrize("said", [4, N_OFFERS, 0xFFFFFFFF])
+def test_a_best_offer_of_another_row_is_refused(toy_copy: Path, said: int) -> None:
+    """It is in the safe answer, which looks up its prior by the row it says."""
+    rename_offer(toy_copy, 3, said)
+
+    with pytest.raises(Corrupt, match=f"row 3 says {said}"):
+        open_snapshot(toy_copy, SECRET)
+
+
+def test_an_offer_of_another_row_gives_the_safe_answer(toy_copy: Path) -> None:
+    rename_offer(toy_copy, 30, 31)
+    with open_snapshot(toy_copy, SECRET) as generation:
+        asked = Request(customer_id="ann", exclude=["nothing"])
+
+        assert decide(generation, asked).tier == "safe"
         assert generation.damaged == 1
 
 
