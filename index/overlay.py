@@ -95,6 +95,8 @@ class Overlay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 _OVERLAY: Final = msgspec.json.Decoder(Overlay)
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, Raw])
+_NO_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not the JSON asked for."""
 
 
 def read_overlay(payload: bytes) -> Overlay:
@@ -105,7 +107,7 @@ def read_overlay(payload: bytes) -> Overlay:
     """
     try:
         return _OVERLAY.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+    except _NO_JSON as problem:
         raise Corrupt(f"the overlay makes no sense: {problem}") from problem
 
 
@@ -147,7 +149,7 @@ def _compiled(generation: Generation, overlay: Overlay, now: datetime) -> Patche
                 records[row] = record._replace(flags=0)
                 removed.add(row)
             else:
-                with suppress(msgspec.DecodeError):
+                with suppress(*_NO_JSON):
                     fragment = _repriced(record.fragment, prices[offer_id].price)
                     records[row] = record._replace(fragment=fragment)
                     repriced.add(row)

@@ -144,6 +144,19 @@ def test_members_that_no_number_holds_stay_byte_for_byte(shop: Shop) -> None:
     assert decide(generation, Request(k=1)).offers[0].fragment == fragment + b',"price":2.0'
 
 
+@pytest.mark.parametrize("fragment", [b'"title":', b'"\xff":1', b'"a":' + b"[" * 100_000])
+def test_an_offer_that_cannot_be_priced_keeps_no_other_from_being_taken_away(
+    shop: Shop, fragment: bytes
+) -> None:
+    generation = shop(offers=changed(0, fragment=fragment))
+    patches = lay_over(generation, overlay(kills={1}, prices={0: 2.0, 2: 3.0}), NOW)
+
+    assert patches.removed == {1}
+    assert patches.repriced == {2}
+    assert patches.n_unknown == 1
+    assert rows_of(decide(generation, Request(k=2))) == [0, 2]
+
+
 def test_an_explained_answer_says_what_was_taken_away_and_priced(priced: Generation) -> None:
     first, second, *_ = [offer.offer_row for offer in decide(priced, EVERYTHING).offers]
     request = replace(EVERYTHING, k=3)
