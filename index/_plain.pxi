@@ -339,8 +339,7 @@ cdef class Plain:
     cdef Py_ssize_t _contexts(self, object request, uint32_t* rows) except -1:
         """Rows of the moment and of the caller's context, rising, each once."""
         cdef Py_ssize_t n = 0
-        cdef dict context = request.context
-        at = request.at
+        context, at = request.context, request.at
         if at is not None and "hour_of_week" not in context:
             _insert(self.lookup.hour_row(at), rows, &n)
         for name, value in context.items():

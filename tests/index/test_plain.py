@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -172,6 +175,15 @@ def test_what_shops_are_asked_most_is_decided_by_compiled_code(
             plain.leave(reader)
             n += 1
     assert n_plain > 0.4 * n
+
+
+@pytest.mark.parametrize("kind", [OrderedDict, partial(defaultdict, str), MappingProxyType])
+def test_what_is_like_a_dict_is_taken_for_one(toy: Generation, kind: Any) -> None:
+    context = dict[str, ContextValue](device="mobile", store=True)
+    expected = decide(toy, Request(context=context))
+
+    assert decide(toy, Request(context=kind(context))) == expected
+    assert expected.tier == "context"
 
 
 def test_a_brand_that_asks_for_something_special_has_no_plain_requests(shop: Shop) -> None:
