@@ -9,6 +9,7 @@ from libc.stdint cimport int64_t, uint64_t
 cdef enum:
     MAX_LINES = 32
     MAX_CONTEXT = 128  # a request names 64 features at most
+    MAX_OWNED = 256  # offers that a cart's items are in; what is more takes a dict to look through
     SPARE = 8
     OFFER_BYTES = 256  # of an offer's record, as far as most are long
     CUSTOMER_HEAD = 16
@@ -196,7 +197,8 @@ cdef class Plain:
             at_most: `ALL`, or what less is wanted, see `index.less`: `MOMENT` alone, or `NOTHING`.
 
         Returns:
-            Tier and offers; None when a vector search or the last resort is needed.
+            Tier and offers; None when a vector search or the last resort is needed, or the cart's
+            items are in too many offers to look through.
 
         Raises:
             IndexError: a row names an offer that does not exist.
@@ -403,6 +405,8 @@ cdef class Plain:
             item = self.items.find(item_ids[place])
             if item is not NULL:
                 if _tally(&self.owned, item.item_row) == 1:
+                    if self.in_cart.n + item.n_own > MAX_OWNED:
+                        return -1
                     offers = <Row*>(<char*>item + sizeof(ItemHead))
                     for own in range(item.n_own):
                         _tally(&self.in_cart, offers[own].row)

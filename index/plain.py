@@ -3,8 +3,9 @@
 It goes the way of `gather`, `score` and `choose` where nothing special is asked or set: no
 explanation, nothing excluded or declined, no lowered odds for what was bought; no worth, reserve or
 exploration in the model. A request is handed back where it meets what is rare: an item that only
-vectors speak for, or too few offers that may be shown. What it decides is what the others would, to
-the last bit; tests hold both against each other.
+vectors speak for, a cart whose items are in hundreds of offers, or too few offers that may be
+shown. What it decides is what the others would, to the last bit; tests hold both against each
+other.
 """
 
 from __future__ import annotations

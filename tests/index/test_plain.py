@@ -28,9 +28,9 @@ from index.plain import plain_decider
 from index.records import NO_PRICE, ItemRecord
 from index.request import CartLine, ContextValue, Decision, Request
 from index.snapshot import open_snapshot
-from tests.index.asking import Shop
+from tests.index.asking import Shop, rows_of
 from tests.index.test_fuzz import carts, contexts, item_ids, moments, strict_offers, text
-from tests.toys import N_OFFERS, SECRET, item_id, toy_model, write_toy
+from tests.toys import N_OFFERS, SECRET, item_id, toy_item, toy_model, write_toy
 
 pytestmark = pytest.mark.skipif(not IS_COMPILED, reason="installed without a C compiler")
 
@@ -175,6 +175,31 @@ def test_what_shops_are_asked_most_is_decided_by_compiled_code(
             plain.leave(reader)
             n += 1
     assert n_plain > 0.4 * n
+
+
+def in_offers(number: int, offers: range) -> ItemRecord:
+    """An item that some offers contain."""
+    return toy_item(1, {0: 1.0})._replace(item_row=number, own_offers=offers)
+
+
+@pytest.mark.parametrize("n", [256, 257, 0xFFFF])
+@pytest.mark.parametrize("at_most", [None, "prior"])
+def test_a_cart_whose_items_are_in_many_offers_is_left_to_others(
+    shop: Shop, n: int, at_most: Ceiling | None
+) -> None:
+    """Compiled code looks through all of these offers for each of them: a second where n is 64k."""
+    some, more = in_offers(100, range(10, 110)), in_offers(101, range(110, 10 + n))
+    generation = shop(items={"some": some, "more": more})
+    cart = [CartLine(item_id=name) for name in ("some", "some", "more", "more")]
+    decision = decide(generation, Request(cart=cart), at_most=at_most)
+    reader = generation.enter()
+    decider = plain_decider(generation, reader)
+    assert decider is not None
+    decided = decider.decide(Request(cart=cart), None, at_most)
+    generation.leave(reader)
+
+    assert rows_of(decision) == [*range(10)]
+    assert (decided is not None) == (n <= 256)
 
 
 @pytest.mark.parametrize("kind", [OrderedDict, partial(defaultdict, str), MappingProxyType])
