@@ -202,6 +202,7 @@ cdef class Plain:
 
         Raises:
             IndexError: a row names an offer that does not exist.
+            ValueError: a record is cut short, or a damaged value is above all numbers.
         """
         return self._asked(request, key, wanted, repeat, may_show, at_most, False)
 
@@ -321,6 +322,8 @@ cdef class Plain:
                 raise IndexError("a row names an offer that does not exist")
             self._fetch_offers(heap, min(most, wanted))
             _sort(heap, most)
+            if most and heap[0].score == INFINITY:
+                raise ValueError("a score is above all numbers")
             if writes:
                 return self._written(tier, heap, most, wanted, weights, may_show)
             return self._shown(tier, heap, most, wanted, weights, may_show)

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from itertools import chain
-from math import exp
+from math import exp, inf
 from typing import Final
 
 import numpy as np
 
 from index.adder import Terms
 from index.eligibility import is_eligible, normal_value
+from index.errors import Corrupt
 from index.generation import Generation, Reader
 from index.model import ANY_PLACEMENT, TierModel
 from index.rank import best_first
@@ -84,6 +85,9 @@ class Chooser:
             in_cart: a few more, by how many of their items are in the cart; they may be shown only
                 if they have others.
             decision_id: what exploration draws from.
+
+        Raises:
+            Corrupt: a damaged value is above all numbers.
         """
         model = self._generation.model
         wanted = min(max(self._request.k, 1), MAX_K)
@@ -100,6 +104,9 @@ class Chooser:
             else self._reader.adder.best(terms, first),
             self._last_resort(terms, shown),
         ):
+            if score == inf:
+                # A damaged value made it, and JSON has no such number.
+                raise Corrupt("a score is above all numbers")
             if row in banned:
                 continue
             # Most offers shown are shown all the time; a dict answers sooner than a method.

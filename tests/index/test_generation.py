@@ -7,10 +7,14 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 
+from index.answer import answer
+from index.arrays import Scores
 from index.decide import decide
 from index.eligibility import parse_rules
 from index.errors import Corrupt
@@ -247,6 +251,21 @@ def test_a_garbled_row_number_gives_the_safe_answer(toy_copy: Path) -> None:
 
         assert decision.tier == "safe"
         assert generation.damaged == 1
+
+
+@pytest.mark.parametrize("asked", [{}, {"exclude": ["nothing"]}, {"explain": True}])
+@pytest.mark.parametrize("values", [None, np.ones(N_OFFERS, dtype=np.float32)])
+def test_a_value_above_all_numbers_gives_the_safe_answer(
+    shop: Shop, asked: dict[str, Any], values: Scores | None
+) -> None:
+    """One flipped bit makes 1.0 infinite, which no JSON can say."""
+    flipped = np.array([0x3F800000 ^ 1 << 30], dtype="<u4").view("<f4").item()
+    lifts = {row: {11: flipped} if row == 1 else {} for row in range(9)}
+    generation = shop(model=toy_model(values=values), contexts=lifts)
+    answered = answer(generation, Request(context={"device": "mobile"}, **asked))
+
+    assert orjson.loads(answered.body)["tier"] == "safe"
+    assert generation.damaged == 1
 
 
 def rename_offer(snapshot: Path, row: int, said: int) -> None:
