@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
+from threading import Lock
 from typing import Final
 
 import numpy as np
@@ -26,7 +27,7 @@ _WHOLE_MINUTES_SINCE: Final = 1973
 
 
 class ContextLookup:
-    """A model's context vocabularies, arranged for look-up by request.
+    """A model's context vocabularies, arranged for look-up by request. Threads may share it.
 
     Args:
         model: whose features.
@@ -45,6 +46,7 @@ class ContextLookup:
         "_edges",
         "_hour_rows",
         "_hours",
+        "_lock",
         "_zone",
         "by_name",
         "names",
@@ -56,6 +58,7 @@ class ContextLookup:
         self._zone = zone
         self.by_name = {feature.name: feature for feature in model.features}
         self._hour_rows: Kept[int, int] = Kept(_KEPT_MINUTES)
+        self._lock = Lock()
         hours = self._rows_of_kind(model, "hour_of_week")
         self._hours = tuple(hours.get(str(hour), NO_ROW) for hour in range(HOURS)) if hours else ()
         self._category = self._rows_of_kind(model, "category")
@@ -108,7 +111,9 @@ class ContextLookup:
         minute = int(at.timestamp()) // 60
         row = self._hour_rows.get(minute)
         if row is None:
-            row = self._hour_rows.keep(minute, self._hours[hour_of_week(at, self._zone)])
+            row = self._hours[hour_of_week(at, self._zone)]
+            with self._lock:  # or two threads would forget the same minute
+                self._hour_rows.keep(minute, row)
         return row
 
     def row_of(self, feature: Feature, value: ContextValue) -> int:

@@ -11,7 +11,8 @@ Value = TypeVar("Value")
 class Kept(dict[Key, Value]):
     """A dict that forgets its oldest entry when it is full.
 
-    Reading is a plain dict lookup; a hit moves nothing, which keeps it as cheap as one.
+    Reading is a plain dict lookup; a hit moves nothing, which keeps it as cheap as one. Only one
+    thread at a time may let it keep something.
 
     Args:
         limit: entries at most, at least 1.

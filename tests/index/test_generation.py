@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import mmap
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from index.records import OFFER_AVAILABLE, OFFER_HAS_RULES, OFFER_HAS_WINDOW, pa
 from index.request import CartLine, Decision, Request
 from index.snapshot import open_snapshot
 from index.verify import check_golden
+from tests.index.asking import NOW
 from tests.toys import (
     AS_OF_US,
     N_OFFERS,
@@ -60,6 +63,22 @@ def test_threads_decide_as_one_does(toy: Generation) -> None:
         together = list(pool.map(lambda request: decide(toy, request), asked * 3))
 
     assert together == alone * 3
+
+
+def test_threads_that_ask_for_other_minutes_do_not_forget_the_same_one(toy: Generation) -> None:
+    """What a minute comes to is kept for all of them, and the oldest is forgotten."""
+    usual = sys.getswitchinterval()
+
+    def ask(thread: int) -> None:
+        for minute in range(20_000):
+            toy.lookup.hour_row(NOW + timedelta(days=20 * thread, minutes=minute))
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert [*pool.map(ask, range(4))] == [None] * 4
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def test_threads_that_come_and_go_leave_nothing_behind(toy: Generation) -> None:
