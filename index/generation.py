@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Iterable
+from contextlib import closing
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -121,17 +122,30 @@ class Generation:
         return customer_key(self._secret, customer_id)
 
     def touch(self) -> None:
-        """Map all files now, not when somebody reads them first: 30 ms a gigabyte."""
-        for file in (*self._tables, *([self.vectors] if self.vectors else ())):
-            file.touch()
+        """Map all files now, not when somebody reads them first: 30 ms a gigabyte.
+
+        Raises:
+            RuntimeError: the generation was closed.
+        """
+        reader = self.enter()  # so that nothing is unmapped meanwhile
+        try:
+            for file in (*self._tables, *([self.vectors] if self.vectors else ())):
+                file.touch()
+        finally:
+            self.leave(reader)
 
     def some_customers(self, most: int) -> list[bytes]:
-        """Table keys of a few customers, whoever they are."""
-        reader = self.customers[0].reader()
+        """Table keys of a few customers, whoever they are.
+
+        Raises:
+            RuntimeError: the generation was closed.
+        """
+        reader = self.enter()
         try:
-            return [key for key, _ in islice(reader.records(), most)]
+            with closing(self.customers[0].reader()) as table:
+                return [key for key, _ in islice(table.records(), most)]
         finally:
-            reader.close()
+            self.leave(reader)
 
     def enter(self) -> Reader:
         """A reader for the caller alone, until `leave`; there are as many as ever were at once.

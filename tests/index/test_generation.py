@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +25,7 @@ from index.kept import Kept
 from index.records import OFFER_AVAILABLE, OFFER_HAS_RULES, OFFER_HAS_WINDOW, pack_offer
 from index.request import CartLine, Decision, Request
 from index.snapshot import open_snapshot
+from index.tables import Table, TableTransaction
 from index.verify import check_golden
 from tests.index.asking import NOW
 from tests.toys import (
@@ -149,6 +150,35 @@ def test_closing_while_others_decide_is_safe(toy_dir: Path) -> None:
         assert len(answered) == 4
         assert generation.is_closed
         assert generation.damaged == 0
+
+
+def test_closing_waits_for_those_who_warm_up(
+    toy_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation = open_snapshot(toy_dir, SECRET)
+    whole = TableTransaction.records
+    touched: list[bool] = []
+
+    def touch(_: Table) -> None:
+        generation.close()
+        touched.append(generation.is_closed)
+
+    monkeypatch.setattr(Table, "touch", touch)
+    generation.touch()
+    assert touched == [False] * 4
+    assert generation.is_closed
+
+    generation = open_snapshot(toy_dir, SECRET)
+
+    def records(table: TableTransaction) -> Iterator[tuple[bytes, bytes]]:
+        generation.close()
+        yield from whole(table)
+
+    monkeypatch.setattr(TableTransaction, "records", records)
+    assert len(generation.some_customers(9)) == 2
+    assert generation.is_closed
+    with pytest.raises(RuntimeError, match="was closed"):
+        generation.some_customers(9)
 
 
 def test_a_decision_outlives_its_snapshot(toy_dir: Path) -> None:
