@@ -250,6 +250,7 @@ def model_problem(model: Model) -> str | None:
     """
     n_offers, n_shards = model.n_offers, model.n_shards
     tops = model.prior_top.values()
+    contexts = [row for feature in model.features for row in feature.rows.values()]
     numbers = [
         *(weight for tier in model.tiers.values() for weight in tier.weights.values()),
         *(number for tier in model.tiers.values() for number in (tier.slope, tier.intercept)),
@@ -265,6 +266,7 @@ def model_problem(model: Model) -> str | None:
         (bool(np.isfinite(model.prior).all()), "the prior has numbers that are not finite"),
         (ANY_PLACEMENT in model.prior_top, "no best offers for any placement"),
         (all((rows < n_offers).all() for rows in tops), "a best offer is no offer"),
+        (all(0 <= row < model.n_contexts for row in contexts), "a context row is no context's"),
         (_are_worths(model.values, n_offers), "worths are not a finite number for each offer"),
         (all(map(isfinite, numbers)), "a weight, slope or bound is not finite"),
         (0.0 <= model.viewed_decay <= 1.0, f"a decay of {model.viewed_decay} is no share"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from index.codec import pack, unpack
 from index.errors import Corrupt, Incomplete, NotASnapshot, SnapshotError, WriteFailed, WrongVersion
-from index.model import Model, TierModel, pack_model, read_model, unpack_model
+from index.model import Feature, Model, TierModel, pack_model, read_model, unpack_model
 from tests.toys import N_OFFERS, toy_model
 
 PATH = Path("model.msgpack")
@@ -69,6 +69,7 @@ def test_the_order_of_members_does_not_matter() -> None:
 
 NAN = np.full(N_OFFERS, np.nan, dtype=np.float32)
 TOPS = {"*": np.array([0], dtype=np.uint32)}
+BELOW = (Feature(name="device", kind="request", rows={"mobile": -1}),)
 BAD_MODELS = [
     pytest.param({"binding": b"short"}, "16 bytes", id="binding"),
     pytest.param({"n_shards": 3}, "3 shards", id="shards"),
@@ -77,6 +78,8 @@ BAD_MODELS = [
     pytest.param({"prior": NAN}, "the prior has numbers that are not finite", id="NaN prior"),
     pytest.param({"prior_top": {}}, "no best offers", id="no top"),
     pytest.param({"prior_top": TOPS | {"x": np.array([40])}}, "best offer is no offer", id="top"),
+    pytest.param({"n_contexts": 8}, "context row is no context's", id="too few contexts"),
+    pytest.param({"features": BELOW}, "context row is no context's", id="row below zero"),
     pytest.param({"values": NAN}, "worths", id="NaN worth"),
     pytest.param({"values": NAN[:-1] * 0}, "worths", id="short worth"),
     pytest.param(
