@@ -271,6 +271,7 @@ def model_problem(model: Model) -> str | None:
         (all(map(isfinite, numbers)), "a weight, slope or bound is not finite"),
         (0.0 <= model.viewed_decay <= 1.0, f"a decay of {model.viewed_decay} is no share"),
         (0.0 <= model.exploration <= 1.0, f"exploration {model.exploration} is no share"),
+        (model.n_probe > 0 and model.similar_top > 0, "a vector search is to find nothing"),
         (all(map(_is_policy, model.repeat.values())), f"not all of {model.repeat} are policies"),
         (len(model.placements) <= 64, "more than 64 placements"),
         (list(model.price_edges_cents) == sorted(model.price_edges_cents), "price bands fall"),

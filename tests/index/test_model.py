@@ -88,6 +88,8 @@ BAD_MODELS = [
         id="weight",
     ),
     pytest.param({"reserve": {"*": float("nan")}}, "a weight, slope or bound", id="reserve"),
+    pytest.param({"n_probe": 0}, "a vector search is to find nothing", id="no list"),
+    pytest.param({"similar_top": 0}, "a vector search is to find nothing", id="no offer"),
     pytest.param({"exploration": 1.5}, "exploration 1.5", id="exploration"),
     *(
         pytest.param(
