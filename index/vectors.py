@@ -24,6 +24,8 @@ from index.mapping import prove, touch
 _FLAT_UP_TO: Final = 4096
 _TRAIN_PER_LIST: Final = 64
 _SEED: Final = 1234
+_UNREADABLE: Final = (RuntimeError, MemoryError)
+"""What FAISS raises for a file that was damaged: of some lengths it believes what it reads."""
 
 
 def write_vectors(path: Path, vectors: Vectors) -> str:
@@ -84,7 +86,7 @@ class OfferVectors:
         faiss.omp_set_num_threads(1)
         try:
             self._found = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-        except RuntimeError as problem:
+        except _UNREADABLE as problem:
             raise Corrupt(
                 f"FAISS cannot read it ({_last_sentence(problem)})",
                 path=path,
@@ -154,7 +156,7 @@ def read_vectors(path: Path) -> Vectors:
     """
     try:
         found = faiss.read_index(str(path))
-    except RuntimeError as problem:
+    except _UNREADABLE as problem:
         raise Corrupt(f"FAISS cannot read it ({_last_sentence(problem)})", path=path) from problem
     if isinstance(found, faiss.IndexIVF):
         found.make_direct_map()

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 from index.arrays import Vectors
 from index.errors import Corrupt, Incomplete, Mixed, WriteFailed
-from index.vectors import OfferVectors, write_vectors
+from index.vectors import OfferVectors, read_vectors, write_vectors
 
 ROOT = Path(__file__).parents[2]
 N_FLAT, N_IVF, DIM = 4096, 5000, 16
@@ -133,6 +134,20 @@ def test_a_cut_file_is_refused(
 
     with pytest.raises(Corrupt, match="FAISS cannot read it"):
         OfferVectors(path, n_probe=1)
+
+
+@pytest.mark.parametrize("read", [partial(OfferVectors, n_probe=1), read_vectors])
+def test_a_length_no_memory_has_is_refused(
+    tmp_path: Path, lists_path: Path, read: Callable[[Path], object]
+) -> None:
+    damaged = bytearray(lists_path.read_bytes())
+    sizes = damaged.index(b"ilar") + 32
+    damaged[sizes + 4] ^= 8
+    path = tmp_path / "v"
+    path.write_bytes(damaged)
+
+    with pytest.raises(Corrupt, match="FAISS cannot read it"):
+        read(path)
 
 
 def test_pages_cut_away_after_opening_are_found_by_proving(tmp_path: Path, flat_path: Path) -> None:
