@@ -64,14 +64,18 @@ def prove(path: Path, expected_bytes: int) -> None:
         os.close(descriptor)
 
 
-def touch(path: Path, expected_bytes: int) -> None:
+def touch(path: Path, expected_bytes: int, *, address: int | None = None) -> None:
     """Map what is in memory of this process's mappings of a file, by reading here and there.
 
     Args:
         path: a file whose pages are all there, as `prove` found.
         expected_bytes: how long it is; nothing past it is touched.
+        address: in the mapping that is meant, where there may be others whose owners may unmap them
+            meanwhile.
     """
     for start, _, length in _mapped_ranges(path, expected_bytes):
+        if address is not None and not start <= address < start + length:
+            continue
         pages = np.frombuffer(memoryview((ctypes.c_char * length).from_address(start)), np.uint8)
         # Copying lets go of the interpreter's lock; adding up would not.
         pages[::_AROUND_BYTES].copy()

@@ -11,8 +11,9 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import faiss
 import numpy as np
@@ -121,7 +122,18 @@ class OfferVectors:
 
     def touch(self) -> None:
         """Map what `prove` found, so that no search waits for the kernel to do it."""
-        touch(self.path, self._size_bytes)
+        # Each opener has a mapping of its own; an empty list is nowhere.
+        place = next((one for one in self._places() if one is not None), None)
+        if place is not None:
+            touch(self.path, self._size_bytes, address=int(place))
+
+    def _places(self) -> Iterator[Any]:
+        """Where the vectors lie, list by list."""
+        found: Any = self._found  # not all of its methods have types
+        if isinstance(self._found, faiss.IndexIVF):
+            yield from map(found.invlists.get_codes, range(found.nlist))
+        else:
+            yield found.get_xb()
 
     def nearest(self, query: Vector, top: int) -> tuple[Rows, Scores]:
         """Offers most similar to a query.

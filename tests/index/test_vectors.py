@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from index.errors import Corrupt, Incomplete, Mixed, WriteFailed
 from index.vectors import OfferVectors, read_vectors, write_vectors
 
 ROOT = Path(__file__).parents[2]
+SMAPS = Path("/proc/self/smaps")
 N_FLAT, N_IVF, DIM = 4096, 5000, 16
 
 
@@ -158,6 +161,31 @@ def test_pages_cut_away_after_opening_are_found_by_proving(tmp_path: Path, flat_
 
     with pytest.raises(Incomplete, match="a mapped page cannot be read"):
         vectors.prove()
+
+
+def resident(path: Path) -> list[int]:
+    """KiB in memory of each mapping that this process has of a file."""
+    found = re.findall(rf"{re.escape(str(path))}\n(?:\w+: .*\n)*?Rss: +(\d+) kB", SMAPS.read_text())
+    return [int(size) for size in found]
+
+
+@pytest.mark.parametrize("kind", ["flat_path", "lists_path"])
+def test_only_one_s_own_mapping_is_touched(request: pytest.FixtureRequest, kind: str) -> None:
+    """Whoever has another may unmap it meanwhile, and reading it then ends the process."""
+    path: Path = request.getfixturevalue(kind)
+    vectors = OfferVectors(path, n_probe=1)
+    (opened,) = resident(path)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ):
+        vectors.touch()
+        other, own = sorted(resident(path))
+
+    assert other == 0
+    assert own > opened
+
+
+def test_no_vectors_are_touched(tmp_path: Path) -> None:
+    write_vectors(tmp_path / "v", directions(0))
+    OfferVectors(tmp_path / "v", n_probe=1).touch()
 
 
 @pytest.mark.parametrize("shape", [(N_FLAT + 1, DIM), (N_FLAT, DIM + 1), (0, 0)])
