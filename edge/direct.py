@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import (
@@ -24,8 +25,13 @@ from uvicorn.protocols.http.httptools_impl import (
 from edge.answered import Answered, HeaderList, lines_of
 from edge.known_head import KnownHead
 from edge.outbox import Outbox
+from edge.problems import Refusal, refused_with
 
 _outbox: Final = Outbox()
+_NOT_HTTP: Final = (
+    "This is no request of HTTP/1.1 that can be read in one way only: look at its first line and "
+    "its headers, and say the body's length once, by Content-Length or by Transfer-Encoding."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,10 +132,9 @@ class DirectProtocol(HttpToolsProtocol):
         self._wait(begins=False)
         self._send(self._shortcut.answer(asked, body))
 
-    def send_400_response(self, msg: str) -> None:
+    def send_400_response(self, _msg: str) -> None:
         """Refuse what is not HTTP and hang up, after what came before it was answered."""
-        _outbox.empty()
-        super().send_400_response(msg)
+        self._refuse(Refusal(HTTPStatus.BAD_REQUEST, _NOT_HTTP))
 
     def shutdown(self) -> None:
         """End the connection once all that was asked over it is answered."""
@@ -151,6 +156,17 @@ class DirectProtocol(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_later(
             seconds, self.timeout_keep_alive_handler
         )
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Tell what is wrong with what comes now, as nothing after it can be read, and hang up."""
+        earlier: RequestResponseCycle | None = self.cycle
+        if earlier is not None and not (earlier.response_complete or earlier.more_body):
+            # It would be taken for the answer that is still to come: the connection ends with that.
+            earlier.keep_alive = False
+            self.flow.pause_reading()
+            return
+        self._ends = True
+        self._send(refused_with(refusal, {}))
 
     def _get_to_know(self, begun: bytes) -> None:
         # Less and less often: there are callers whose every head is new.

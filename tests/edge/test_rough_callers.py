@@ -1,0 +1,69 @@
+"""Callers who speak HTTP badly, slowly, or not at all, at a real edge."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+import pytest
+
+from tests.edge.running import PATIENCE_S, Edge, StartEdge
+
+POST = b"POST /v1/offers HTTP/1.1\r\nhost: shop\r\n"
+GET = b"GET /v1/offers HTTP/1.1\r\nhost: shop\r\n\r\n"
+
+
+def called(edge: Edge) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", edge.port), PATIENCE_S)
+
+
+def said_to(edge: Edge, *pieces: bytes) -> bytes:
+    """All that is said until the edge hangs up."""
+    said = b""
+    with called(edge) as caller:
+        for piece in pieces:
+            caller.sendall(piece)
+        while piece := caller.recv(65536):
+            said += piece
+    return said
+
+
+def problem_in(said: bytes) -> dict[str, Any]:
+    """The problem document of an answer that ends the connection."""
+    head, _, body = said.partition(b"\r\n\r\n")
+    assert b"\r\ncontent-type: application/problem+json" in head
+    assert b"\r\nconnection: close" in head
+    found: dict[str, Any] = json.loads(body)
+    assert int(head.split(b" ")[1]) == found["status"]
+    return found
+
+
+@pytest.fixture
+def edge(start_edge: StartEdge) -> Edge:
+    return start_edge(workers=1)
+
+
+def test_what_is_not_http_gets_a_problem_document(edge: Edge) -> None:
+    """Also a length that is said in two ways, which others in between may read differently."""
+    for asked in (
+        b"\x16\x03\x01\x00\xa5\x01\x00\x00",
+        b"hello\r\n\r\n",
+        POST + b"content-length: 2\r\ncontent-length: 2\r\n\r\n{}",
+        POST + b"content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}",
+        POST + b"x-folded: a\r\n b\r\ncontent-length: 2\r\n\r\n{}",
+        POST + b"content-length : 2\r\n\r\n{}",
+        POST + b"transfer-encoding: chunked\r\n\r\nno number\r\n",
+    ):
+        found = problem_in(said_to(edge, asked))
+        assert found["type"] == "urn:almanac:problem:bad-request"
+        assert "Content-Length or by Transfer-Encoding" in found["detail"]
+
+
+def test_nonsense_takes_nobody_s_answer(edge: Edge) -> None:
+    """What came before it is answered; then the edge hangs up."""
+    said = said_to(edge, GET + b"nonsense\r\n\r\n")
+
+    assert said.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert said.count(b"HTTP/1.1") == 1
+    assert b"\r\nconnection: close\r\n" in said
