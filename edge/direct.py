@@ -72,6 +72,8 @@ class DirectProtocol(HttpToolsProtocol):
     """What came when no request was under way, until the first one in it is whole."""
     _rests = True
     """No request is under way."""
+    _running: RequestResponseCycle | None = None
+    """The last request that was given to the app by ASGI; others may wait behind it."""
     _answered_s = 0.0
     """When the last answer was given, by the loop's clock."""
     _usual: tuple[HeaderList, bytes] = ((), b"")
@@ -96,6 +98,10 @@ class DirectProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._wait(begins=False)
+        if self._running is not None:
+            # Of requests that came together the server itself tells the last one alone.
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -184,6 +190,10 @@ class DirectProtocol(HttpToolsProtocol):
             assert self._shortcut is not None
             self._waits = begins
             self._shortcut.waiting(1 if begins else -1)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _begin_cycle(self) -> None:
         """Go the server's own way with the head that was read."""

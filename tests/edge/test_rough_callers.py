@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from tests.edge.running import PATIENCE_S, Edge, StartEdge
+from tests.edge.running import PATIENCE_S, Edge, StartEdge, eventually
 
 POST = b"POST /v1/offers HTTP/1.1\r\nhost: shop\r\n"
 GET = b"GET /v1/offers HTTP/1.1\r\nhost: shop\r\n\r\n"
@@ -67,3 +68,17 @@ def test_nonsense_takes_nobody_s_answer(edge: Edge) -> None:
     assert said.startswith(b"HTTP/1.1 200 OK\r\n")
     assert said.count(b"HTTP/1.1") == 1
     assert b"\r\nconnection: close\r\n" in said
+
+
+def test_who_asks_much_and_reads_nothing_is_no_failure_of_ours(edge: Edge) -> None:
+    """When such a caller hangs up, nothing is counted as failed and nothing stays in flight."""
+    asked = (POST + b"content-length: 2\r\n\r\n{}") * 50
+    with called(edge) as caller, suppress(TimeoutError):
+        caller.settimeout(1)
+        while True:
+            caller.sendall(asked)
+
+    eventually(lambda: edge.status()["in_flight"] == 0)
+    assert edge.status()["requests"]["codes"].keys() == {"200"}
+    edge.terminate()
+    assert "request failed" not in edge.ended()[1]
