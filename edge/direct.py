@@ -32,6 +32,12 @@ _NOT_HTTP: Final = (
     "This is no request of HTTP/1.1 that can be read in one way only: look at its first line and "
     "its headers, and say the body's length once, by Content-Length or by Transfer-Encoding."
 )
+_MOST_BESIDE_BODY: Final = 64 << 10
+"""The parser keeps heads, and what comes behind a body in chunks, however long they are."""
+_HEAD_TOO_LONG: Final = (
+    f"The request has more than {_MOST_BESIDE_BODY} bytes besides its body: send fewer or shorter "
+    "headers, and larger chunks."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +80,8 @@ class DirectProtocol(HttpToolsProtocol):
     """No request is under way."""
     _running: RequestResponseCycle | None = None
     """The last request that was given to the app by ASGI; others may wait behind it."""
+    _n_beside = 0
+    """Bytes of the request under way that were no body, by the pieces that hold nothing else."""
     _answered_s = 0.0
     """When the last answer was given, by the loop's clock."""
     _usual: tuple[HeaderList, bytes] = ((), b"")
@@ -91,7 +99,14 @@ class DirectProtocol(HttpToolsProtocol):
             if len(body) <= self._shortcut.max_body_bytes and self._is_free():
                 self._send(self._shortcut.answer(known.headers, body))
                 return
-        self._begun = data if self._rests else None
+        if self._rests:
+            self._begun = data
+        else:
+            self._begun = None
+            if self._n_beside > _MOST_BESIDE_BODY:
+                self._refuse(Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _HEAD_TOO_LONG))
+                return
+            self._n_beside += len(data)
         super().data_received(data)
         if self._asked is not None:
             self._wait(begins=True)
@@ -107,6 +122,7 @@ class DirectProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         # As the server's own, without the scope, which a shortcut does not need.
         self._rests = False
+        self._n_beside = 0
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
@@ -120,6 +136,7 @@ class DirectProtocol(HttpToolsProtocol):
             self._ends = parser.get_http_version() == "1.0" or not parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
+        self._n_beside -= len(body)
         if self._asked is None:
             super().on_body(body)
         else:

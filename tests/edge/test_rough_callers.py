@@ -82,3 +82,35 @@ def test_who_asks_much_and_reads_nothing_is_no_failure_of_ours(edge: Edge) -> No
     assert edge.status()["requests"]["codes"].keys() == {"200"}
     edge.terminate()
     assert "request failed" not in edge.ended()[1]
+
+
+@pytest.mark.parametrize(
+    ("begun", "more"),
+    [
+        (b"GET /", b"a"),
+        (b"GET /livez HTTP/1.1\r\nx-long: ", b"a"),
+        (b"GET /livez HTTP/1.1\r\n", b"x-many: a\r\n"),
+        (POST + b"transfer-encoding: chunked\r\n\r\n1;", b"a"),
+        (POST + b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n", b"x-behind: a\r\n"),
+    ],
+    ids=["path", "header", "headers", "chunk", "behind the body"],
+)
+def test_what_is_beside_a_body_has_a_bound(edge: Edge, begun: bytes, more: bytes) -> None:
+    """Its bytes are kept until the request is whole, and some callers never come to an end."""
+    piece = more * (20_000 // len(more))
+    with called(edge) as caller, suppress(ConnectionError):
+        caller.sendall(begun)
+        for _ in range(1000):
+            caller.sendall(piece)
+        pytest.fail("20 MB of it were taken")
+
+    long = b"x-long: " + b"a" * 60_000
+    usual = POST + long + b"\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"
+    assert said_to(edge, usual[:100], usual[100:]).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_a_head_without_end_is_refused(edge: Edge) -> None:
+    found = problem_in(said_to(edge, b"GET /", b"a" * 400_000))
+
+    assert found["title"] == "Request Header Fields Too Large"
+    assert "more than 65536 bytes besides its body" in found["detail"]
