@@ -219,6 +219,7 @@ class DirectProtocol(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expects
         self.headers.extend(headers)
         super().on_headers_complete()
+        self.headers = []  # what comes behind a body in chunks is none of the request's headers
 
     def _headers_of_shortcut(self) -> Mapping[bytes, bytes] | None:
         """The request's headers, if it is one for the shortcut."""

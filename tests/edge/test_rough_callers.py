@@ -114,3 +114,14 @@ def test_a_head_without_end_is_refused(edge: Edge) -> None:
 
     assert found["title"] == "Request Header Fields Too Large"
     assert "more than 65536 bytes besides its body" in found["detail"]
+
+
+def test_what_comes_behind_a_body_is_no_header(edge: Edge) -> None:
+    """Nobody in between has looked at it."""
+    body = b"2\r\n{}\r\n0\r\nx-request-id: behind\r\ncontent-type: text/html\r\n\r\n"
+    head = POST + b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+
+    said = said_to(edge, head + body)
+
+    assert said.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"behind" not in said
