@@ -14,7 +14,7 @@ import os
 import socket
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, Self
 
@@ -26,31 +26,33 @@ _ACCEPTED_AT_ONCE: Final = 16
 _PROBE_S: Final = 1.0
 
 
-def bound(host: str, port: int, *, flag: str) -> socket.socket:
+@contextmanager
+def bound(host: str, port: int, *, flag: str) -> Iterator[socket.socket]:
     """A TCP socket that holds an address for this process and its children.
 
-    It can't be had where somebody listens, another edge included.
+    It can't be had where somebody listens, nor where another edge is about to.
 
     Raises:
         AddressTaken: it can't be had.
     """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
+    with ExitStack() as held:
         try:
+            family, kind, protocol, _, address = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            listener = held.enter_context(socket.socket(family, kind, protocol))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
-        except BaseException:
-            listener.close()
-            raise
-    except OSError as problem:
-        raise AddressTaken(
-            f"{host}:{port} can't be listened on: {problem.strerror}",
-            hint=f"give another address with {flag} (0 takes a free port)",
-        ) from problem
-    return listener
+            # Two who begin at once could both bind, as nobody listens before a snapshot is open;
+            # a name that is no file is given to one of them, and goes with its process.
+            name = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            name.bind(f"\0almanac {url_of(listener)}")
+        except OSError as problem:
+            raise AddressTaken(
+                f"{host}:{port} can't be listened on: {problem.strerror}",
+                hint=f"give another address with {flag} (0 takes a free port)",
+            ) from problem
+        yield listener
 
 
 def listener_at(held: socket.socket) -> socket.socket:

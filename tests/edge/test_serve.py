@@ -195,6 +195,22 @@ def test_a_taken_port_is_wrong_use(start_edge: StartEdge) -> None:
     assert f"127.0.0.1:{port} can't be listened on" in said
 
 
+def test_of_two_that_begin_at_once_at_one_port_one_ends(start_edge: StartEdge) -> None:
+    """Else both would come to listen there, and each would get half of what is asked."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    edges = [start_edge(port=port, workers=1) for _ in range(2)]
+
+    eventually(lambda: any(edge.process.poll() is not None for edge in edges))
+    late, first = sorted(edges, key=lambda edge: edge.process.poll() is None)
+    code, said = late.ended()
+
+    assert code == 2
+    assert f"127.0.0.1:{port} can't be listened on: Address already in use" in said
+    assert first.port == port
+    assert ask(first, customer_id="ann").status_code == 200
+
+
 def test_a_missing_snapshot_is_not_found(start_edge: StartEdge, tmp_path: Path) -> None:
     code, said = start_edge(snapshot=tmp_path / "missing").ended()
 
