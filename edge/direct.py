@@ -38,6 +38,9 @@ _HEAD_TOO_LONG: Final = (
     f"The request has more than {_MOST_BESIDE_BODY} bytes besides its body: send fewer or shorter "
     "headers, and larger chunks."
 )
+_NO_END: Final = (
+    "The request began long ago and has not come to its end: send it again, without a pause."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,9 @@ class DirectProtocol(HttpToolsProtocol):
     """Bytes of the request under way that were no body, by the pieces that hold nothing else."""
     _answered_s = 0.0
     """When the last answer was given, by the loop's clock."""
+    _watch: asyncio.TimerHandle | None = None
+    _seen: tuple[HeaderList | None, int] = (None, 0)
+    """When it was looked last: the request that had come last, and how much was not read."""
     _usual: tuple[HeaderList, bytes] = ((), b"")
     """Headers of every answer, and how they go over the wire."""
 
@@ -91,6 +97,7 @@ class DirectProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         if not (self.access_log or self.root_path or self.limit_concurrency):
             self._shortcut = getattr(self.app, "shortcut", None)
+        self._watch = self.loop.call_later(self.timeout_keep_alive, self._look)
 
     def data_received(self, data: bytes) -> None:
         known = self._known if self._rests else None
@@ -113,6 +120,8 @@ class DirectProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._wait(begins=False)
+        if self._watch is not None:
+            self._watch.cancel()
         if self._running is not None:
             # Of requests that came together the server itself tells the last one alone.
             self._running.disconnected = True
@@ -174,6 +183,25 @@ class DirectProtocol(HttpToolsProtocol):
             self._keep_alive_for(left_s)
         else:
             super().timeout_keep_alive_handler()
+
+    def _look(self) -> None:
+        """Hang up on who asks nothing, or did not go on asking or reading since the last look.
+
+        The server itself waits for all of them as long as they like.
+        """
+        asked: Any = self.headers  # the server has none before anything is asked
+        unread = self.transport.get_write_buffer_size()
+        asked_before, unread_before = self._seen
+        self._seen = asked, unread
+        self._watch = self.loop.call_later(self.timeout_keep_alive, self._look)
+        if unread and unread == unread_before and asked is asked_before:
+            self.transport.abort()  # to close it would be to wait until all is read
+        elif self.transport.is_closing():
+            return
+        elif asked is None:
+            self.transport.close()
+        elif not self._rests and asked is asked_before:
+            self._refuse(Refusal(HTTPStatus.REQUEST_TIMEOUT, _NO_END))
 
     def _keep_alive_for(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(

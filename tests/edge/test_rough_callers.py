@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -125,3 +126,43 @@ def test_what_comes_behind_a_body_is_no_header(edge: Edge) -> None:
 
     assert said.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"behind" not in said
+
+
+def test_who_does_not_go_on_is_hung_up_on(start_edge: StartEdge) -> None:
+    """Else each would keep a connection, and a request in flight, for ever."""
+    edge = start_edge(workers=1, keep_alive_s=1)
+
+    assert said_to(edge) == b""
+    for begun in (
+        POST[:-9],
+        POST + b"content-length: 2\r\n\r\n{",
+        POST + b"content-length: 9999999\r\n\r\n{",
+        POST + b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\n",
+    ):
+        assert problem_in(said_to(edge, begun))["title"] == "Request Timeout"
+    eventually(lambda: edge.status()["in_flight"] == 0)
+    assert not edge.status()["requests"]["codes"]
+
+
+def test_who_does_not_read_is_hung_up_on(start_edge: StartEdge) -> None:
+    edge = start_edge(workers=1, keep_alive_s=1)
+    asked = (POST + b"content-length: 2\r\n\r\n{}") * 50
+
+    with called(edge) as caller, suppress(ConnectionError):
+        while True:
+            caller.sendall(asked)
+
+    eventually(lambda: edge.status()["in_flight"] == 0)
+
+
+def test_who_asks_now_and_then_is_not_hung_up_on(start_edge: StartEdge) -> None:
+    """Also in pieces, and over a connection that is older than an idle one may be."""
+    edge = start_edge(workers=1, keep_alive_s=2)
+    asked = POST + b"content-length: 2\r\n\r\n{}"
+
+    with called(edge) as caller:
+        for _ in range(4):
+            caller.sendall(asked[:-1])
+            time.sleep(1)
+            caller.sendall(asked[-1:])
+            assert caller.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
