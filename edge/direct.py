@@ -41,6 +41,8 @@ _HEAD_TOO_LONG: Final = (
 _NO_END: Final = (
     "The request began long ago and has not come to its end: send it again, without a pause."
 )
+_LAST_WORDS_S: Final = 0.1
+"""As long as the server takes anyway before it looks which connections are left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +144,8 @@ class DirectProtocol(HttpToolsProtocol):
             self._begin_cycle()
         else:
             parser: Any = self.parser
-            self._ends = parser.get_http_version() == "1.0" or not parser.should_keep_alive()
+            last = parser.get_http_version() == "1.0" or not parser.should_keep_alive()
+            self._ends = self._ends or last
 
     def on_body(self, body: bytes) -> None:
         self._n_beside -= len(body)
@@ -169,12 +172,17 @@ class DirectProtocol(HttpToolsProtocol):
         self._refuse(Refusal(HTTPStatus.BAD_REQUEST, _NOT_HTTP))
 
     def shutdown(self) -> None:
-        """End the connection once all that was asked over it is answered."""
+        """End the connection once all that was asked over it is answered.
+
+        Something may be on its way; who keeps asking is told with an answer that it is the last.
+        """
         _outbox.empty()
-        if self._asked is None:
+        self._ends = True
+        self.loop.call_later(_LAST_WORDS_S, self._shut_down_at_rest)
+
+    def _shut_down_at_rest(self) -> None:
+        if self._rests:
             super().shutdown()
-        else:
-            self._ends = True
 
     def timeout_keep_alive_handler(self) -> None:
         """Hang up, unless something was asked and answered since the time was set."""
@@ -247,6 +255,8 @@ class DirectProtocol(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expects
         self.headers.extend(headers)
         super().on_headers_complete()
+        if self._ends:
+            self.cycle.keep_alive = False
         self.headers = []  # what comes behind a body in chunks is none of the request's headers
 
     def _headers_of_shortcut(self) -> Mapping[bytes, bytes] | None:

@@ -340,6 +340,48 @@ def test_a_server_that_ends_answers_first(generation: Generation) -> None:
     assert said.count(b"connection: close") == 1
 
 
+@pytest.mark.parametrize("asked", [post(), UNUSUAL[0], post().replace(b"1.1", b"1.0")])
+def test_what_is_on_its_way_when_a_server_ends_is_answered(
+    generation: Generation, asked: bytes
+) -> None:
+    """Over a connection that was used before, too; and its answer says that it is the last."""
+    way = Way(generation, DirectProtocol)
+
+    async def ended(before: bytes) -> bytes:
+        made, ours = await way.accept()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        writer.write(before)
+        for _ in range(9):
+            await asyncio.sleep(0)
+        writer.write(asked)
+        made.shutdown()
+        said = await reader.read(-1)
+        writer.close()
+        return said
+
+    for before in (b"", post(), post() + UNUSUAL[0]):
+        with asyncio.Runner(loop_factory=way.config.get_loop_factory()) as runner:
+            said = runner.run(ended(before))
+        assert statuses(said) == [200] * (1 + before.count(b"HTTP/1.1"))
+        assert said.count(b"connection: close") == 1
+
+
+def test_a_connection_at_rest_ends_with_the_server(generation: Generation) -> None:
+    way = Way(generation, DirectProtocol)
+
+    async def ended() -> bytes:
+        made, ours = await way.accept()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        made.shutdown()
+        async with asyncio.timeout(PATIENCE_S):
+            said = await reader.read(-1)
+        writer.close()
+        return said
+
+    with asyncio.Runner(loop_factory=way.config.get_loop_factory()) as runner:
+        assert runner.run(ended()) == b""
+
+
 def test_who_hangs_up_in_the_middle_is_waited_for_no_longer(generation: Generation) -> None:
     way = Way(generation, DirectProtocol)
     in_flight: list[int] = []
