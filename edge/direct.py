@@ -11,6 +11,7 @@ not read.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -89,6 +90,8 @@ class DirectProtocol(HttpToolsProtocol):
     """Bytes of the request under way that were no body, by the pieces that hold nothing else."""
     _answered_s = 0.0
     """When the last answer was given, by the loop's clock."""
+    _upgrade_ends: int | None = None
+    """Where, in what came, the head of a request ends that asks for another protocol."""
     _watch: asyncio.TimerHandle | None = None
     _seen: tuple[HeaderList | None, int] = (None, 0)
     """When it was looked last: the request that had come last, and how much was not read."""
@@ -117,6 +120,10 @@ class DirectProtocol(HttpToolsProtocol):
                 return
             self._n_beside += len(data)
         super().data_received(data)
+        while self._upgrade_ends is not None:
+            data = self._without_upgrade() + data[self._upgrade_ends :]
+            self._upgrade_ends = None
+            super().data_received(data)
         if self._asked is not None:
             self._wait(begins=True)
 
@@ -139,6 +146,8 @@ class DirectProtocol(HttpToolsProtocol):
         self.headers = []
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade() and self._stays():
+            return
         self._asked = self._headers_of_shortcut()
         if self._asked is None:
             self._begin_cycle()
@@ -155,8 +164,11 @@ class DirectProtocol(HttpToolsProtocol):
             self._body = self._body + body if self._body else body
 
     def on_message_complete(self) -> None:
+        upgrades = self.parser.should_upgrade()
+        if upgrades and self._stays():
+            return
         begun, self._begun = self._begun, None
-        self._rests = not self.parser.should_upgrade()
+        self._rests = not upgrades
         if self._asked is None:
             super().on_message_complete()
             return
@@ -170,6 +182,24 @@ class DirectProtocol(HttpToolsProtocol):
     def send_400_response(self, _msg: str) -> None:
         """Refuse what is not HTTP and hang up, after what came before it was answered."""
         self._refuse(Refusal(HTTPStatus.BAD_REQUEST, _NOT_HTTP))
+
+    def _stays(self) -> bool:
+        """Whether a request that asks for another protocol is to be answered in this one."""
+        return self.parser.get_method() != b"CONNECT" and not self._should_upgrade()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        # Told while the parser's complaint is handled, which says how far it has read.
+        complaint = sys.exception()
+        if complaint is not None and self._stays():
+            self._upgrade_ends = complaint.args[0]
+
+    def _without_upgrade(self) -> bytes:
+        """The head again, for a new parser: one that has met an upgrade reads no body any more."""
+        method, headers, self._begun = self.parser.get_method(), self.headers, None
+        self.parser = type(self.parser)(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        kept = lines_of(header for header in headers if header[0] != b"upgrade")
+        return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, self.url, kept)
 
     def shutdown(self) -> None:
         """End the connection once all that was asked over it is answered.
@@ -267,7 +297,6 @@ class DirectProtocol(HttpToolsProtocol):
             or self.url != shortcut.path
             or self.parser.get_method() != b"POST"
             or self.expect_100_continue
-            or self.parser.should_upgrade()
             or not self._is_free()
         ):
             return None

@@ -85,6 +85,18 @@ def test_who_asks_much_and_reads_nothing_is_no_failure_of_ours(edge: Edge) -> No
     assert "request failed" not in edge.ended()[1]
 
 
+def test_who_asks_for_http_2_is_answered_in_http_1(edge: Edge) -> None:
+    """The request is whole although the server can't grant the wish, which it need not."""
+    wish = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n"
+    last = POST + b"connection: close\r\ncontent-length: 2\r\n\r\n{}"
+    for pieces in ((b'{"k":2}',), (b"", b'{"k":2}')):
+        asked = POST + wish + b"content-length: 7\r\n\r\n" + pieces[0]
+        said = said_to(edge, asked, *pieces[1:], last)
+        assert said.count(b"HTTP/1.1 200 OK\r\n") == 2
+    edge.terminate()
+    assert "pgrade" not in edge.ended()[1]
+
+
 @pytest.mark.parametrize(
     ("begun", "more"),
     [
