@@ -14,7 +14,6 @@ from starlette.types import Receive, Scope, Send
 from edge.answered import Answered, lines_of, send_answered
 from edge.bodies import check_type, read_body
 from edge.offers import (
-    MAX_HEADER_ID,
     PRIVATE,
     at_most_line,
     completed,
@@ -24,7 +23,7 @@ from edge.offers import (
 )
 from edge.overload import AT_MOST
 from edge.problems import Refusal, misfit, problem_of
-from edge.request_ids import header_value, new_request_id
+from edge.request_ids import MAX_HEADER_ID, header_value, id_in, new_request_id
 from edge.state import State
 from index.less import Ceiling
 
@@ -62,8 +61,7 @@ class PostBatch:
         headers = dict(scope["headers"])
         check_type(headers)
         batch = _batch(await read_body(headers, receive, self._max_body_bytes))
-        own_id = headers.get(b"x-request-id", b"")[:MAX_HEADER_ID].decode("latin-1")
-        own_id = own_id or new_request_id()
+        own_id = id_in(headers) or new_request_id()
         generation = current_snapshot(self._state)
         at_most: Ceiling | None = scope.get(AT_MOST)
         answers, n_bad = [], 0

@@ -16,14 +16,13 @@ from edge.answered import Answered, lines_of, send_answered
 from edge.bodies import HEADERS, check_type, read_body
 from edge.overload import AT_MOST
 from edge.problems import Refusal, misfit
-from edge.request_ids import header_value, new_request_id
+from edge.request_ids import header_value, id_in, new_request_id
 from edge.state import State
 from index.answer import Answer, answer
 from index.generation import Generation
 from index.less import Ceiling
 from index.request import Request
 
-MAX_HEADER_ID: Final = 128
 _read = msgspec.json.Decoder(Request)
 
 
@@ -101,7 +100,7 @@ def completed(request: Request, headers: Mapping[bytes, bytes]) -> Request:
     if request_id and at is not None:
         return request
     if not request_id:
-        request_id = headers.get(b"x-request-id", b"")[:MAX_HEADER_ID].decode("latin-1")
+        request_id = id_in(headers)
     return replace(
         request,
         request_id=request_id or new_request_id(),

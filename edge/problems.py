@@ -13,7 +13,7 @@ from msgspec import Struct
 from starlette.types import Scope, Send
 
 from edge.answered import Answered, lines_of, send_answered
-from edge.request_ids import header_value, new_request_id
+from edge.request_ids import header_value, id_in, new_request_id
 from index.request import REPEAT_REMEDY, CartLine, Request
 
 PROBLEM_JSON: Final = b"application/problem+json"
@@ -131,7 +131,7 @@ async def send_refusal(scope: Scope, send: Send, refusal: Refusal) -> None:
 
 def refused_with(refusal: Refusal, headers: Mapping[bytes, bytes]) -> Answered:
     """A refusal as an answer to a request with these headers."""
-    request_id = headers.get(b"x-request-id", b"").decode("latin-1") or new_request_id()
+    request_id = id_in(headers) or new_request_id()
     body = msgspec.json.encode(problem_of(refusal, request_id))
     told = [
         (b"content-type", PROBLEM_JSON),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
 
+MAX_HEADER_ID: Final = 128
 _HEADER_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '%"')
 _PER_MS: Final = 1 << 12
 _random = random.Random(int.from_bytes(os.urandom(16)))  # noqa: S311 - unique, not secret
@@ -37,6 +39,11 @@ class _RequestIds:
 
 new_request_id: Final = _RequestIds().new
 """A UUID of version 7: rises with time, unique across processes. For one thread at a time."""
+
+
+def id_in(headers: Mapping[bytes, bytes]) -> str:
+    """The id in a request's headers, cut where one in a body has to end; empty without one."""
+    return headers.get(b"x-request-id", b"")[:MAX_HEADER_ID].decode("latin-1")
 
 
 def header_value(request_id: str) -> bytes:

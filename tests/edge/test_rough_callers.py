@@ -129,6 +129,18 @@ def test_a_head_without_end_is_refused(edge: Edge) -> None:
     assert "more than 65536 bytes besides its body" in found["detail"]
 
 
+def test_an_id_of_any_length_is_cut_in_answers_and_refusals_alike(edge: Edge) -> None:
+    """A refusal says it twice, and in three or six letters where a header can't carry it."""
+    head = POST + b"connection: close\r\nx-request-id: " + b"\xe4" * 60_000
+    ids = set()
+    for body in (b"{}", b"[]", b""):
+        said = said_to(edge, head + b"\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        (line,) = (one for one in said.split(b"\r\n") if one.startswith(b"x-request-id: "))
+        ids.add(line.partition(b": ")[2])
+
+    assert ids == {b"%C3%A4" * 128}
+
+
 def test_what_comes_behind_a_body_is_no_header(edge: Edge) -> None:
     """Nobody in between has looked at it."""
     body = b"2\r\n{}\r\n0\r\nx-request-id: behind\r\ncontent-type: text/html\r\n\r\n"
