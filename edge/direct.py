@@ -127,6 +127,15 @@ class DirectProtocol(HttpToolsProtocol):
         if self._asked is not None:
             self._wait(begins=True)
 
+    def eof_received(self) -> bool:  # type: ignore[override] # the server's own always hangs up
+        """Hang up on who says no more, but not before what was asked in whole is answered."""
+        _outbox.empty()
+        last: RequestResponseCycle | None = self.cycle
+        if last is None or last.response_complete or last.more_body:
+            return False
+        last.keep_alive = False
+        return True
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._wait(begins=False)
         if self._watch is not None:

@@ -141,6 +141,27 @@ def test_an_id_of_any_length_is_cut_in_answers_and_refusals_alike(edge: Edge) ->
     assert ids == {b"%C3%A4" * 128}
 
 
+def test_who_says_no_more_and_listens_is_answered(edge: Edge) -> None:
+    """Whatever takes several turns, or waits for something that does."""
+    batch = b'{"requests":[%b]}' % b",".join([b'{"k":40,"explain":true}'] * 100)
+    asked = POST.replace(b" HTTP", b":batch HTTP") + b"content-length: %d\r\n\r\n" % len(batch)
+    usual = POST + b"content-length: 2\r\n\r\n{}"
+    for stream, n_answers in (
+        (asked + batch, 1),
+        (usual + GET * 5 + usual, 7),
+        (GET + usual[:-1], 1),
+    ):
+        said = b""
+        with called(edge) as caller:
+            caller.sendall(stream)
+            caller.shutdown(socket.SHUT_WR)
+            while piece := caller.recv(65536):
+                said += piece
+        assert said.count(b"HTTP/1.1 200 OK\r\n") == n_answers
+        assert said.endswith(b"}")
+    eventually(lambda: edge.status()["in_flight"] == 0)
+
+
 def test_what_comes_behind_a_body_is_no_header(edge: Edge) -> None:
     """Nobody in between has looked at it."""
     body = b"2\r\n{}\r\n0\r\nx-request-id: behind\r\ncontent-type: text/html\r\n\r\n"
