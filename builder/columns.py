@@ -125,23 +125,36 @@ def context_columns(chosen: Iterable[Chosen]) -> tuple[str, ...]:
 
 
 def check_renames(
-    renames: Mapping[str, str], tables: Sequence[TableColumns], files: Sequence[SourceFile]
+    renames: Mapping[str, str],
+    tables: Sequence[TableColumns],
+    files: Sequence[SourceFile],
+    unread: Sequence[TableColumns] = (),
 ) -> None:
     """Refuse a renaming that would do nothing.
+
+    Args:
+        renames: their names to ours.
+        tables: that are read.
+        files: of these tables.
+        unread: tables of the same shop whose files are not read now. What may be meant for one of
+            them is left alone, since it can't be told from what is in vain.
 
     Raises:
         UsageError: no file has the column, or we have no such name.
     """
     seen = {_plain(column.name) for file in files for column in file.columns}
     for source, ours in renames.items():
-        if not any(table.takes(ours) for table in tables):
+        is_taken, is_seen = any(table.takes(ours) for table in tables), _plain(source) in seen
+        if not (is_taken and is_seen) and any(table.takes(ours) for table in unread):
+            continue
+        if not is_taken:
             names = [name for table in tables for name in table.known]
             close = difflib.get_close_matches(ours, names, n=1)
             raise UsageError(
                 f"--map {source}={ours}: {ours} is not one of our columns",
                 hint=f"did you mean {close[0]}?" if close else f"ours are: {', '.join(names)}",
             )
-        if _plain(source) not in seen:
+        if not is_seen:
             close = difflib.get_close_matches(_plain(source), sorted(seen), n=1)
             raise UsageError(
                 f"--map {source}={ours}: no file has a column {source}",

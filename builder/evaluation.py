@@ -141,7 +141,7 @@ def evaluate(
     # A wrong secret should be known before an hour of reading.
     with open_snapshot(snapshot_dir, secret):
         pass
-    imported = import_inputs(engine, inputs, config, secret)
+    imported = import_inputs(engine, inputs, config, secret, in_part=True)
     with open_snapshot(snapshot_dir, secret) as generation:
         later = _Later(
             engine=engine,

@@ -137,6 +137,7 @@ def import_inputs(
     *,
     now_us: int | None = None,
     parent: Parent | None = None,
+    in_part: bool = False,
 ) -> Imported:
     """Read, clean and order everything.
 
@@ -147,6 +148,8 @@ def import_inputs(
         secret: keys customer ids.
         now_us: events after this are in the future; by default `end_of_today`.
         parent: an earlier snapshot whose rows items and offers keep.
+        in_part: the choices are of a build that had other inputs besides, so a renaming may be
+            meant for those.
 
     Raises:
         InputNotFound: a name or pattern stands for no file.
@@ -155,7 +158,8 @@ def import_inputs(
         DataGate: more than `input.max_bad` of an input's rows are bad, or no event is left.
     """
     settings = EventSettings.of(config, end_of_today() if now_us is None else now_us)
-    plan = _plan(_inspect(engine, inputs, config), config, settings, secret)
+    files = _inspect(engine, inputs, config, in_part=in_part)
+    plan = _plan(files, config, settings, secret)
     results = iter(engine.run("import", plan.tasks))
     folders = {part.table: [next(results) for _ in part.tasks] for part in plan.parts}
     tables = [part.imported(folders[part.table]) for part in plan.parts]
@@ -210,7 +214,9 @@ def partition_count(n_rows: int) -> int:
     return min(_MAX_PARTITIONS, max(_MIN_PARTITIONS, 1 << (wanted - 1).bit_length()))
 
 
-def _inspect(engine: Engine, inputs: Inputs, config: Config) -> dict[str, list[SourceFile]]:
+def _inspect(
+    engine: Engine, inputs: Inputs, config: Config, *, in_part: bool
+) -> dict[str, list[SourceFile]]:
     named = {
         "events": expand(inputs.events),
         "items": expand(inputs.items),
@@ -220,7 +226,9 @@ def _inspect(engine: Engine, inputs: Inputs, config: Config) -> dict[str, list[S
     welcome |= {source.strip().lower() for source in config.input.map}
     paths = [path for files in named.values() for path in files]
     files = inspected(engine.run("inspect", inspections(paths, welcome)))
-    check_renames(config.input.map, [t for t in _TABLES if named[t.table]], files)
+    read = [table for table in _TABLES if named[table.table]]
+    unread = [table for table in _TABLES if in_part and table not in read]
+    check_renames(config.input.map, read, files, unread)
     found = iter(files)
     return {table: [next(found) for _ in paths] for table, paths in named.items()}
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from bench.load.schedule import Ints
+from builder.catalogue import ITEMS
 from builder.clean import count, count_damage, judge, prepare
 from builder.columns import CONTEXT_PREFIX, Chosen, check_renames, choose
 from builder.config import Config
@@ -25,6 +26,7 @@ from builder.errors import DataGate, InputNotFound
 from builder.events import CONTEXTS, EVENTS, PURCHASE, EventSettings, event_rules, parsed_events
 from builder.import_report import TableImport, gate_sentence
 from builder.intake import end_of_today
+from builder.offers import OFFERS
 from builder.sources import SourceFile, expand, inspected, inspections, open_rows
 from builder.tally import Tally
 
@@ -138,7 +140,7 @@ def _inspect(patterns: Sequence[str | Path], config: Config, scratch_dir: Path) 
         folders[-1].mkdir()
         task.run(folders[-1], _MEMORY_BYTES)
     files = inspected(folders)
-    check_renames(config.input.map, [EVENTS], files)
+    check_renames(config.input.map, [EVENTS], files, [ITEMS, OFFERS])
     return files
 
 

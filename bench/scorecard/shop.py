@@ -132,7 +132,8 @@ def shop_of(wish: Wish, snapshot_dir: Path | None) -> Shop:
 
 def imported_of(wish: Wish, engine: Engine, secret: bytes) -> Imported:
     """All events, as a build reads them."""
-    return import_inputs(engine, Inputs(events=wish.events, items=wish.items), wish.config, secret)
+    inputs = Inputs(events=wish.events, items=wish.items)
+    return import_inputs(engine, inputs, wish.config, secret, in_part=True)
 
 
 @contextmanager

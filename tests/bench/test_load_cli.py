@@ -112,6 +112,17 @@ def test_the_same_load_is_written_for_another_tool_and_nothing_is_sent(
     assert not list(tmp_path.glob("load-*"))
 
 
+def test_renamings_of_the_brands_catalogue_do_not_hinder_reading_its_events(
+    events: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "almanac.toml"
+    config.write_text('[input.map]\n"name of it" = "title"\narticle = "item_id"\n')
+
+    code = load(URL, events=[events], config=config, emit_for="k6", emit_dir=tmp_path / "k6")
+
+    assert code == 0
+
+
 def test_bad_rows_are_refused_or_left_out_and_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

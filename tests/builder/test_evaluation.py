@@ -159,6 +159,18 @@ def test_later_events_alone_stand_beside_the_snapshots_own_popularity(
         assert "Post-purchase" in words
 
 
+def test_the_builds_catalogue_need_not_be_there_for_its_renamings(
+    shipped: BuiltShop, tmp_path: Path
+) -> None:
+    """A build keeps all its renamings in the manifest, and here only the events are read."""
+    choices: dict[str, Any] = {"input.map": {"name of it": "title", "article": "item_id"}}
+    path = write_rows(tmp_path / "later.csv", order_lines())
+
+    found = evaluate_here(shipped.path, tmp_path / "work", path, **choices)
+
+    assert found.seen.n_lines_unknown == 0
+
+
 def test_events_that_the_tables_have_seen_are_refused(shipped: BuiltShop, tmp_path: Path) -> None:
     # The moment is midnight of the shop's clock, two hours before that of UTC.
     seen = [line for line in order_lines() if line["ts"] < AS_OF and line["ts"][11:13] < "22"]

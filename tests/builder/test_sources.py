@@ -303,6 +303,18 @@ def test_renaming_in_vain_is_refused(
     assert caught.value.hint == hint
 
 
+def test_a_renaming_for_a_file_that_is_not_read_now_is_left_alone(tmp_path: Path) -> None:
+    file = look(write_rows(tmp_path / "file.csv", [{"when": "1", "sku": "2"}]), tmp_path)
+    catalogue = TableColumns(table="catalogue", required=("item_id",), optional=("title",))
+    theirs = {"name": "title", "article": "item_id", "when": "ts"}
+
+    check_renames(theirs, [TABLE], [file], [catalogue])
+
+    for in_vain in ({"wen": "ts"}, {"when": "titel"}):
+        with pytest.raises(UsageError):
+            check_renames(in_vain, [TABLE], [file], [catalogue])
+
+
 def test_context_columns_are_a_handful_and_none_is_derived(tmp_path: Path) -> None:
     def columns(*names: str) -> tuple[str, ...]:
         row = dict.fromkeys(("ts", "item_id", "order_id", *names), "x")
