@@ -13,7 +13,9 @@ from __future__ import annotations
 import difflib
 import os
 import select
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
@@ -36,8 +38,9 @@ EXIT_CODES = {
     75: "could not do it now: try again",
     130: "interrupted",
     141: "nobody reads the output any more",
+    143: "ended by SIGTERM",
 }
-WRONG_USE, INTERRUPTED, READER_GONE = 2, 130, 141
+WRONG_USE, INTERRUPTED, READER_GONE, TERMINATED = 2, 130, 141, 143
 ROOMS = frozenset({"bench", "builder", "edge", "index"})
 FLAGS = frozenset({"--help", "-h", "--version"})
 
@@ -289,6 +292,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         # Where a terminal has no arrow or dash an answer with substitutes is better than none.
         sys.stdout.reconfigure(errors="backslashreplace")
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _end)
     try:
         code = _run(words)
         sys.stdout.flush()
@@ -306,6 +311,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(str(error), getattr(error, "hint", None))
         return failed
     return code
+
+
+def _end(*_: object) -> None:
+    """End by an exception: who dies at once leaves services it started, and temporary folders."""
+    raise SystemExit(TERMINATED)
 
 
 def _run(words: list[str]) -> int:

@@ -18,7 +18,9 @@ ROOT = Path(almanac.__file__).parent
 
 # A room of the tests' own, so that every ending is reached through a real verb in a real process.
 ROOM = '''
+import subprocess
 import sys
+import tempfile
 import time
 
 class Refused(Exception):
@@ -45,6 +47,16 @@ def breaks():
 def waits():
     print("waiting", flush=True)
     time.sleep(60)
+
+def keeps_a_process():
+    with tempfile.TemporaryDirectory() as folder:
+        started = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        try:
+            print(folder, started.pid, flush=True)
+            time.sleep(60)
+        finally:
+            started.terminate()
+            started.wait()
 
 def points():
     print("→ there")
@@ -289,6 +301,28 @@ def test_ctrl_c_ends_with_130_and_no_traceback(front_door: list[str]) -> None:
 
     assert process.returncode == 130
     assert talk == b"error: interrupted\n"
+
+
+def test_sigterm_ends_with_143_what_was_started_and_what_was_temporary(
+    front_door: list[str],
+) -> None:
+    with subprocess.Popen(
+        [*front_door, "keeps-a-process"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as process:
+        assert process.stdout is not None
+        folder, started = process.stdout.readline().split()
+        process.send_signal(signal.SIGTERM)
+        _, talk = process.communicate(timeout=60)
+
+    assert process.returncode == 143
+    assert talk == b""
+    assert not Path(os.fsdecode(folder)).exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started), 0)
 
 
 def test_no_color_is_respected() -> None:
