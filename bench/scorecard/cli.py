@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -29,6 +30,7 @@ from builder.cli import renames
 from builder.config import Config
 from builder.config import load as load_config
 from builder.effort import Effort
+from builder.errors import NotWritable
 from builder.evaluation import settings_for
 from index.snapshot import open_snapshot
 
@@ -152,7 +154,7 @@ def scorecard(
     facts = machine_facts(shlex.join(["almanac", *sys.argv[1:]]))
     others = [read_scorecard(path) for path in beside or ()]
     chosen = _settings(config, rename, snapshot)
-    out.mkdir(parents=True, exist_ok=True)
+    _make(out)
     if snapshot is None and url is None:
         shutil.rmtree(out / "snapshot", ignore_errors=True)
     given = {
@@ -234,6 +236,20 @@ def _check(*, has_snapshot: bool, has_url: bool, has_template: bool, n_speeds: i
         raise Contradiction("--template is for --url: ours is asked as it wants to be")
     if n_speeds > 1:
         raise Contradiction("--speed and --scale both say how fast orders come: give one of them")
+
+
+def _make(out: Path) -> None:
+    """Refuse now what could not be written when everything is measured."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise NotWritable(
+            f"{out}: no folder can be made there ({problem.strerror})",
+            hint="give another --out",
+            path=out,
+        ) from problem
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise NotWritable(f"{out}: may not be written to", hint="give another --out", path=out)
 
 
 def _repeats(

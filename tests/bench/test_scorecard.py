@@ -32,6 +32,7 @@ from bench.scorecard.lines import (
 )
 from bench.scorecard.page import render
 from bench.synthetic import SECRET, customer_id, item_id
+from builder.errors import NotWritable
 from index.generation import Generation
 from index.manifest import read_manifest
 from tests.bench.load_server import load_server
@@ -332,6 +333,16 @@ def test_answers_are_kept_of_those_requests_alone_that_are_to_be_kept() -> None:
 def test_flags_that_contradict_each_other_are_refused(flags: dict[str, Any], why: str) -> None:
     with pytest.raises(Contradiction, match=why):
         scorecard(events=["x"], **flags)
+
+
+def test_a_place_that_nothing_can_be_written_to_is_refused_before_anything_is_read(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a file").touch()
+
+    for out in (tmp_path / "a file", tmp_path / "a file" / "below"):
+        with pytest.raises(NotWritable, match="no folder can be made there"):
+            scorecard(events=["x"], out=out)
 
 
 class _Page(HTMLParser):
