@@ -66,6 +66,7 @@ def scorecard(
     later_share: Annotated[float, Parameter(validator=Number(gt=0, lt=0.9))] = 0.1,
     as_of: str | None = None,
     effort: Effort = "quick",
+    max_bad: Annotated[float | None, Parameter(validator=Number(gte=0, lte=1))] = None,
     secret_file: Path | None = None,
     out: Path = Path("scorecard"),
     json: bool = False,
@@ -134,6 +135,8 @@ def scorecard(
         The moment the tables stand for, instead.
     effort
         Of the build: quick, standard or thorough.
+    max_bad
+        Share of bad rows above which nothing is measured, with exit code 5.
     secret_file
         File with the brand's secret.
     out
@@ -153,7 +156,7 @@ def scorecard(
         raise Contradiction("--url needs --rate: a service that is not ours is not to be hammered")
     facts = machine_facts(shlex.join(["almanac", *sys.argv[1:]]))
     others = [read_scorecard(path) for path in beside or ()]
-    chosen = _settings(config, rename, snapshot)
+    chosen = _settings(config, rename, max_bad, snapshot)
     _make(out)
     if snapshot is None and url is None:
         shutil.rmtree(out / "snapshot", ignore_errors=True)
@@ -167,6 +170,7 @@ def scorecard(
         # What is later is told by a snapshot, but not by a service at a URL.
         "--later-share": later_share if url and as_of is None else None,
         "--as-of": as_of if url else None,
+        "--max-bad": max_bad,
         "--secret-file": secret_file,
         "--seconds": f"{seconds:g}",
         "--day-seconds": f"{day_seconds:g}",
@@ -219,9 +223,14 @@ def scorecard(
     return {PASSED: 0, FAILED: MISSED, NOT_MEASURED: NO_VERDICT}[told["verdict"]]
 
 
-def _settings(config: Path | None, rename: list[str] | None, snapshot: Path | None) -> Config:
+def _settings(
+    config: Path | None, rename: list[str] | None, max_bad: float | None, snapshot: Path | None
+) -> Config:
     """How events are read; where there is a snapshot, as its build read them."""
-    overrides: dict[str, object] = {"input.map": renames(rename) if rename else None}
+    overrides: dict[str, object] = {
+        "input.map": renames(rename) if rename else None,
+        "input.max_bad": max_bad,
+    }
     if snapshot is None:
         return load_config(config, overrides)
     with open_snapshot(snapshot) as generation:

@@ -113,6 +113,7 @@ def shop_of(wish: Wish, snapshot_dir: Path | None) -> Shop:
                 out=snapshot_dir,
                 as_of=as_of,
                 effort=wish.effort,
+                max_bad=wish.config.input.max_bad,
                 secret_file=wish.secret_file,
                 work=_work_dir(wish),
                 keep_work=True,

@@ -32,7 +32,7 @@ from bench.scorecard.lines import (
 )
 from bench.scorecard.page import render
 from bench.synthetic import SECRET, customer_id, item_id
-from builder.errors import NotWritable
+from builder.errors import DataGate, NotWritable
 from index.generation import Generation
 from index.manifest import read_manifest
 from tests.bench.load_server import load_server
@@ -343,6 +343,20 @@ def test_a_place_that_nothing_can_be_written_to_is_refused_before_anything_is_re
     for out in (tmp_path / "a file", tmp_path / "a file" / "below"):
         with pytest.raises(NotWritable, match="no folder can be made there"):
             scorecard(events=["x"], out=out)
+
+
+def test_bad_rows_are_refused_or_left_out_as_by_a_build(events: str, tmp_path: Path) -> None:
+    with Path(events).open("a") as file:
+        file.write("no time,c1,o99,i1\n")
+    out = tmp_path / "out"
+    flags: dict[str, Any] = {"events": [events], "url": "http://127.0.0.1:9", "only": ["cold"]}
+
+    with pytest.raises(DataGate, match="1 of 361 rows are bad"):
+        scorecard(out=out, **flags)
+    scorecard(out=out, max_bad=0.05, **flags)
+
+    [line] = told_in(out)["lines"]
+    assert "--max-bad 0.05" in line["command"]
 
 
 class _Page(HTMLParser):
