@@ -84,6 +84,7 @@ def read_orders(
     *,
     since_us: int | None = None,
     until_us: int | None = None,
+    remedy: str = "choose another --since or --until",
 ) -> Orders:
     """Read what was ordered.
 
@@ -92,6 +93,7 @@ def read_orders(
         config: how they are read.
         since_us: the stretch begins here; whatever is before tells who is known.
         until_us: the stretch ends before this.
+        remedy: what to try where no order is in it.
 
     Raises:
         InputNotFound: there is no such file, or there is no order in the stretch.
@@ -120,7 +122,7 @@ def read_orders(
     if not rows:
         raise InputNotFound(
             f"{', '.join(map(str, patterns))}: no order in this stretch of time",
-            hint="choose another --since or --until",
+            hint=remedy,
         )
     return Orders(
         ts_us=np.array([row[0] for row in rows], dtype=np.int64),

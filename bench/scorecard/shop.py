@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from bench.load.orders import Orders, read_orders
 from bench.scorecard.runs import say
-from builder.cli import build
+from builder.cli import build, moment_us
 from builder.config import Config
 from builder.effort import Effort
 from builder.engine import Engine
@@ -121,7 +121,7 @@ def shop_of(wish: Wish, snapshot_dir: Path | None) -> Shop:
             )
     manifest = read_manifest(snapshot_dir)
     say("reading the orders after it")
-    orders = read_orders(wish.events, wish.config, since_us=int(manifest.data["as_of_us"]))
+    orders = _orders_since(wish, int(manifest.data["as_of_us"]))
     return Shop(
         wish=wish,
         snapshot_dir=snapshot_dir.absolute(),
@@ -164,9 +164,13 @@ def _as_of(wish: Wish, secret: bytes) -> str:
 
 def later_orders(wish: Wish) -> Orders:
     """The last share of the orders, where no snapshot says what is later."""
-    if wish.as_of is not None:
-        since_us = wish.config.moment_us(datetime.fromisoformat(wish.as_of))
-    else:
+    since_us = moment_us(wish.as_of, wish.config)
+    if since_us is None:
         ts_us = read_orders(wish.events, wish.config).ts_us
         since_us = int(ts_us[-1] - round(int(ts_us[-1] - ts_us[0]) * wish.later_share))
-    return read_orders(wish.events, wish.config, since_us=since_us)
+    return _orders_since(wish, since_us)
+
+
+def _orders_since(wish: Wish, since_us: int) -> Orders:
+    remedy = "give later events, an earlier --as-of or a larger --later-share"
+    return read_orders(wish.events, wish.config, since_us=since_us, remedy=remedy)

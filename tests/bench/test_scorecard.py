@@ -32,7 +32,7 @@ from bench.scorecard.lines import (
 )
 from bench.scorecard.page import render
 from bench.synthetic import SECRET, customer_id, item_id
-from builder.errors import DataGate, NotWritable
+from builder.errors import BuildError, DataGate, NotWritable
 from index.generation import Generation
 from index.manifest import read_manifest
 from tests.bench.load_server import load_server
@@ -357,6 +357,28 @@ def test_bad_rows_are_refused_or_left_out_as_by_a_build(events: str, tmp_path: P
 
     [line] = told_in(out)["lines"]
     assert "--max-bad 0.05" in line["command"]
+
+
+@pytest.mark.parametrize(
+    ("as_of", "why", "hint"),
+    [
+        ("next spring", "is no time", "2026-11-23"),
+        ("2030-01-01", "no order in this stretch of time", "an earlier --as-of"),
+    ],
+)
+def test_a_moment_that_leaves_nothing_to_ask_about_is_refused(
+    as_of: str, why: str, hint: str, events: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BuildError, match=why) as caught:
+        scorecard(
+            events=[events],
+            url="http://127.0.0.1:9",
+            only=["cold"],
+            as_of=as_of,
+            out=tmp_path / "out",
+        )
+
+    assert hint in str(caught.value.hint)
 
 
 class _Page(HTMLParser):
