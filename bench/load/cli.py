@@ -23,7 +23,7 @@ from bench.load.samples import gathered
 from bench.load.schedule import SHAPES, Arrivals, Ints, replayed, scheduled, speed_for
 from bench.load.target import target_of
 from bench.machine import machine_facts
-from bench.results import DEFAULT_DIR, tell_run
+from bench.results import DEFAULT_DIR, make_folder, tell_run
 from bench.synthetic import Shape
 
 if TYPE_CHECKING:
@@ -190,6 +190,7 @@ def load(
         stays=not fresh,
         timeout_ns=timeout_ms * 1_000_000,
     )
+    make_folder(out_dir, flag="--out-dir")
     facts = machine_facts(shlex.join(["almanac", *sys.argv[1:]]))
     print(f"sending {len(plan):,} requests in {plan.seconds:,.1f} s", file=sys.stderr)
     traces, host = drive(work, processes=processes, cores=core or ())

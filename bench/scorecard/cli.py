@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import sys
@@ -18,6 +17,7 @@ from cyclopts.validators import Number
 
 from bench.load.cli import Contradiction
 from bench.machine import machine_facts
+from bench.results import make_folder
 from bench.scorecard.answers import OWN_PATH
 from bench.scorecard.beside import FORMAT, VERSION, read_scorecard
 from bench.scorecard.card import Found, Plan, measured
@@ -30,7 +30,6 @@ from builder.cli import renames
 from builder.config import Config
 from builder.config import load as load_config
 from builder.effort import Effort
-from builder.errors import NotWritable
 from builder.evaluation import settings_for
 from index.snapshot import open_snapshot
 
@@ -157,7 +156,7 @@ def scorecard(
     facts = machine_facts(shlex.join(["almanac", *sys.argv[1:]]))
     others = [read_scorecard(path) for path in beside or ()]
     chosen = _settings(config, rename, max_bad, snapshot)
-    _make(out)
+    make_folder(out, flag="--out")
     if snapshot is None and url is None:
         shutil.rmtree(out / "snapshot", ignore_errors=True)
     given = {
@@ -245,20 +244,6 @@ def _check(*, has_snapshot: bool, has_url: bool, has_template: bool, n_speeds: i
         raise Contradiction("--template is for --url: ours is asked as it wants to be")
     if n_speeds > 1:
         raise Contradiction("--speed and --scale both say how fast orders come: give one of them")
-
-
-def _make(out: Path) -> None:
-    """Refuse now what could not be written when everything is measured."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise NotWritable(
-            f"{out}: no folder can be made there ({problem.strerror})",
-            hint="give another --out",
-            path=out,
-        ) from problem
-    if not os.access(out, os.W_OK | os.X_OK):
-        raise NotWritable(f"{out}: may not be written to", hint="give another --out", path=out)
 
 
 def _repeats(

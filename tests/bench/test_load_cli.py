@@ -16,7 +16,7 @@ import pytest
 from bench.load.cli import NO_VERDICT, Contradiction, load
 from bench.load.driver import Work, follow
 from bench.load.schedule import constant, scheduled
-from builder.errors import DataGate
+from builder.errors import DataGate, NotWritable
 from tests.bench.load_server import load_server
 
 EVENTS = "ts,customer_id,order_id,item_id\n" + "".join(
@@ -100,6 +100,18 @@ def test_a_service_that_is_not_there_fails_the_run(
     assert capsys.readouterr().out.startswith(
         "none of 20 requests was answered, no verdict: 20 × refused\n"
     )
+
+
+def test_nothing_is_sent_where_its_figures_could_not_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+
+    with (
+        load_server() as server,
+        pytest.raises(NotWritable, match="no folder can be made there"),
+    ):
+        load(server.target.url, rate=20, seconds=0.2, out_dir=tmp_path / "a file")
+
+    assert not server.asked
 
 
 def test_the_same_load_is_written_for_another_tool_and_nothing_is_sent(
