@@ -166,7 +166,8 @@ def import_inputs(
     quarantine_path = _write_quarantine(engine, folders)
     _hold_gate(engine, tables, config, quarantine_path)
 
-    by_lot = tables[0].tally.first_us == tables[0].tally.last_us
+    first_us = tables[0].tally.first_us
+    by_lot = first_us is not None and first_us == tables[0].tally.last_us
     merged = engine.run("events", _merges(plan, folders["events"], config, by_lot=by_lot))
     tables[0] = replace(
         tables[0],

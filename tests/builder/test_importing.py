@@ -340,8 +340,11 @@ def test_no_event_left_is_told_as_such(tmp_path: Path) -> None:
         import_files(tmp_path / "work", path)
     header = tmp_path / "header.csv"
     header.write_text("ts,item_id,customer_id\n")
-    with pytest.raises(DataGate, match="events: the files hold no rows"):
+    with pytest.raises(DataGate, match="events: the files hold no rows") as caught:
         import_files(tmp_path / "work", header)
+    # Nothing has no time that all of it could have.
+    assert caught.value.report_path is not None
+    assert json.loads(caught.value.report_path.read_bytes())["notices"] == []
 
 
 def test_report_tells_what_was_taken_for_granted(tmp_path: Path) -> None:
