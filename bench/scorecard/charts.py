@@ -113,19 +113,26 @@ class _Frame:
             if points:
                 yield f'<path class="wait {style}" d="M{"L".join(points)}"/>'
                 ends.append((float(points[-1].split()[1]), name, style))
-        for y, (_, name, style) in zip(_apart([end[0] for end in ends]), ends, strict=True):
+        # Below them stands how many requests a second the area's top is.
+        heights = _apart([end[0] for end in ends], _TOP + _HEIGHT - 2)
+        for y, (_, name, style) in zip(heights, ends, strict=True):
             x = WIDTH - _RIGHT + 12
             yield f'<text class="name {style}" x="{x:g}" y="{y + 4:.1f}">{escape(name)}</text>'
 
 
-def _apart(heights: Sequence[float], least: float = 16.0) -> list[float]:
+def _apart(heights: Sequence[float], lowest: float, least: float = 16.0) -> list[float]:
     """Heights moved until none is nearer to the next than a line of text, in the same order.
 
-    >>> _apart([100.0, 98.0, 40.0])
+    >>> _apart([100.0, 98.0, 40.0], lowest=200.0)
     [114.0, 98.0, 40.0]
+    >>> _apart([100.0, 98.0, 40.0], lowest=110.0)
+    [110.0, 94.0, 40.0]
     """
     placed = list(heights)
     order = sorted(range(len(placed)), key=lambda place: placed[place])
     for lower, higher in pairwise(order):
         placed[higher] = max(placed[higher], placed[lower] + least)
+    for place in reversed(order):
+        placed[place] = min(placed[place], lowest)
+        lowest = placed[place] - least
     return placed
