@@ -25,11 +25,12 @@ demo: $(READY) ## build a snapshot from real orders and serve it (ARGS=--no-serv
 scorecard: $(READY) ## what a buyer asks for, measured on real orders: scorecard/scorecard.html
 	@$(BIN)/python -m bench.scorecard.demo $(ARGS)
 
-# Two halves in order, and who is done first takes over: what tests share is then mostly made once.
+# Parts in order, and who is done first takes over: what tests share is then mostly made once. There
+# is one part more than cores, since many tests wait for processes of their own.
 # Compiled files are kept even where others aren't, since hundreds of processes would each compile
 # us anew, and pytest its asserts.
 test: $(READY) ## run the tests (ARGS='-m slow' for the slow ones)
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 
 check: $(READY) ## lint, format, types and floors; changes nothing
 	@$(BIN)/ruff check
