@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,8 +35,15 @@ class _Idle:
         with self._lock:
             self._databases.append(database)
 
+    def close(self) -> None:
+        with self._lock:
+            while self._databases:
+                self._databases.pop().close()
+
 
 _idle = _Idle()
+# What is left to the interpreter's last moments is told by DuckDB's bindings as leaked.
+atexit.register(_idle.close)
 
 
 @contextmanager
