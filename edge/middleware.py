@@ -229,6 +229,12 @@ class Front:
 
     async def _preflight(self, scope: Scope, receive: Receive, send: Send) -> int:
         response = self._sharing.preflight_response(Headers(scope=scope))
+        if response.status_code != HTTPStatus.OK:
+            raise Refusal(
+                HTTPStatus.BAD_REQUEST,
+                f"{bytes(response.body).decode()}: pages may use GET, HEAD and POST where their "
+                "origin is one of --allow-origins.",
+            )
         await response(scope, receive, send)
         return response.status_code
 

@@ -135,6 +135,26 @@ def test_a_preflight_allows_json_and_is_remembered(client: TestClient) -> None:
     assert allowed.headers["access-control-max-age"] == "7200"
 
 
+@pytest.mark.parametrize(
+    ("origin", "method", "said"),
+    [
+        ("https://shop.example", "DELETE", "Disallowed CORS method"),
+        ("https://evil.example", "POST", "Disallowed CORS origin"),
+    ],
+)
+def test_a_preflight_that_is_refused_hears_what_is_allowed(
+    client_of: Callable[..., TestClient], state: State, origin: str, method: str, said: str
+) -> None:
+    client = client_of(state, allow_origins="https://shop.example")
+    asked = {"origin": origin, "access-control-request-method": method}
+
+    refused = client.options("/v1/offers", headers=asked)
+
+    assert refused.status_code == 400
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.json()["detail"].startswith(f"{said}: pages may use GET, HEAD and POST")
+
+
 def test_only_named_origins_read_answers(
     client_of: Callable[..., TestClient], state: State
 ) -> None:
