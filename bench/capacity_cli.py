@@ -15,7 +15,7 @@ from bench.capacity_check import Plan, check, cost_of_run
 from bench.capacity_report import capacity_text
 from bench.http_contenders import ServerName
 from bench.machine import machine_facts
-from bench.results import DEFAULT_DIR, tell_run
+from bench.results import DEFAULT_DIR, make_folder, tell_run
 from bench.synthetic import Shape
 
 
@@ -77,6 +77,7 @@ def capacity(
     json
         Print the summary as JSON instead of tables.
     """
+    make_folder(out_dir, flag="--out-dir")
     words = f"--workers-per-node {workers_per_node} --notice-s {notice_s:g} --swap-ms {swap_ms:g}"
     words += f" --seed {seed}" + "".join(f" --peak {rate:.10g}" for rate in peak or ())
     rows: list[dict[str, Any]] = []

@@ -11,7 +11,7 @@ from cyclopts.validators import Number
 
 from bench.churn import as_summary, churn_table, measure_churn
 from bench.machine import machine_facts
-from bench.results import DEFAULT_DIR, tell_run
+from bench.results import DEFAULT_DIR, make_folder, tell_run
 from builder.effort import Effort
 
 
@@ -40,6 +40,7 @@ def churn(
     json
         Print the summary as JSON instead of a table.
     """
+    make_folder(out_dir, flag="--out-dir")
     facts = machine_facts(f"almanac bench churn --nights {nights} --effort {effort}")
     with TemporaryDirectory(prefix="almanac-churn-") as work_dir:
         found = measure_churn(Path(work_dir), nights=nights, effort=effort)

@@ -30,7 +30,7 @@ from bench.http_report import (
 )
 from bench.machine import machine_facts
 from bench.percentiles import as_us, percentiles_us
-from bench.results import DEFAULT_DIR, aligned, tell_run
+from bench.results import DEFAULT_DIR, aligned, make_folder, tell_run
 from bench.synthetic import Shape
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def decision(
     json
         Print the summary as JSON instead of a table.
     """
+    make_folder(out_dir, flag="--out-dir")
     sizes = customers or [100_000, 1_000_000]
     runs: list[dict[str, Any]] = []
     raw: dict[str, Any] = {}
@@ -138,6 +139,7 @@ def http(
     json
         Print the summary as JSON instead of a table.
     """
+    make_folder(out_dir, flag="--out-dir")
     shape = Shape(n_customers=customers, n_offers=offers)
     words = f"almanac bench http --customers {customers} --offers {offers} --requests {requests}"
     if profile:
@@ -212,6 +214,7 @@ def soak(
     from bench.swap_soak import SoakPlan  # noqa: PLC0415
     from bench.swap_soak import soak as run_soak  # noqa: PLC0415
 
+    make_folder(out_dir, flag="--out-dir")
     plan = SoakPlan(
         swaps=swaps,
         workers=workers,
@@ -252,6 +255,7 @@ def coupons(*, out_dir: Path = DEFAULT_DIR, json: bool = False) -> None:
     # The other verbs must run where nothing that only learning needs is installed.
     from bench.coupons import coupon_table, measure_coupons  # noqa: PLC0415
 
+    make_folder(out_dir, flag="--out-dir")
     facts = machine_facts("almanac bench coupons")
     with TemporaryDirectory(prefix="almanac-coupons-") as work_dir:
         run = measure_coupons(Path(work_dir))
@@ -319,6 +323,7 @@ def _build_and_keep(
     *,
     json: bool,
 ) -> None:
+    make_folder(out_dir, flag="--out-dir")
     facts = machine_facts(f"almanac bench {name} --effort {effort}")
     with TemporaryDirectory(prefix=f"almanac-{name}-") as work_dir:
         run = measure(Path(work_dir), effort=effort)

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from bench.machine import machine_facts
-from bench.results import DEFAULT_DIR, tell_run
+from bench.results import DEFAULT_DIR, make_folder, tell_run
 from bench.scale import Plan, measure_scale
 from bench.scale_report import judgement_table, size_table, worker_table
 from bench.synthetic import Shape
@@ -54,6 +54,7 @@ def scale(
     json
         Print the summary as JSON instead of tables.
     """
+    make_folder(out_dir, flag="--out-dir")
     sizes = customers or [100_000, 1_000_000, 10_000_000]
     shapes = [
         Shape(
