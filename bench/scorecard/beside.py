@@ -10,6 +10,7 @@ import orjson
 
 from bench.percentiles import as_ms
 from bench.scorecard.lines import Table
+from builder.errors import InputNotFound
 
 FORMAT: Final = "almanac-scorecard"
 VERSION: Final = 1
@@ -27,11 +28,14 @@ def read_scorecard(path: Path) -> dict[str, Any]:
     """A scorecard that another run wrote, without its samples.
 
     Raises:
-        NoScorecard: it is missing, or something else.
+        InputNotFound: it can't be read.
+        NoScorecard: it is something else.
     """
     try:
         found = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as problem:
+    except OSError as problem:
+        raise InputNotFound(f"--beside {path}: {problem.strerror}", path=path) from problem
+    except orjson.JSONDecodeError as problem:
         raise NoScorecard(f"{path}: {problem}") from problem
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise NoScorecard(f"{path} is no scorecard")

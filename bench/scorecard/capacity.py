@@ -17,6 +17,7 @@ SHARE: Final = 0.12
 CLOSED_CONNECTIONS: Final = 16
 _WARM: Final = 500
 _REQUESTS: Final = 5000
+FEW: Final = 8
 _TIMEOUT_NS: Final = 60_000_000_000
 
 
@@ -50,6 +51,18 @@ class Most(NamedTuple):
             f"{told} The driver was busy for {self.driver_busy:.0%} of that time: the service alone"
             " may do more."
         )
+
+
+def ask_a_few(service: Service, questions: Questions) -> None:
+    """Find out whether anybody answers, before time is spent on measuring nothing.
+
+    Raises:
+        NoAnswers: none of them had a good answer.
+    """
+    work = service.work(questions, np.zeros(FEW, np.int64), np.arange(FEW) % len(questions))
+    (trace,), _ = drive(work, cores=service.cores)
+    if not (trace.statuses == 200).any():
+        raise NoAnswers(service.target.url, 0, FEW)
 
 
 def most_of(service: Service, questions: Questions) -> Most:

@@ -16,8 +16,8 @@ import numpy as np
 from bench.http_processes import ServerFailed
 from bench.load.orders import Orders
 from bench.load.schedule import ImpossibleSchedule, speed_for
-from bench.load.target import target_of
-from bench.scorecard.capacity import SHARE, most_of
+from bench.load.target import Target
+from bench.scorecard.capacity import SHARE, ask_a_few, most_of
 from bench.scorecard.cold import cold_line
 from bench.scorecard.judging import in_digits
 from bench.scorecard.lines import PARTS, Line, not_measured
@@ -46,7 +46,7 @@ class Plan:
     Attributes:
         wish: events, and how a snapshot is built.
         snapshot_dir: what to serve; None to build, or with a URL.
-        url: of a service that runs already; None to serve a snapshot.
+        target: a service that runs already; None to serve a snapshot.
         template: of its requests; None for our own.
         path: where ids stand in its answers.
         name: what the service is called.
@@ -65,7 +65,7 @@ class Plan:
 
     wish: Wish
     snapshot_dir: Path | None
-    url: str | None
+    target: Target | None
     template: Any
     path: str
     name: str
@@ -106,13 +106,16 @@ class Found:
 def measured(plan: Plan) -> Found:
     """Measure all parts of a plan."""
     found = Found()
-    shop = None if plan.url is not None else shop_of(plan.wish, plan.snapshot_dir)
+    shop = None if plan.target is not None else shop_of(plan.wish, plan.snapshot_dir)
     orders = later_orders(plan.wish) if shop is None else shop.orders
     questions = questions_of(orders, plan.template)
-    if {"peak", "volume"} & {*plan.only}:
+    waits = bool({"peak", "volume"} & {*plan.only})
+    if waits:
         say("standstill: what this machine does by itself")
         found.stood_still = standstill(os.sched_getaffinity(0))
     with _service(plan, shop) as service:
+        if shop is None and waits:
+            ask_a_few(service, questions)
         found.url = service.target.url
         found.about = _about(plan, shop, orders)
         if "peak" in plan.only:
@@ -131,10 +134,10 @@ def measured(plan: Plan) -> Found:
 def _service(plan: Plan, shop: Shop | None) -> Iterator[Service]:
     """The service that is asked, while it is there."""
     if shop is None:
-        assert plan.url is not None
+        assert plan.target is not None
         yield Service(
             name=plan.name,
-            target=target_of(plan.url),
+            target=plan.target,
             path=plan.path,
             cores=shared_out()[0],
             connections=plan.connections,
@@ -249,7 +252,8 @@ def _zone(plan: Plan) -> ZoneInfo:
 def _about(plan: Plan, shop: Shop | None, orders: Orders) -> str:
     asked = f"asked about {len(orders.carts):,} orders"
     if shop is None:
-        return f"{plan.url}, {asked}, on"
+        assert plan.target is not None
+        return f"{plan.target.url}, {asked}, on"
     counts = shop.manifest.counts
     told = ", ".join(
         f"{counts[name]:,} {name}" for name in ("customers", "offers") if name in counts

@@ -16,6 +16,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from bench.load.cli import Contradiction
+from bench.load.target import target_of
 from bench.machine import machine_facts
 from bench.results import make_folder
 from bench.scorecard.answers import OWN_PATH
@@ -150,9 +151,14 @@ def scorecard(
         n_speeds=(speed is not None) + (scale is not None),
     )
     slas = parsed_slas(sla or [DEFAULT_SLA])
+    if rate is not None and slas[0].of_volume:
+        raise Contradiction(
+            "--rate and a promise `of volume` both say what 1× is: give one of them"
+        )
     needs_rate = "peak" in (only or PARTS) and not slas[0].of_volume
     if url is not None and rate is None and needs_rate:
         raise Contradiction("--url needs --rate: a service that is not ours is not to be hammered")
+    target = None if url is None else target_of(url)
     facts = machine_facts(shlex.join(["almanac", *sys.argv[1:]]))
     others = [read_scorecard(path) for path in beside or ()]
     chosen = _settings(config, rename, max_bad, snapshot)
@@ -193,7 +199,7 @@ def scorecard(
             folder=out,
         ),
         snapshot_dir=snapshot,
-        url=url,
+        target=target,
         template=None if template is None else read_template(template),
         path=answer_path,
         name=name or (chosen.brand.name if url is None else url),

@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import orjson
 
+from builder.errors import InputNotFound
+
 PLACEHOLDERS: Final = ("customer_id", "k", "items", "item", "placement")
 _PLACEHOLDER: Final = re.compile(r"\{(" + "|".join(PLACEHOLDERS) + r")\}")
 _NOTHING: Final = object()
@@ -34,12 +36,13 @@ def read_template(path: Path) -> Any:
     """A template from a file.
 
     Raises:
-        BadTemplate: it is missing, no JSON, or names nothing that differs between questions.
+        InputNotFound: it can't be read.
+        BadTemplate: it is no JSON, or names nothing that differs between questions.
     """
     try:
         template = orjson.loads(path.read_bytes())
     except OSError as problem:
-        raise BadTemplate(f"{path}: {problem.strerror}") from problem
+        raise InputNotFound(f"--template {path}: {problem.strerror}", path=path) from problem
     except orjson.JSONDecodeError as problem:
         raise BadTemplate(f"{path} is not JSON: {problem}") from problem
     if not re.search(r"\{(customer_id|items|item)\}", path.read_text(encoding="utf-8")):

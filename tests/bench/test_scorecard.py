@@ -14,10 +14,13 @@ import pytest
 
 import almanac
 import bench.load.verdict
+from bench.http_processes import free_port
 from bench.load.cli import Contradiction
 from bench.load.driver import Work, follow
+from bench.load.target import WrongTarget
 from bench.scorecard import cli
 from bench.scorecard.beside import NoScorecard, beside_table
+from bench.scorecard.capacity import FEW, NoAnswers
 from bench.scorecard.cli import MISSED, NO_VERDICT, scorecard
 from bench.scorecard.lines import (
     FAILED,
@@ -32,7 +35,7 @@ from bench.scorecard.lines import (
 )
 from bench.scorecard.page import render
 from bench.synthetic import SECRET, customer_id, item_id
-from builder.errors import BuildError, DataGate, NotWritable
+from builder.errors import BuildError, DataGate, InputNotFound, NotWritable
 from index.generation import Generation
 from index.manifest import read_manifest
 from tests.bench.load_server import load_server
@@ -142,7 +145,7 @@ def test_somebody_elses_service_is_asked_by_a_template(events: str, tmp_path: Pa
     n_sent = sum(len(run["samples"]["due_us"]) for run in told["runs"].values())
     bodies = [json.loads(body) for body in server.asked]
     assert code == 0
-    assert sum(server.asked.values()) == n_sent
+    assert sum(server.asked.values()) == FEW + n_sent
     assert {tuple(body) for body in bodies} == {("user", "n", "basket")}
     assert {len(body["basket"]) for body in bodies} == {1, 2, 3, 4}
     assert {body["n"] for body in bodies} == {10}
@@ -157,7 +160,7 @@ def test_somebody_elses_service_is_asked_by_a_template(events: str, tmp_path: Pa
     assert "only the answers are seen" in told["lines"][-1]["sentence"]
     assert "--later-share 0.5" in told["lines"][-1]["command"]
     assert "--connections 3" in told["lines"][0]["command"]
-    assert server.connections == 3 * len(told["runs"])
+    assert server.connections == 3 * (1 + len(told["runs"]))
 
 
 def test_a_run_whose_driver_was_late_gives_no_verdict(
@@ -296,7 +299,7 @@ def test_a_volume_that_nothing_can_be_told_of_is_not_measured(events: str, tmp_p
     [line] = told_in(tmp_path)["lines"]
     assert (code, line["verdict"]) == (NO_VERDICT, "not measured")
     assert "nothing to measure" in line["sentence"]
-    assert not server.asked
+    assert sum(server.asked.values()) == FEW  # whether there is anybody
 
 
 def test_answers_are_kept_of_those_requests_alone_that_are_to_be_kept() -> None:
@@ -490,6 +493,25 @@ def test_what_is_no_scorecard_can_not_stand_beside(tmp_path: Path) -> None:
 
     with pytest.raises(NoScorecard):
         scorecard(events=["x"], beside=[path], out=tmp_path / "out")
+    with pytest.raises(InputNotFound, match=r"--beside .*absent\.json: No such file"):
+        scorecard(events=["x"], beside=[tmp_path / "absent.json"], out=tmp_path / "out")
+
+
+def test_what_can_not_be_asked_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    def asking(**changes: Any) -> None:
+        scorecard(events=["absent.csv"], rate=5, out=tmp_path / "out", **changes)
+
+    with pytest.raises(WrongTarget, match="no http:// URL"):
+        asking(url="https://127.0.0.1:1/rank")
+    with pytest.raises(Contradiction, match="both say what 1× is"):
+        asking(sla=["p99<1ms at 5x of volume"])
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_where_nobody_listens_nothing_is_measured(events: str, tmp_path: Path) -> None:
+    with pytest.raises(NoAnswers, match="0 of 8 requests had a good answer"):
+        scorecard(events=[events], url=f"http://127.0.0.1:{free_port()}", rate=5, out=tmp_path)
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ from bench.scorecard.questions import Questions, questions_of
 from bench.scorecard.runs import Run
 from bench.scorecard.template import BadTemplate, filled, read_template
 from bench.scorecard.volume import busiest_day, usual_day
+from builder.errors import InputNotFound
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
@@ -92,7 +93,7 @@ def test_a_template_that_asks_nothing_is_refused(text: str, tmp_path: Path) -> N
 
     with pytest.raises(BadTemplate):
         read_template(path)
-    with pytest.raises(BadTemplate):
+    with pytest.raises(InputNotFound, match=r"--template .*absent\.json: No such file"):
         read_template(tmp_path / "absent.json")
 
 
