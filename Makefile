@@ -54,7 +54,7 @@ ifdef ARGS
 else
 	@$(MAKE) --no-print-directory peers || echo 'note: going on without Feast and the models' >&2
 	@$(BIN)/almanac bench decision --calls 10000
-	@$(BIN)/almanac bench http --rounds 5 --with feast --with model --with scikit --with nginx
+	@$(BIN)/almanac bench http --rounds 7 --with feast --with model --with scikit --with nginx
 	@$(BIN)/almanac bench scale --rounds 7
 	@$(BIN)/almanac bench capacity
 	@$(BIN)/python -m bench.pages

@@ -88,7 +88,7 @@ def http(
     rounds: Annotated[int, Parameter(validator=Number(gte=1, lte=1000))] = 10,
     requests: Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000))] = 3000,
     connections: Annotated[int, Parameter(validator=Number(gte=2, lte=1000))] = 16,
-    rate: Annotated[float, Parameter(validator=Number(gt=0, lte=1_000_000))] = 4000.0,
+    rate: Annotated[float, Parameter(validator=Number(gt=0, lte=1_000_000))] = 2000.0,
     server: list[ServerName] | None = None,
     without: list[Literal["redis"]] | None = None,
     with_: Annotated[list[PeerName] | None, Parameter(name="--with")] = None,

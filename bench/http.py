@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -38,7 +38,7 @@ from bench.http_contenders import (
     served,
 )
 from bench.http_dependence import Dependence, dependence
-from bench.http_figures import Run, Turn
+from bench.http_figures import Run, Turn, own_work_s
 from bench.http_ground import Ground, PeerMissing
 from bench.http_load import Driver, Lap
 from bench.http_open import OpenTurn, moments
@@ -190,8 +190,16 @@ def _take_turns(
             opened = _open_turn(plan, service, redis, driver, number=number)
             if number:
                 at_rate.append(opened)
-    facts = _machine_facts(turns, perf_counter() - began_s, busy, machine_busy_s())
-    facts["kernel_share_of_cpu"] = _kernel_shares(split, _split(services, redis))
+    seconds, after = perf_counter() - began_s, machine_busy_s()
+    available_s = seconds * (os.cpu_count() or 1)
+    facts = {
+        "seconds": round(seconds, 1),
+        "share_of_other_work": round(
+            max(after[0] - busy[0] - own_work_s(turns, at_rate), 0.0) / available_s, 3
+        ),
+        "share_stolen_by_the_host": round((after[1] - busy[1]) / available_s, 3),
+        "kernel_share_of_cpu": _kernel_shares(split, _split(services, redis)),
+    }
     return Run(turns=turns, laps=dict(laps), at_rate=at_rate, facts=facts)
 
 
@@ -251,22 +259,6 @@ def _open_turn(
         trace=trace,
         cpu_ns=sum(one.cpu_ns() for one in asked) - cpu_ns,
     )
-
-
-def _machine_facts(
-    turns: Sequence[Turn],
-    seconds: float,
-    before: tuple[float, float],
-    after: tuple[float, float],
-) -> dict[str, Any]:
-    ours_ns = sum(turn.cpu_ns + turn.redis_cpu_ns + turn.driver_cpu_ns for turn in turns)
-    available_s = seconds * (os.cpu_count() or 1)
-    other_s = after[0] - before[0] - ours_ns / 1e9
-    return {
-        "seconds": round(seconds, 1),
-        "share_of_other_work": round(max(other_s, 0.0) / available_s, 3),
-        "share_stolen_by_the_host": round((after[1] - before[1]) / available_s, 3),
-    }
 
 
 def _split(services: Sequence[_Service], redis: Measured | None) -> dict[str, tuple[float, float]]:

@@ -94,10 +94,10 @@ def open_figures(turns: Sequence[OpenTurn]) -> dict[str, dict[str, Any]]:
 
 
 def open_rows(figures: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
-    """Figures as a table's rows, who waits least at the tail first."""
+    """Figures as a table's rows, whose callers wait least at the median first."""
     head = ["service", "requests per second", "CPU µs per request"]
     rows = [[*head, "wait, p50 / p99 / p99.9 / longest µs", "errors"]]
-    for row, one in sorted(figures.items(), key=_by_tail):
+    for row, one in sorted(figures.items(), key=_by_median):
         waits = " / ".join(as_us(one[key]) for key in _WAITS)
         told = waits if one["is_trusted"] else "the driver was late"
         cells = [", ".join(row.split(" ")), f"{one['rate']:,.0f}", as_us(one["cpu_us"])]
@@ -128,7 +128,6 @@ def _figures(turns: Sequence[OpenTurn]) -> dict[str, Any]:
     }
 
 
-def _by_tail(named: tuple[str, Mapping[str, Any]]) -> tuple[bool, float, str]:
+def _by_median(named: tuple[str, Mapping[str, Any]]) -> tuple[bool, float, str]:
     row, one = named
-    tail = one["p99_us"]
-    return tail is None, tail or 0.0, row
+    return one["p50_us"] is None, one["p50_us"] or 0.0, row

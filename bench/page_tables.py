@@ -42,9 +42,9 @@ It is a closed loop: latencies are those of a lone caller, and say nothing about
 fleet costs stands in [docs/capacity.md](docs/capacity.md)."""
 _AT_RATE: Final = """\
 In the same run in an open loop: requests come at a rate, independently of each other and of the \
-answers, and each waits from the moment it was due; who keeps one in a hundred waiting for the \
-shortest time stands first. Longer runs, steps and spikes are what `almanac bench load` is for \
-([docs/load.md](docs/load.md))."""
+answers, and each waits from the moment it was due. Whose callers wait least at the median stands \
+first; the tails are the machine's too, which stands still now and then. Longer runs, steps and \
+spikes are what `almanac bench load` is for ([docs/load.md](docs/load.md))."""
 _BESIDE: Final = """\
 Beside what else could stand there: the same requests over HTTP (four of five from known \
 customers, 3 items in the cart, 10 offers), taking turns in one run, one core for each together \

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from bench.http import Plan, measure_http
-from bench.http_figures import Run, Turn, cpu_ratios, summary_of
+from bench.http_figures import Run, Turn, cpu_ratios, own_work_s, summary_of
 from bench.http_load import Lap
 from bench.http_profile import NO_OP, PARTS, PAST, WHOLE, profile_edge
 from bench.http_report import company_line, ratio_lines, row_table
 from bench.synthetic import Shape
+from tests.bench.turns import open_turn
 from tests.bench.verbs import kept_by
 
 
@@ -140,6 +141,13 @@ def test_ratios_stand_beside_their_aims() -> None:
     assert " ".join(ratio_lines(ratios).splitlines()[1].split()) == (
         "edge granian / no-op granian 16 1.50 1.40 1.61 at most 1.35 0.67 ×"
     )
+
+
+def test_own_work_is_that_of_both_loops_and_their_driver() -> None:
+    closed = turn("redis", 1, cpu_ns=10**9, redis_cpu_ns=2 * 10**9)  # and 100 ns of the driver
+    opened = open_turn("redis uvicorn", wait_us=1, n=1000, cpu_us=4000)  # and 1 ns
+
+    assert own_work_s([closed, closed], [opened]) == 10.000000201
 
 
 def test_the_company_is_told() -> None:
