@@ -15,8 +15,9 @@ from bench.capacity_check import Plan, check, cost_of_run
 from bench.capacity_report import capacity_text
 from bench.http_contenders import ServerName
 from bench.machine import machine_facts
-from bench.results import DEFAULT_DIR, make_folder, tell_run
+from bench.results import DEFAULT_DIR, tell_run
 from bench.synthetic import Shape
+from builder.places import make_folder
 
 
 def capacity(

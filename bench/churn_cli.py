@@ -11,8 +11,9 @@ from cyclopts.validators import Number
 
 from bench.churn import as_summary, churn_table, measure_churn
 from bench.machine import machine_facts
-from bench.results import DEFAULT_DIR, make_folder, tell_run
+from bench.results import DEFAULT_DIR, tell_run
 from builder.effort import Effort
+from builder.places import make_folder
 
 
 def churn(

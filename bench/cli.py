@@ -30,8 +30,9 @@ from bench.http_report import (
 )
 from bench.machine import machine_facts
 from bench.percentiles import as_us, percentiles_us
-from bench.results import DEFAULT_DIR, aligned, make_folder, tell_run
+from bench.results import DEFAULT_DIR, aligned, tell_run
 from bench.synthetic import Shape
+from builder.places import make_folder
 
 if TYPE_CHECKING:
     from bench.bars import BarRun

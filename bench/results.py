@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,8 +11,6 @@ from typing import Any, Final
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-
-from builder.errors import NotWritable
 
 DEFAULT_DIR: Final = Path("bench/results")
 
@@ -45,26 +42,6 @@ def tell_run(
     )
     sys.stdout.write(f"{orjson.dumps(summary).decode() if json else text}\n")
     sys.stderr.write(f"kept in {run_dir}\n")
-
-
-def make_folder(folder: Path, *, flag: str) -> None:
-    """Make a folder now, since what could not be written would be lost when all is measured.
-
-    Raises:
-        NotWritable: it can't be made, or written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise NotWritable(
-            f"{folder}: no folder can be made there ({problem.strerror})",
-            hint=f"give another {flag}",
-            path=folder,
-        ) from problem
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise NotWritable(
-            f"{folder}: may not be written to", hint=f"give another {flag}", path=folder
-        )
 
 
 def aligned(rows: list[list[str]]) -> str:

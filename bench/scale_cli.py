@@ -10,10 +10,11 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from bench.machine import machine_facts
-from bench.results import DEFAULT_DIR, make_folder, tell_run
+from bench.results import DEFAULT_DIR, tell_run
 from bench.scale import Plan, measure_scale
 from bench.scale_report import judgement_table, size_table, worker_table
 from bench.synthetic import Shape
+from builder.places import make_folder
 
 # Few bytes a customer, so that ten million of them are not mostly a test of the disk.
 _PERSONAL_ROWS, _HISTORY_ROWS = 8, 4

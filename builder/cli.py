@@ -23,10 +23,11 @@ from builder.build import build as run_build
 from builder.config import Config, load
 from builder.effort import Effort
 from builder.engine import Engine
-from builder.errors import NotWritable, UsageError, out_of_space
+from builder.errors import UsageError, out_of_space
 from builder.intake import Inputs, import_inputs
 from builder.night import Night, plan_for
 from builder.parent import Parent, open_parent
+from builder.places import make_folder
 from builder.progress import on_stderr
 from builder.report_text import evaluation_table
 from index.errors import WriteFailed
@@ -215,18 +216,7 @@ def _check_place(out: Path) -> None:
             hint="snapshots are never changed: give another --out",
             path=out,
         )
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise NotWritable(
-            f"{out}: no folder can be made there ({problem.strerror})",
-            hint="give another --out",
-            path=out,
-        ) from problem
-    if not os.access(out.parent, os.W_OK | os.X_OK):
-        raise NotWritable(
-            f"{out.parent}: may not be written to", hint="give another --out", path=out.parent
-        )
+    make_folder(out.parent, flag="--out", asked=out)
 
 
 @contextmanager

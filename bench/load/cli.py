@@ -23,8 +23,9 @@ from bench.load.samples import gathered
 from bench.load.schedule import SHAPES, Arrivals, Ints, replayed, scheduled, speed_for
 from bench.load.target import target_of
 from bench.machine import machine_facts
-from bench.results import DEFAULT_DIR, make_folder, tell_run
+from bench.results import DEFAULT_DIR, tell_run
 from bench.synthetic import Shape
+from builder.places import make_folder
 
 if TYPE_CHECKING:
     from bench.load.orders import Orders

@@ -18,7 +18,6 @@ from cyclopts.validators import Number
 from bench.load.cli import Contradiction
 from bench.load.target import target_of
 from bench.machine import machine_facts
-from bench.results import make_folder
 from bench.scorecard.answers import OWN_PATH
 from bench.scorecard.beside import FORMAT, VERSION, read_scorecard
 from bench.scorecard.card import Found, Plan, measured
@@ -32,6 +31,7 @@ from builder.config import Config
 from builder.config import load as load_config
 from builder.effort import Effort
 from builder.evaluation import settings_for
+from builder.places import make_folder
 from index.snapshot import open_snapshot
 
 MISSED: Final = 7
