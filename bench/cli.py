@@ -29,7 +29,7 @@ from bench.http_report import (
     skipped_lines,
 )
 from bench.machine import machine_facts
-from bench.percentiles import as_us, percentiles_us
+from bench.percentiles import as_cell, percentiles_us
 from bench.results import DEFAULT_DIR, aligned, tell_run
 from bench.synthetic import Shape
 from builder.places import make_folder
@@ -366,9 +366,9 @@ def _table(runs: list[dict[str, Any]]) -> str:
                 [
                     name,
                     f"{run['snapshot']['customers']:,}",
-                    *(as_us(figures[key], 1) for key in ("p50_us", "p99_us", "p99.9_us")),
-                    as_us(figures["per_cpu_second"]),
-                    as_us(figures["p50_in_gets"], 1),
+                    *(as_cell(figures[key], 1) for key in ("p50_us", "p99_us", "p99.9_us")),
+                    as_cell(figures["per_cpu_second"]),
+                    as_cell(figures["p50_in_gets"], 1),
                 ]
             )
     return aligned(rows)

@@ -17,7 +17,7 @@ import numpy as np
 from bench.load.driver import TIMED_OUT, Trace
 from bench.load.schedule import Ints
 from bench.load.verdict import LATE_NS, LATE_SHARE
-from bench.percentiles import as_us, percentiles_us
+from bench.percentiles import as_cell, percentiles_us
 
 NO_ANSWER: Final = -1
 """In place of a wait: it failed."""
@@ -98,9 +98,9 @@ def open_rows(figures: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
     head = ["service", "requests per second", "CPU µs per request"]
     rows = [[*head, "wait, p50 / p99 / p99.9 / longest µs", "errors"]]
     for row, one in sorted(figures.items(), key=_by_median):
-        waits = " / ".join(as_us(one[key]) for key in _WAITS)
+        waits = " / ".join(as_cell(one[key]) for key in _WAITS)
         told = waits if one["is_trusted"] else "the driver was late"
-        cells = [", ".join(row.split(" ")), f"{one['rate']:,.0f}", as_us(one["cpu_us"])]
+        cells = [", ".join(row.split(" ")), f"{one['rate']:,.0f}", as_cell(one["cpu_us"])]
         rows.append([*cells, told, f"{one['errors']}"])
     return rows
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bench.http_dependence import ASPECTS
-from bench.percentiles import as_us
+from bench.percentiles import as_cell
 from bench.results import aligned
 
 CANNOT_SHOW: Final = """\
@@ -34,12 +34,12 @@ def row_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [head]
     for name, row in sorted(rows.items(), key=_by_connections):
         service, _, connections = name.rpartition(" ")
-        cells = [service, connections, as_us(row["cpu_together_us"])]
+        cells = [service, connections, as_cell(row["cpu_together_us"])]
         decided_us = row["decide_p50_us"]
-        cells += [as_us(row["redis_cpu_us"]), "" if decided_us is None else f"{decided_us:.0f}"]
+        cells += [as_cell(row["redis_cpu_us"]), "" if decided_us is None else f"{decided_us:.0f}"]
         cells += [f"{row['per_second']:,.0f}"]
         cells += [f"{row['core_busy']:.0%}", f"{row['driver_busy']:.0%}"]
-        cells += [as_us(row[key]) for key in ("p50_us", "p99_us", "p99.9_us")]
+        cells += [as_cell(row[key]) for key in ("p50_us", "p99_us", "p99.9_us")]
         lines.append([*cells, f"{row['answer_bytes']}", f"{row['errors']}"])
     return aligned(lines)
 
@@ -86,7 +86,7 @@ def profile_table(figures: Mapping[str, Mapping[str, float | None]]) -> str:
     """One line per part of a request."""
     lines = [["in process", "p50 µs", "p99 µs", "p99.9 µs"]]
     for name, row in figures.items():
-        lines.append([name, *(as_us(row[key], 1) for key in ("p50_us", "p99_us", "p99.9_us"))])
+        lines.append([name, *(as_cell(row[key], 1) for key in ("p50_us", "p99_us", "p99.9_us"))])
     return aligned(lines)
 
 

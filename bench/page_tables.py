@@ -10,7 +10,7 @@ from bench.capacity_report import check_rows, cost_line, need_rows, rehearsal_ro
 from bench.http_dependence import ASPECTS
 from bench.http_open import open_rows
 from bench.http_report import other_of
-from bench.percentiles import as_us
+from bench.percentiles import as_cell
 from bench.scale_report import SCALING_AIM, judged
 
 _Run = Mapping[str, Any]
@@ -104,7 +104,7 @@ def beside_rows(http: _Run) -> list[list[str]]:
         who, server, connections = name.split(" ")
         if int(connections) != crowd:
             continue
-        cells = [f"{_WHO[who]} ({server})", as_us(row["cpu_together_us"])]
+        cells = [f"{_WHO[who]} ({server})", as_cell(row["cpu_together_us"])]
         cells.append(" / ".join(depends[who][aspect] for aspect in ASPECTS))
         rows.append([*cells, *_compared(http, who, server, crowd)])
     return rows
@@ -120,13 +120,13 @@ def http_rows(http: _Run) -> list[list[str]]:
         if connections != "1":
             continue
         many = http["rows"][f"{who} {server} {crowd}"]
-        redis = f"{as_us(one['redis_cpu_us'])} / {as_us(many['redis_cpu_us'])}"
+        redis = f"{as_cell(one['redis_cpu_us'])} / {as_cell(many['redis_cpu_us'])}"
         cells = [
             f"{who}, {server}",
-            f"{as_us(one['cpu_together_us'])} / {as_us(many['cpu_together_us'])}",
+            f"{as_cell(one['cpu_together_us'])} / {as_cell(many['cpu_together_us'])}",
         ]
         cells += [redis if many["redis_cpu_us"] else "", f"{many['per_second']:,.0f}"]
-        cells.append(" / ".join(as_us(one[key]) for key in ("p50_us", "p99_us", "p99.9_us")))
+        cells.append(" / ".join(as_cell(one[key]) for key in ("p50_us", "p99_us", "p99.9_us")))
         rows.append([*cells, f"{one['errors'] + many['errors']}"])
     return rows
 
@@ -158,7 +158,7 @@ def decision_rows(decision: _Run) -> list[list[str]]:
     for key, name in _KINDS:
         figures = [run["contenders"][key] for run in runs]
         rows.append(
-            [name, *(f"{as_us(one['p50_us'])} / {as_us(one['p99_us'])}" for one in figures)]
+            [name, *(f"{as_cell(one['p50_us'])} / {as_cell(one['p99_us'])}" for one in figures)]
         )
     return rows
 

@@ -31,17 +31,17 @@ def percentiles_us(nanoseconds: NDArray[np.int64]) -> dict[str, float | None]:
     return found | {"max_us": round(int(ordered[-1]) / 1000, 2) if n else None}
 
 
-def as_us(microseconds: float | None, digits: int = 0) -> str:
-    """A percentile as a cell.
+def as_cell(figure: float | None, digits: int = 0) -> str:
+    """A figure as a cell, in whatever it counts; a dash where there is none.
 
-    >>> as_us(1234.56), as_us(26.04, 1), as_us(None)
+    >>> as_cell(1234.56), as_cell(26.04, 1), as_cell(None)
     ('1,235', '26.0', '–')
     """
-    return "–" if microseconds is None else f"{microseconds:,.{digits}f}"
+    return "–" if figure is None else f"{figure:,.{digits}f}"
 
 
 def as_ms(microseconds: float | None) -> str:
-    """The same in milliseconds.
+    """Microseconds as a cell of milliseconds.
 
     >>> as_ms(1234.56), as_ms(None)
     ('1.23', '–')

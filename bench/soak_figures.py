@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.percentiles import as_us, percentiles_us
+from bench.percentiles import as_cell, percentiles_us
 from bench.results import aligned
 from bench.soak_load import Heard
 from bench.soak_node import Held
@@ -153,7 +153,7 @@ def soak_table(summary: Mapping[str, Any]) -> str:
     """The figures as text."""
     latency = [["window", "requests", "p50 µs", "p99 µs", "p99.9 µs", "p99 / steady"]]
     for window, figures in summary["latency"].items():
-        told = [as_us(figures[key]) for key in ("p50_us", "p99_us", "p99.9_us")]
+        told = [as_cell(figures[key]) for key in ("p50_us", "p99_us", "p99.9_us")]
         latency.append(
             [
                 window,
