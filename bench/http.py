@@ -41,10 +41,11 @@ from bench.http_dependence import Dependence, dependence
 from bench.http_figures import Run, Turn, own_work_s
 from bench.http_ground import Ground, PeerMissing
 from bench.http_load import Driver, Lap
-from bench.http_open import OpenTurn, moments
+from bench.http_open import OpenTurn, so_many
 from bench.http_peers import PeerName, peer
 from bench.http_processes import Measured, machine_busy_s
 from bench.http_requests import checkable_bodies, request_bodies
+from bench.load.samples import gathered
 from bench.synthetic import SECRET, Shape, write_synthetic
 from index.snapshot import open_snapshot
 
@@ -243,21 +244,21 @@ def _open_turn(
     asked = [service.measured]
     asked += [redis] if redis is not None and service.contender.asks_redis else []
     rate = plan.rate / service.contender.slower
-    due_ns = moments(rate, max(plan.requests // service.contender.slower, 1), seed=number)
+    when = so_many(rate, max(plan.requests // service.contender.slower, 1), seed=number)
     cpu_ns = sum(one.cpu_ns() for one in asked)
     trace = driver.follow(
         service.contender.name,
         service.port,
         connections=plan.connections,
         start=number * plan.requests,
-        due_ns=due_ns,
+        due_ns=when.due_ns,
     )
     return OpenTurn(
         row=f"{service.contender.name} {service.server}",
         rate=rate,
-        due_ns=due_ns,
-        trace=trace,
+        samples=gathered(when, ("all",), when.phase, [trace]),
         cpu_ns=sum(one.cpu_ns() for one in asked) - cpu_ns,
+        driver_cpu_ns=trace.cpu_ns,
     )
 
 

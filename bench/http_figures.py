@@ -92,7 +92,7 @@ def summary_of(run: Run) -> dict[str, Any]:
 def own_work_s(turns: Sequence[Turn], at_rate: Sequence[OpenTurn]) -> float:
     """Seconds of processor time that services, Redis and the driver took in all turns together."""
     closed_ns = sum(turn.cpu_ns + turn.redis_cpu_ns + turn.driver_cpu_ns for turn in turns)
-    return (closed_ns + sum(turn.cpu_ns + turn.trace.cpu_ns for turn in at_rate)) / 1e9
+    return (closed_ns + sum(turn.cpu_ns + turn.driver_cpu_ns for turn in at_rate)) / 1e9
 
 
 def cpu_ratios(turns: Sequence[Turn]) -> dict[str, dict[str, float]]:

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from bench.load.driver import TIMED_OUT, Trace
-from bench.load.schedule import Ints
-from bench.load.verdict import LATE_NS, LATE_SHARE
+from bench.load.samples import Samples
+from bench.load.schedule import Ints, Schedule, constant
+from bench.load.verdict import LATE_SHARE, is_late
 from bench.percentiles import as_cell, percentiles_us
 
 NO_ANSWER: Final = -1
@@ -31,35 +31,21 @@ class OpenTurn:
     Attributes:
         row: contender and server.
         rate: requests a second.
-        due_ns: int64, rising: when each request was due.
-        trace: what became of each.
+        samples: what became of each request.
         cpu_ns: processor time of the service's own processes, and of Redis where it asks it.
+        driver_cpu_ns: processor time of the driver.
     """
 
     row: str
     rate: float
-    due_ns: Ints
-    trace: Trace
+    samples: Samples
     cpu_ns: int
+    driver_cpu_ns: int
 
     @property
     def waits_ns(self) -> Ints:
-        """From the moment each was due until it was answered, or given up after a long time.
-
-        Other failures come back at once and are no waits: `NO_ANSWER`.
-        """
-        is_timed = np.isin(self.trace.statuses, (200, TIMED_OUT))
-        return np.where(is_timed, self.trace.done_ns - self.due_ns, NO_ANSWER)
-
-    @property
-    def n_errors(self) -> int:
-        """Requests without a good answer."""
-        return int(np.count_nonzero(self.trace.statuses != 200))
-
-    @property
-    def lags_ns(self) -> Ints:
-        """How late the driver got to each."""
-        return self.trace.taken_ns - self.due_ns
+        """How long each waited since it was due; `NO_ANSWER` where that is not known."""
+        return np.where(self.samples.timed, self.samples.latency_ns, NO_ANSWER)
 
 
 def per_answer_us(cpu_ns: int, n_good: int) -> float | None:
@@ -67,13 +53,17 @@ def per_answer_us(cpu_ns: int, n_good: int) -> float | None:
     return round(cpu_ns / n_good / 1000, 2) if n_good else None
 
 
-def moments(rate: float, n: int, *, seed: int) -> Ints:
-    """When `n` requests are due that come independently of each other, in nanoseconds.
+def so_many(rate: float, n: int, *, seed: int) -> Schedule:
+    """When just `n` requests are due that come independently of each other.
 
     Given how many they are, the moments of a Poisson process are as if drawn evenly.
     """
     seconds = np.random.default_rng(seed).uniform(0.0, n / rate, n)
-    return np.sort((seconds * 1e9).astype(np.int64))
+    return Schedule(
+        phases=constant(rate, n / rate),
+        due_ns=np.sort((seconds * 1e9).astype(np.int64)),
+        phase=np.zeros(n, dtype=np.uint8),
+    )
 
 
 def open_samples(turns: Sequence[OpenTurn]) -> dict[str, Ints]:
@@ -81,7 +71,7 @@ def open_samples(turns: Sequence[OpenTurn]) -> dict[str, Ints]:
     found = {}
     for row, those in _by_row(turns).items():
         found[f"{row} open"] = np.concatenate([turn.waits_ns for turn in those])
-        found[f"{row} open lag"] = np.concatenate([turn.lags_ns for turn in those])
+        found[f"{row} open lag"] = np.concatenate([turn.samples.lag_ns for turn in those])
     return found
 
 
@@ -114,16 +104,16 @@ def _by_row(turns: Sequence[OpenTurn]) -> Mapping[str, list[OpenTurn]]:
 
 def _figures(turns: Sequence[OpenTurn]) -> dict[str, Any]:
     waits_ns = np.concatenate([turn.waits_ns for turn in turns])
-    late_share = float(np.mean(np.concatenate([turn.lags_ns for turn in turns]) > LATE_NS))
+    late_share = float(np.mean(np.concatenate([is_late(turn.samples) for turn in turns])))
     is_trusted = late_share <= LATE_SHARE
-    n, n_errors = len(waits_ns), sum(turn.n_errors for turn in turns)
+    n, n_good = len(waits_ns), sum(int(turn.samples.good.sum()) for turn in turns)
     return {
         "rate": turns[0].rate,
         "requests": n,
-        "errors": n_errors,
+        "errors": n - n_good,
         "late_share": round(late_share, 4),
         "is_trusted": is_trusted,
-        "cpu_us": per_answer_us(sum(turn.cpu_ns for turn in turns), n - n_errors),
+        "cpu_us": per_answer_us(sum(turn.cpu_ns for turn in turns), n_good),
         **percentiles_us(waits_ns[waits_ns != NO_ANSWER] if is_trusted else waits_ns[:0]),
     }
 

@@ -184,10 +184,10 @@ def test_everybody_gets_the_same_turns() -> None:
         ("edge", 2),
         ("no-op", 2),
     ]
-    assert [(one.row, len(one.due_ns)) for one in run.at_rate] == [
+    assert [(one.row, len(one.samples.due_ns)) for one in run.at_rate] == [
         (f"{one.contender} uvicorn", 30) for one in run.turns if one.connections == 4
     ]
-    assert all((one.trace.statuses == 200).all() and one.cpu_ns > 0 for one in run.at_rate)
+    assert all(one.samples.good.all() and one.cpu_ns > 0 for one in run.at_rate)
     assert all((one.waits_ns > 0).all() for one in run.at_rate)
     told = [lap.decided_us for lap in run.laps["edge uvicorn 4"]]
     assert all((lap > 0).all() for lap in told)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.http_open import NO_ANSWER, moments, open_figures, open_rows, open_samples
+from bench.http_open import NO_ANSWER, open_figures, open_rows, open_samples, so_many
 from bench.load.driver import TIMED_OUT
 from tests.bench.turns import open_turn
 
@@ -55,7 +55,7 @@ def test_nobody_answered_is_told_last() -> None:
 
 @pytest.mark.parametrize("rate", [50.0, 4000.0])
 def test_moments_are_as_many_as_asked_and_fill_their_time(rate: float) -> None:
-    due_ns = moments(rate, 2000, seed=1)
+    due_ns = so_many(rate, 2000, seed=1).due_ns
 
     assert len(due_ns) == 2000
     assert (np.diff(due_ns) >= 0).all()
@@ -63,4 +63,4 @@ def test_moments_are_as_many_as_asked_and_fill_their_time(rate: float) -> None:
     gaps = np.diff(due_ns) / 1e9
     assert gaps.mean() == pytest.approx(1 / rate, rel=0.05)
     assert gaps.std() == pytest.approx(1 / rate, rel=0.1)
-    assert (moments(rate, 2000, seed=2) != due_ns).any()
+    assert (so_many(rate, 2000, seed=2).due_ns != due_ns).any()

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.http_open import OpenTurn
-from bench.load.driver import Trace
+from bench.load.samples import Samples
+from bench.load.schedule import constant
 
 
 def open_turn(
@@ -25,17 +26,17 @@ def open_turn(
     return OpenTurn(
         row=row,
         rate=1000.0,
-        due_ns=due_ns,
         cpu_ns=n * cpu_us * 1000,
-        trace=Trace(
+        driver_cpu_ns=1,
+        samples=Samples(
+            phases=constant(1000.0, n / 1000),
+            phase=np.zeros(n, dtype=np.uint8),
+            kinds=("all",),
+            kind=np.zeros(n, dtype=np.uint8),
+            due_ns=due_ns,
             taken_ns=due_ns + late_ns,
-            idle_ns=due_ns,
             sent_ns=due_ns + late_ns,
             done_ns=due_ns + wait_us * 1000,
             statuses=np.array([200] * n if statuses is None else statuses, dtype=np.int64),
-            connects=1,
-            cpu_ns=1,
-            busy_ns=1,
-            wall_ns=1,
         ),
     )
