@@ -101,6 +101,16 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def started(*command: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
 def almanac_with(*words: str) -> subprocess.CompletedProcess[str]:
     return run(sys.executable, "-m", "almanac", *words)
 
@@ -263,13 +273,7 @@ def test_a_terminal_without_the_character_gets_a_substitute(front_door: list[str
 
 
 def test_a_reader_that_goes_away_is_not_a_defect(front_door: list[str]) -> None:
-    with subprocess.Popen(
-        [*front_door, "works", "1000000"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    ) as process:
+    with started(*front_door, "works", "1000000") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.read(10)
@@ -287,13 +291,7 @@ def test_a_pipe_that_breaks_inside_is_a_defect(front_door: list[str]) -> None:
 
 
 def test_ctrl_c_ends_with_130_and_no_traceback(front_door: list[str]) -> None:
-    with subprocess.Popen(
-        [*front_door, "waits"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    ) as process:
+    with started(*front_door, "waits") as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
@@ -306,15 +304,9 @@ def test_ctrl_c_ends_with_130_and_no_traceback(front_door: list[str]) -> None:
 def test_sigterm_ends_with_143_what_was_started_and_what_was_temporary(
     front_door: list[str],
 ) -> None:
-    with subprocess.Popen(
-        [*front_door, "keeps-a-process"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    ) as process:
+    with started(*front_door, "keeps-a-process") as process:
         assert process.stdout is not None
-        folder, started = process.stdout.readline().split()
+        folder, kept = process.stdout.readline().split()
         process.send_signal(signal.SIGTERM)
         _, talk = process.communicate(timeout=60)
 
@@ -322,7 +314,7 @@ def test_sigterm_ends_with_143_what_was_started_and_what_was_temporary(
     assert talk == b""
     assert not Path(os.fsdecode(folder)).exists()
     with pytest.raises(ProcessLookupError):
-        os.kill(int(started), 0)
+        os.kill(int(kept), 0)
 
 
 def test_no_color_is_respected() -> None:
