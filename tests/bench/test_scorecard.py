@@ -38,7 +38,7 @@ from bench.synthetic import SECRET, customer_id, item_id
 from builder.errors import BuildError, DataGate, InputNotFound, NotWritable
 from index.generation import Generation
 from index.manifest import read_manifest
-from tests.bench.load_server import load_server
+from tests.bench.load_server import Served, load_server
 from tests.builder.planted_shop import SECRET_TEXT, Planted, write_planted
 
 N_ORDERS = 60
@@ -63,6 +63,11 @@ def events(tmp_path: Path) -> str:
     path = tmp_path / "events.csv"
     path.write_text("\n".join(lines) + "\n")
     return str(path)
+
+
+def card_of(server: Served, events: str, out: Path, **flags: Any) -> int:
+    """The exit code of measuring somebody else's service by the later half of the events."""
+    return scorecard(events=[events], url=server.target.url, later_share=0.5, out=out, **flags)
 
 
 def told_in(out: Path) -> dict[str, Any]:
@@ -125,9 +130,10 @@ def test_somebody_elses_service_is_asked_by_a_template(events: str, tmp_path: Pa
     template.write_text('{"user": "{customer_id}", "n": "{k}", "basket": [{"sku": "{item}"}]}')
 
     with load_server(fine='{"items": [{"id": "x"}]}') as server:
-        code = scorecard(
-            events=[events],
-            url=server.target.url,
+        code = card_of(
+            server,
+            events,
+            tmp_path,
             template=template,
             answer_path="items.*.id",
             name="another",
@@ -136,8 +142,6 @@ def test_somebody_elses_service_is_asked_by_a_template(events: str, tmp_path: Pa
             seconds=1.5,
             day_seconds=1.0,
             connections=3,
-            later_share=0.5,
-            out=tmp_path,
         )
 
     told = told_in(tmp_path)
@@ -169,15 +173,8 @@ def test_a_run_whose_driver_was_late_gives_no_verdict(
     monkeypatch.setattr(bench.load.verdict, "BUSY_SHARE", 0.0)
 
     with load_server() as server:
-        code = scorecard(
-            events=[events],
-            url=server.target.url,
-            sla=["errors<1%"],
-            rate=5,
-            seconds=0.9,
-            only=["peak"],
-            later_share=0.5,
-            out=tmp_path,
+        code = card_of(
+            server, events, tmp_path, sla=["errors<1%"], rate=5, seconds=0.9, only=["peak"]
         )
 
     told = told_in(tmp_path)
@@ -191,15 +188,14 @@ def test_a_run_whose_driver_was_late_gives_no_verdict(
 def test_answers_without_any_offer_keep_no_promise(events: str, tmp_path: Path) -> None:
     """An error with status 200 comes fast."""
     with load_server(fine='{"error": "no such customer"}') as server:
-        code = scorecard(
-            events=[events],
-            url=server.target.url,
+        code = card_of(
+            server,
+            events,
+            tmp_path,
             sla=["errors<1%, max<4s at 5x"],
             rate=20,
             seconds=1.5,
             only=["peak"],
-            later_share=0.5,
-            out=tmp_path,
         )
 
     told = told_in(tmp_path)
@@ -215,16 +211,7 @@ def test_answers_without_any_offer_keep_no_promise(events: str, tmp_path: Path) 
 def test_a_spike_that_nobody_came_in_is_not_measured(events: str, tmp_path: Path) -> None:
     """With a request a second the draw has none in its tenth of a second, and one afterwards."""
     with load_server(fine=OFFER) as server:
-        scorecard(
-            events=[events],
-            url=server.target.url,
-            sla=["errors<1%"],
-            rate=1,
-            seconds=1.5,
-            only=["peak"],
-            later_share=0.5,
-            out=tmp_path,
-        )
+        card_of(server, events, tmp_path, sla=["errors<1%"], rate=1, seconds=1.5, only=["peak"])
 
     told = told_in(tmp_path)
     [spike] = [line for line in told["lines"] if line["title"].startswith("A spike")]
@@ -238,14 +225,8 @@ def test_a_spike_that_nobody_came_in_is_not_measured(events: str, tmp_path: Path
 def test_no_promise_is_kept_where_only_findings_were_asked_for(events: str, tmp_path: Path) -> None:
     """The waits of a day are longer than what was promised for another load."""
     with load_server(fine=OFFER) as server:
-        code = scorecard(
-            events=[events],
-            url=server.target.url,
-            sla=["max<1us at 5x"],
-            day_seconds=0.5,
-            only=["volume"],
-            later_share=0.5,
-            out=tmp_path,
+        code = card_of(
+            server, events, tmp_path, sla=["max<1us at 5x"], day_seconds=0.5, only=["volume"]
         )
 
     told = told_in(tmp_path)
@@ -286,14 +267,8 @@ def test_days_of_which_only_the_date_is_told_are_not_measured(
 
 def test_a_volume_that_nothing_can_be_told_of_is_not_measured(events: str, tmp_path: Path) -> None:
     with load_server() as server:
-        code = scorecard(
-            events=[events],
-            url=server.target.url,
-            sla=["p99<1ms at 5x of volume"],
-            seconds=0.001,
-            only=["peak"],
-            later_share=0.5,
-            out=tmp_path,
+        code = card_of(
+            server, events, tmp_path, sla=["p99<1ms at 5x of volume"], seconds=0.001, only=["peak"]
         )
 
     [line] = told_in(tmp_path)["lines"]
