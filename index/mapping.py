@@ -23,7 +23,7 @@ from index.errors import Incomplete
 _MADV_POPULATE_READ: Final = 22
 _CACHESTAT: Final = 451
 """Number of the system call, on every architecture."""
-_SLICE_BYTES: Final = 8 << 20
+_PIECE_BYTES: Final = 8 << 20
 _AROUND_BYTES: Final = 64 << 10
 """So much the kernel maps around a page that is read, of what is in memory."""
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -50,8 +50,16 @@ def prove(path: Path, expected_bytes: int) -> None:
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        for start, offset, length in _slices(path, expected_bytes):
-            if not _is_cached(descriptor, offset, length) and not _populate(start, length):
+        pieces = _pieces(_page_ceil(expected_bytes))
+        missing = [piece for piece in pieces if not _is_cached(descriptor, *piece)]
+    finally:
+        os.close(descriptor)
+    # Where everything is in memory nobody has to read the kernel's list of mappings, which is long.
+    ranges = _mapped_ranges(path, expected_bytes) if missing else []
+    for offset, length in missing:
+        for start, first, covered in ranges:
+            begin, end = max(offset, first), min(offset + length, first + covered)
+            if begin < end and not _populate(start + begin - first, end - begin):
                 code = ctypes.get_errno()
                 if code == errno.EINVAL:
                     return
@@ -60,8 +68,6 @@ def prove(path: Path, expected_bytes: int) -> None:
                     path=path,
                     hint="the file was cut short: copy it again",
                 )
-    finally:
-        os.close(descriptor)
 
 
 def touch(path: Path, expected_bytes: int, *, address: int | None = None) -> None:
@@ -99,11 +105,10 @@ def _populate(start: int, length: int) -> bool:
     return not _libc.madvise(start, length, _MADV_POPULATE_READ)
 
 
-def _slices(path: Path, expected_bytes: int) -> Iterator[tuple[int, int, int]]:
-    """Address, place in the file and length of what is mapped of it, in pieces of whole pages."""
-    for start, offset, length in _mapped_ranges(path, expected_bytes):
-        for done in range(0, length, _SLICE_BYTES):
-            yield start + done, offset + done, min(_SLICE_BYTES, length - done)
+def _pieces(n_bytes: int) -> Iterator[tuple[int, int]]:
+    """Place in a file and length, of whole pages."""
+    for offset in range(0, n_bytes, _PIECE_BYTES):
+        yield offset, min(_PIECE_BYTES, n_bytes - offset)
 
 
 def _mapped_ranges(path: Path, expected_bytes: int) -> list[tuple[int, int, int]]:
@@ -113,6 +118,9 @@ def _mapped_ranges(path: Path, expected_bytes: int) -> list[tuple[int, int, int]
     name = str(path.resolve())
     ranges: list[tuple[int, int, int]] = []
     for line in Path("/proc/self/maps").read_text().splitlines():
+        # There are thousands, and few are meant.
+        if inode not in line and name not in line:
+            continue
         fields = line.split(maxsplit=5)
         # Overlay file systems show another device number than stat does; the name still tells.
         if len(fields) == 6 and (f"{fields[3]} {fields[4]}" == inode or fields[5] == name):

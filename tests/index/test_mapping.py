@@ -19,7 +19,7 @@ from index.mapping import prove
 ROOT = Path(__file__).parents[2]
 PAGE = mmap.PAGESIZE
 N_PAGES = 1000
-SLICE_PAGES = 100
+PIECE_PAGES = 100
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def populated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return populate(start, length)
 
     monkeypatch.setattr(mapping, "_populate", noted)
-    monkeypatch.setattr(mapping, "_SLICE_BYTES", SLICE_PAGES * PAGE)
+    monkeypatch.setattr(mapping, "_PIECE_BYTES", PIECE_PAGES * PAGE)
     return found
 
 
@@ -57,8 +57,11 @@ def needs_cachestat(path: Path) -> None:
             pytest.skip("this kernel has no cachestat, or not for this file system")
 
 
-def test_what_is_in_memory_need_not_be_populated(path: Path, populated: list[int]) -> None:
+def test_what_is_in_memory_need_be_neither_populated_nor_looked_for(
+    path: Path, populated: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     needs_cachestat(path)
+    monkeypatch.delattr(mapping, "_mapped_ranges")
     with mapped(path) as size:
         prove(path, size)
 
@@ -83,7 +86,7 @@ def test_a_kernel_that_does_not_tell_has_all_of_it_populated(
     with mapped(path) as size:
         prove(path, size)
 
-    assert populated == [SLICE_PAGES] * (N_PAGES // SLICE_PAGES)
+    assert populated == [PIECE_PAGES] * (N_PAGES // PIECE_PAGES)
 
 
 @pytest.mark.parametrize("tells", [True, False])
