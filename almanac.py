@@ -292,6 +292,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         # Where a terminal has no arrow or dash an answer with substitutes is better than none.
         sys.stdout.reconfigure(errors="backslashreplace")
+    # Ours is parallel by processes. Threads of the algebra library, one for each core and in each
+    # process, would be started at import and hardly ever be used.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _end)
     try:
