@@ -21,7 +21,6 @@ import orjson
 
 LEAST_NS: Final = 500_000
 """Shorter ones are of no matter beside what a request takes."""
-_SECONDS: Final = 2.0
 _MOST_CORES: Final = 8
 
 
@@ -53,7 +52,7 @@ class Standstill:
         )
 
 
-def standstill(cores: Collection[int], seconds: float = _SECONDS) -> Standstill:
+def standstill(cores: Collection[int], seconds: float) -> Standstill:
     """Watch some cores for a while, all at once; the first few of many.
 
     Raises:

@@ -36,6 +36,8 @@ from index.snapshot import open_snapshot
 
 POOL: Final = 5000
 """So many questions are asked at peak, evenly spread over the orders."""
+_STANDSTILL_SECONDS: Final = 2.0
+"""So long the machine is watched at most."""
 _NO_TABLES: Final = "It needs a snapshot of ours: of a service at a URL only the answers are seen."
 
 
@@ -112,7 +114,9 @@ def measured(plan: Plan) -> Found:
     waits = bool({"peak", "volume"} & {*plan.only})
     if waits:
         say("standstill: what this machine does by itself")
-        found.stood_still = standstill(os.sched_getaffinity(0))
+        found.stood_still = standstill(
+            os.sched_getaffinity(0), min(plan.seconds / 5, _STANDSTILL_SECONDS)
+        )
     with _service(plan, shop) as service:
         if shop is None and waits:
             ask_a_few(service, questions)
