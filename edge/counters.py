@@ -20,7 +20,7 @@ Cells: TypeAlias = "memoryview[int]"
 
 TIERS: Final[tuple[Tier, ...]] = get_args(Tier)
 OTHER: Final = "other"
-CODES: Final = (200, 204, 304, 400, 404, 405, 413, 415, 422, 500, 503)
+CODES: Final = (200, 204, 304, 400, 404, 405, 408, 413, 415, 422, 431, 500, 503)
 MAX_PLACEMENTS: Final = 64
 
 BUCKETS_US: Final = (25, 50, 75, 100, 150, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000)
@@ -123,9 +123,9 @@ class Counters:
         if code:
             row[self._codes.get(code, _FINE_AT - 1)] += 1
 
-    def refused(self) -> None:
-        """A request was answered 503 as it arrived."""
-        self.row[self._codes[503]] += 1
+    def refused(self, code: int) -> None:
+        """What arrived was refused with a status, and never got as far as a request."""
+        self.row[self._codes[code]] += 1
 
     def admitted(self, level: int, queued_ns: int) -> None:
         """A request was given a level, an index of `LEVELS`, after this time in line."""

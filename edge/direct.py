@@ -31,7 +31,8 @@ from edge.problems import Refusal, refused_with
 _outbox: Final = Outbox()
 _NOT_HTTP: Final = (
     "This is no request of HTTP/1.1 that can be read in one way only: look at its first line and "
-    "its headers, and say the body's length once, by Content-Length or by Transfer-Encoding."
+    "its headers. Say once whom you ask, by Host, and once how long the body is, by Content-Length "
+    "or by Transfer-Encoding."
 )
 _MOST_BESIDE_BODY: Final = 64 << 10
 """The parser keeps heads, and what comes behind a body in chunks, however long they are."""
@@ -55,12 +56,18 @@ class Shortcut:
         max_body_bytes: longer bodies take the usual way.
         answer: from headers (names in lower case) and body to what is sent. It must not raise.
         waiting: told 1 when a request has come in part, and -1 when the rest did, or never will.
+        refused: told the status of what was no whole request, or can't be read.
     """
 
     path: bytes
     max_body_bytes: int
     answer: Callable[[Mapping[bytes, bytes], bytes], Answered]
     waiting: Callable[[int], None]
+    refused: Callable[[int], None]
+
+
+class _NoHost(Exception):
+    """A request names no host, or several."""
 
 
 class DirectProtocol(HttpToolsProtocol):
@@ -155,6 +162,8 @@ class DirectProtocol(HttpToolsProtocol):
         self.headers = []
 
     def on_headers_complete(self) -> None:
+        if not self._names_one_host():
+            raise _NoHost  # which the parser hands on as a complaint of its own
         if self.parser.should_upgrade() and self._stays():
             return
         self._asked = self._headers_of_shortcut()
@@ -191,6 +200,11 @@ class DirectProtocol(HttpToolsProtocol):
     def send_400_response(self, _msg: str) -> None:
         """Refuse what is not HTTP and hang up, after what came before it was answered."""
         self._refuse(Refusal(HTTPStatus.BAD_REQUEST, _NOT_HTTP))
+
+    def _names_one_host(self) -> bool:
+        """As HTTP/1.1 demands: who reads another one of several than we do could be misled."""
+        n_hosts = sum(name == b"host" for name, _ in self.headers)
+        return n_hosts == 1 or (n_hosts == 0 and self.parser.get_http_version() == "1.0")
 
     def _stays(self) -> bool:
         """Whether a request that asks for another protocol is to be answered in this one."""
@@ -264,6 +278,8 @@ class DirectProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
             return
         self._ends = True
+        if self._shortcut is not None:
+            self._shortcut.refused(refusal.status)
         self._send(refused_with(refusal, {}))
 
     def _get_to_know(self, begun: bytes) -> None:

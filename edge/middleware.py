@@ -167,6 +167,7 @@ class Front:
                 max_body_bytes=hot.app.max_body_bytes,
                 answer=self._hot_at_once,
                 waiting=self._counters.under_way,
+                refused=self._counters.refused,
             )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -137,7 +137,7 @@ class Admission:
         Args:
             headers: further headers of the answer.
         """
-        self._counters.refused()
+        self._counters.refused(HTTPStatus.SERVICE_UNAVAILABLE)
         more = lines_of([(b"x-retry-after-us", b"%d" % self._wait_us()), *headers])
         return Answered(503, _LINES + more, _BODY)
 

@@ -62,6 +62,22 @@ def test_what_is_not_http_gets_a_problem_document(edge: Edge) -> None:
         assert "Content-Length or by Transfer-Encoding" in found["detail"]
 
 
+def test_whoever_asks_says_once_whom(edge: Edge) -> None:
+    """Who stands in between could read another one of two hosts than we do."""
+    post = POST + b"content-length: 2\r\n\r\n{}"
+    for asked in (post, GET):
+        unnamed = asked.replace(b"host: shop\r\n", b"")
+        twice = asked.replace(b"shop\r\n", b"shop\r\nHost: shop\r\n")
+        for wrong in (unnamed, twice):
+            assert "by Host" in problem_in(said_to(edge, wrong))["detail"]
+        # Probes of balancers speak like that.
+        old = said_to(edge, unnamed.replace(b"HTTP/1.1", b"HTTP/1.0"))
+        assert old.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert said_to(edge, post, post, twice).count(b"HTTP/1.1 400 ") == 1
+
+    assert edge.status()["requests"]["codes"] == {"200": 4, "400": 5}
+
+
 def test_nonsense_takes_nobody_s_answer(edge: Edge) -> None:
     """What came before it is answered; then the edge hangs up."""
     said = said_to(edge, GET + b"nonsense\r\n\r\n")
@@ -127,6 +143,7 @@ def test_a_head_without_end_is_refused(edge: Edge) -> None:
 
     assert found["title"] == "Request Header Fields Too Large"
     assert "more than 65536 bytes besides its body" in found["detail"]
+    assert edge.status()["requests"]["codes"] == {"431": 1}
 
 
 def test_an_id_of_any_length_is_cut_in_answers_and_refusals_alike(edge: Edge) -> None:
@@ -186,7 +203,7 @@ def test_who_does_not_go_on_is_hung_up_on(start_edge: StartEdge) -> None:
     ):
         assert problem_in(said_to(edge, begun))["title"] == "Request Timeout"
     eventually(lambda: edge.status()["in_flight"] == 0)
-    assert not edge.status()["requests"]["codes"]
+    assert edge.status()["requests"]["codes"] == {"408": 4}
 
 
 def test_who_does_not_read_is_hung_up_on(start_edge: StartEdge) -> None:
