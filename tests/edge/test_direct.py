@@ -64,6 +64,10 @@ MISFITS: Final = [
     post(BODY, b"content-encoding: br", b"origin: https://a.shop"),
 ]
 UPGRADE: Final = (b"Upgrade: h2c", b"HTTP2-Settings: AAEAAEAA")
+PREFLIGHT: Final = (
+    b"OPTIONS /v1/offers HTTP/1.1\r\nhost: shop\r\n"
+    b"origin: x\r\naccess-control-request-method: POST\r\n\r\n"
+)
 UNUSUAL: Final = [
     in_chunks(BODY),
     post(BODY).replace(b"/v1/offers", b"/v1/offers?k=3"),
@@ -72,8 +76,7 @@ UNUSUAL: Final = [
     post(BODY).replace(b"/v1/offers", b"/v1/nothing"),
     b"GET /v1/offers?placement=checkout&at=2025-12-01T12:00:00Z HTTP/1.1\r\nhost: shop\r\n\r\n",
     b"HEAD /livez HTTP/1.1\r\nhost: shop\r\n\r\n",
-    b"OPTIONS /v1/offers HTTP/1.1\r\nhost: shop\r\norigin: x\r\naccess-control-request-method: POST"
-    b"\r\n\r\n",
+    PREFLIGHT,
 ]
 
 
