@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -19,7 +18,7 @@ from bench.http_contenders import ready_list
 from bench.http_processes import ServerFailed
 from bench.peers import nginx_files
 from bench.synthetic import Shape, customer_id, item_id
-from index.generation import Generation, Reader
+from index.generation import Generation
 
 Csr: TypeAlias = dict[str, Any]
 """Arrays of a sparse matrix: `indptr`, `indices`, and `values` where they are not all 1."""
@@ -71,7 +70,7 @@ class Ground:
     def catalogue(self) -> list[dict[str, Any]]:
         """What an answer says of each offer, by row."""
         found = []
-        with self._reading() as reader:
+        with self.generation.reading() as reader:
             for row in range(self.generation.model.n_offers):
                 offer = reader.stored_offer(row)
                 assert offer is not None
@@ -81,7 +80,7 @@ class Ground:
     def histories(self) -> Csr:
         """What each customer took: customers × offers."""
         rows = []
-        with self._reading() as reader:
+        with self.generation.reading() as reader:
             for number in range(self.shape.n_customers):
                 key = self.generation.key_of(customer_id(number))
                 assert key is not None
@@ -93,7 +92,7 @@ class Ground:
     def items(self) -> tuple[Csr, NDArray[np.float64]]:
         """What goes with each item, with its log-lift (items × offers), and prices in cents."""
         rows, values, prices = [], [], []
-        with self._reading() as reader:
+        with self.generation.reading() as reader:
             for number in range(self.shape.n_offers):
                 item = reader.item(item_id(number))
                 assert item is not None
@@ -101,14 +100,6 @@ class Ground:
                 values.append(item.values.copy())
                 prices.append(float(item.price_cents))
         return _csr(rows) | {"values": np.concatenate(values)}, np.array(prices)
-
-    @contextmanager
-    def _reading(self) -> Iterator[Reader]:
-        reader = self.generation.enter()
-        try:
-            yield reader
-        finally:
-            self.generation.leave(reader)
 
 
 def customer_of(body: bytes) -> str | None:

@@ -53,12 +53,9 @@ def keeping_of(parent: Parent, arrays: LearnedArrays, work_dir: Path) -> Iterato
     """
     with open_snapshot(parent.directory) as generation:
         tables = keep_tables(arrays, generation)
-        reader = generation.enter()
-        try:
+        with generation.reading() as reader:
             yield Continued(
                 tables=tables,
                 keeping=Keeping(parent=parent, same_path=write_same(tables.is_same, work_dir)),
                 items=KeptItems(reader, tables),
             )
-        finally:
-            generation.leave(reader)

@@ -203,14 +203,11 @@ def _seen(generation: Generation, later: _Later) -> Seen:
                         FROM read_parquet({literal(later.vocabulary.item_offers_path)}))))
                 FROM {events} WHERE {after}"""
         ).fetchall()
-    reader = generation.enter()
-    try:
+    with generation.reading() as reader:
         n_known = sum(
             reader.customer(high.to_bytes(8, "big") + low.to_bytes(8, "big")) is not None
             for high, low in keys
         )
-    finally:
-        generation.leave(reader)
     holdout = manifest.build.get("holdout")
     return Seen(
         as_of=_EPOCH + timedelta(microseconds=cut.until_us),

@@ -76,20 +76,16 @@ def kept_customers(  # noqa: PLR0917  # what a task holds, in its order
     is_same: NDArray[np.bool_] = np.load(keeping.same_path, allow_pickle=False)
     records: dict[bytes, bytes] = {}
     changed: list[bytes] = []
-    with open_snapshot(keeping.parent.directory) as generation:
-        reader = generation.enter()
-        try:
-            for customer in range(len(histories)):
-                key = histories.key(customer)
-                data = reader.customer_data(key)
-                if data is not None and still_says(
-                    CustomerView(data), histories, customer, is_same, settings.history_offers
-                ):
-                    records[key] = bytes(data)
-                else:
-                    changed.append(key)
-        finally:
-            generation.leave(reader)
+    with open_snapshot(keeping.parent.directory) as generation, generation.reading() as reader:
+        for customer in range(len(histories)):
+            key = histories.key(customer)
+            data = reader.customer_data(key)
+            if data is not None and still_says(
+                CustomerView(data), histories, customer, is_same, settings.history_offers
+            ):
+                records[key] = bytes(data)
+            else:
+                changed.append(key)
     return Kept(records=records, changed=tuple(changed))
 
 

@@ -153,30 +153,24 @@ def _same_offers(arrays: LearnedArrays, generation: Generation) -> NDArray[np.bo
     for row, expires_us in enumerate(arrays.offers["expires_us"][:shared]):
         # Of offers that had expired by then no record speaks.
         is_same[row] &= expires_us is None or expires_us > as_of_us
-    reader = generation.enter()
-    try:
+    with generation.reading() as reader:
         for item_row, item_id in enumerate(arrays.items["item_id"]):
             item = reader.item(item_id)
             own = arrays.own_offers[item_row]
             if item is not None and [*item.own_offers] != [*own]:
                 changed = {*item.own_offers} ^ {*own}
                 is_same[[row for row in changed if row < len(before)]] = False
-    finally:
-        generation.leave(reader)
     return is_same
 
 
 def _item_vectors(arrays: LearnedArrays, generation: Generation) -> Vectors:
     """The earlier vectors of today's items, zero for those that had none."""
     found = np.zeros((arrays.n_items, generation.model.dim), dtype=np.float32)
-    reader = generation.enter()
-    try:
+    with generation.reading() as reader:
         for row, item_id in enumerate(arrays.items["item_id"]):
             item = reader.item(item_id)
             if item is not None and len(item.vector):
                 found[row] = item.vector
-    finally:
-        generation.leave(reader)
     return found
 
 

@@ -58,12 +58,9 @@ def write_known_rows(
 
 def orders_of_offers(generation: Generation) -> Ints:
     """In how many orders of the snapshot each offer stands: int64, shape (n_offers,)."""
-    reader = generation.enter()
-    try:
+    with generation.reading() as reader:
         records = map(reader.offer, range(generation.model.n_offers))
         return np.array([record.n_orders if record else 0 for record in records], dtype=np.int64)
-    finally:
-        generation.leave(reader)
 
 
 def _known(
@@ -75,8 +72,7 @@ def _known(
     categories: list[str | None] = []
     item_of: list[int] = []
     offer_of: list[int] = []
-    reader = generation.enter()
-    try:
+    with generation.reading() as reader:
         for item_id, category in listed:
             item = reader.item(item_id)
             if item is None:
@@ -87,8 +83,6 @@ def _known(
             categories.append(category or known.removeprefix(_CATEGORY) or None)
             item_of += [item.item_row] * len(item.own_offers)
             offer_of += item.own_offers
-    finally:
-        generation.leave(reader)
     items = {
         "item_row": np.array(rows, dtype=np.uint32),
         "item_id": np.array(ids, dtype=object),
@@ -102,11 +96,8 @@ def _known(
 
 
 def _offers(generation: Generation) -> dict[str, Any]:
-    reader = generation.enter()
-    try:
+    with generation.reading() as reader:
         records = [reader.offer(row) for row in range(generation.model.n_offers)]
-    finally:
-        generation.leave(reader)
     known = [record for record in records if record is not None]
     return {
         "offer_row": np.array([record.offer_row for record in known], dtype=np.uint32),

@@ -106,22 +106,16 @@ def require_no_loss(parent: Parent, *, n_orders: int, n_items: int, max_loss: fl
 
 def item_rows_in(generation: Generation, item_ids: Iterable[str]) -> Ints:
     """Rows that a snapshot gave to items; `NO_ROW` for those it does not know."""
-    reader = generation.enter()
-    try:
+    with generation.reading() as reader:
         found = map(reader.item, item_ids)
         return np.array([item.item_row if item else NO_ROW for item in found], dtype=np.int64)
-    finally:
-        generation.leave(reader)
 
 
 def offer_ids_in(generation: Generation) -> list[str]:
     """Ids of a snapshot's offers by row."""
-    reader = generation.enter()
-    try:
+    with generation.reading() as reader:
         records = (reader.stored_offer(row) for row in range(generation.model.n_offers))
         return [record.offer_id if record else "" for record in records]
-    finally:
-        generation.leave(reader)
 
 
 def dense_rows(known: Ints) -> Ints:

@@ -128,8 +128,7 @@ def _features(generation: Generation) -> list[dict[str, Any]]:
 def _products(generation: Generation) -> list[tuple[str, Product]]:
     """Titles of the best-selling offers, with what is searched in them, best first."""
     found = []
-    reader = generation.enter()
-    try:
+    with generation.reading() as reader:
         for offer_row in generation.prior_order[:_KNOWN_TITLES].tolist():
             offer = reader.offer(offer_row)
             item = None if offer is None else reader.item(offer.offer_id)
@@ -145,6 +144,4 @@ def _products(generation: Generation) -> list[tuple[str, Product]]:
                 price=told.price,
             )
             found.append((f"{title} {offer.offer_id} {told.category or ''}".casefold(), product))
-    finally:
-        generation.leave(reader)
     return found

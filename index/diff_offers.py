@@ -48,9 +48,6 @@ def _there(offer: OfferRecord) -> bool:
 
 
 def _offers(generation: Generation) -> dict[str, OfferRecord]:
-    reader = generation.enter()
-    try:
+    with generation.reading() as reader:
         found = (reader.stored_offer(row) for row in range(generation.model.n_offers))
         return {offer.offer_id: offer for offer in found if offer is not None}
-    finally:
-        generation.leave(reader)

@@ -150,8 +150,7 @@ def signal_matrix(
     model, lookup = generation.model, generation.lookup
     if viewed_decay is not None:
         model = replace(model, viewed_decay=viewed_decay)
-    reader = generation.enter()
-    try:
+    with generation.reading() as reader:
         found = gather(generation, reader, request, key, withhold_affinity=withhold_affinity)
         parts = signal_rows(model, lookup, reader, found)
         top = model.prior_top.get(request.placement, model.prior_top[ANY_PLACEMENT])
@@ -175,8 +174,6 @@ def signal_matrix(
             records = map(reader.offer, rows.tolist())
             keep &= [record is not None and chooser.may_show(record) for record in records]
         return SignalMatrix(_learning_name(found), rows[keep], ("prior", *signals), values[keep])
-    finally:
-        generation.leave(reader)
 
 
 def _all_in_cart(reader: Reader, found: Gathered) -> Iterator[int]:

@@ -138,8 +138,7 @@ def _compiled(generation: Generation, overlay: Overlay, now: datetime) -> Patche
     removed, repriced = set(), set()
     # Kept in memory, and shown from there: patched whatever has happened to the files.
     safe = {offer.offer_row: offer for offer in generation.safe_offers}
-    reader = generation.enter()
-    try:
+    with generation.reading() as reader:
         rows = _rows_of(generation, reader, named)
         for offer_id, row in rows.items():
             record = safe.get(row) or _stored(reader, row)
@@ -153,8 +152,6 @@ def _compiled(generation: Generation, overlay: Overlay, now: datetime) -> Patche
                     fragment = _repriced(record.fragment, prices[offer_id].price)
                     records[row] = record._replace(fragment=fragment)
                     repriced.add(row)
-    finally:
-        generation.leave(reader)
     return Patches(
         sequence=overlay.sequence,
         records=records,

@@ -66,18 +66,16 @@ def _look_up(generation: Generation) -> None:
     if len(offers) > _KNOWN:
         offers = np.sort(np.argpartition(-prior, _KNOWN)[:_KNOWN].astype(np.uint32))
     contexts = np.arange(min(n_contexts, _KNOWN), dtype=np.uint32)
-    reader = generation.enter()
-    try:
-        plain = plain_decider(generation, reader)
-        if plain is not None:
+    with generation.reading() as reader:
+        try:
+            if (plain := plain_decider(generation, reader)) is None:
+                return
             for start in range(0, max(len(offers), len(contexts)), _AT_ONCE):
                 part = slice(start, start + _AT_ONCE)
                 plain.look_up(contexts[part], offers[part])
                 sleep(_PAUSE_S)  # or who answers meanwhile would wait for the interpreter's lock
-    except DAMAGE:
-        reader.renew()  # told of when somebody asks
-    finally:
-        generation.leave(reader)
+        except DAMAGE:
+            reader.renew()  # told of when somebody asks
 
 
 def _some_customers(generation: Generation) -> list[bytes | None]:

@@ -94,14 +94,11 @@ def offer_prices(generation: Generation) -> Floats | None:
     if generation.model.values is not None:
         return generation.model.values.astype(np.float64)
     prices = np.zeros(generation.model.n_offers)
-    reader = generation.enter()
-    try:
+    with generation.reading() as reader:
         for row in range(len(prices)):
             record = reader.offer(row)
             told = orjson.loads(b"{%b}" % record.fragment.strip(b",")) if record else {}
             prices[row] = float(told.get("price") or 0.0)
-    finally:
-        generation.leave(reader)
     return prices if prices.any() else None
 
 
