@@ -20,7 +20,7 @@ from edge.admin import admin_app
 from edge.counters import extended
 from edge.errors import EdgeError, WorkerRefused, WorkersDied
 from edge.fleet import Fleet
-from edge.listeners import UnixSocket, bound, url_of
+from edge.listeners import UnixSocket, allow_many_connections, bound, url_of
 from edge.log_link import LogLink
 from edge.logs import configure_logs
 from edge.messages import FromWorker, LayOver, SnapshotFacts
@@ -77,6 +77,7 @@ def serve(settings: Settings, memory: Memory | None = None, board: FleetBoard | 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # Before any worker imports FAISS: its threads would fight over the cores that answer.
     os.environ["OMP_NUM_THREADS"] = "1"
+    allow_many_connections()
     with (
         bound(settings.host, settings.port, flag="--port") as address,
         bound(settings.admin_host, settings.admin_port_wanted, flag="--admin-port") as admin,

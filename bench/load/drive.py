@@ -9,14 +9,26 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from math import ceil
+from resource import RLIM_INFINITY
 from time import monotonic_ns, perf_counter
 from typing import Final
 
 from bench.http_processes import machine_busy_s
 from bench.load.driver import Trace, Work, follow
+from edge.listeners import allow_many_connections
 
 # Long enough for all processes to hear of it.
 _AHEAD_NS: Final = 100_000_000
+_FILES_BESIDE: Final = 64
+"""What a driver has open besides its connections."""
+
+
+class TooManyConnections(Exception):
+    """A driver would need more files than it may open, and take that for failures of a service."""
+
+    exit_code = 2
+    hint = "ask for fewer by --connections, or raise the limit: ulimit -Hn"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +61,17 @@ def drive(
 
     Returns:
         A trace of each driver, the first with the requests 0, processes, 2·processes, …
+
+    Raises:
+        TooManyConnections: the system does not grant so many files.
     """
     processes = min(processes, len(work.due_ns))
+    most = allow_many_connections()
+    if most != RLIM_INFINITY and ceil(work.connections / processes) > most - _FILES_BESIDE:
+        raise TooManyConnections(
+            f"{work.connections:,} connections at once are more than the {most:,} files that a"
+            " process may open here"
+        )
     with ExitStack() as stack:
         pools = [
             stack.enter_context(

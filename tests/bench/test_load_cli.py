@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic_ns
@@ -193,3 +195,35 @@ def test_an_independent_tool_sees_the_same_waits(tmp_path: Path) -> None:
     assert statuses.tolist() == trace.statuses.tolist() == [200] * 20
     assert [np.count_nonzero(us >= 20_000) for us in (ours_us, theirs_us)] == [20, 20]
     assert np.median(ours_us) == pytest.approx(np.median(theirs_us), rel=0.5)
+
+
+SHELL = """
+ulimit {kind} {most}
+exec {python} -m almanac bench load {url} --rate 4000 --seconds 0.04 --arrivals even \\
+    --connections 200 --timeout-ms 1000 --out-dir {out} --json
+"""
+
+
+def under_limit(kind: str, most: int, url: str, out: Path) -> subprocess.CompletedProcess[str]:
+    """A driver that may open only so many files."""
+    script = SHELL.format(kind=kind, most=most, url=url, python=sys.executable, out=out)
+    command = ["sh", "-c", script]
+    root = Path(__file__).parents[2]
+    return subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
+
+
+def test_more_connections_than_files_are_open_by_default_are_made(tmp_path: Path) -> None:
+    """Nobody is answered, so each request needs a connection of its own."""
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
+        port = listener.getsockname()[1]
+        done = under_limit("-Sn", 96, f"http://127.0.0.1:{port}", tmp_path)
+
+    assert json.loads(done.stdout)["all"]["errors"] == {"timed out": 160}
+
+
+def test_more_connections_than_files_may_be_open_are_refused(tmp_path: Path) -> None:
+    done = under_limit("-n", 256, URL, tmp_path)
+
+    assert done.returncode == 2
+    assert "200 connections at once are more than the 256 files" in done.stderr
+    assert "ulimit -Hn" in done.stderr

@@ -6,7 +6,9 @@ import os
 import shutil
 import signal
 import socket
+import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,26 @@ def test_case_32_faiss_has_one_thread_in_each_worker(start_edge: StartEdge) -> N
     for pid in pids(edge):
         words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         assert [word for word in words if word.startswith(b"OMP_")] == [b"OMP_NUM_THREADS=1"]
+
+
+def test_there_may_be_more_callers_than_files_are_open_by_default(
+    start_edge: StartEdge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Services begin with few, 1,024 as a rule, and may take what the system grants."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nulimit -Sn 64\nexec {sys.executable} "$@"\n')
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+    edge = start_edge(workers=1)
+
+    with ExitStack() as callers:
+        address = ("127.0.0.1", edge.port)
+        called = [
+            callers.enter_context(socket.create_connection(address, PATIENCE_S)) for _ in range(200)
+        ]
+        for caller in called:
+            caller.sendall(HEAD + BODY)
+        assert {caller.recv(12) for caller in called} == {b"HTTP/1.1 200"}
 
 
 def test_a_worker_s_own_memory_is_small(start_edge: StartEdge) -> None:
