@@ -203,7 +203,7 @@ class DirectProtocol(HttpToolsProtocol):
 
     def _names_one_host(self) -> bool:
         """As HTTP/1.1 demands: who reads another one of several than we do could be misled."""
-        n_hosts = sum(name == b"host" for name, _ in self.headers)
+        n_hosts = [name for name, _ in self.headers].count(b"host")
         return n_hosts == 1 or (n_hosts == 0 and self.parser.get_http_version() == "1.0")
 
     def _stays(self) -> bool:
