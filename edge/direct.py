@@ -43,6 +43,9 @@ _HEAD_TOO_LONG: Final = (
 _NO_END: Final = (
     "The request began long ago and has not come to its end: send it again, without a pause."
 )
+_LISTEN_S: Final = 5.0
+_LISTEN_BYTES: Final = 1 << 20
+"""So long, and to so much, whoever was refused in the middle of a request is listened to."""
 _LAST_WORDS_S: Final = 0.1
 """As long as the server takes anyway before it looks which connections are left."""
 
@@ -97,6 +100,8 @@ class DirectProtocol(HttpToolsProtocol):
     """Bytes of the request under way that were no body, by the pieces that hold nothing else."""
     _answered_s = 0.0
     """When the last answer was given, by the loop's clock."""
+    _n_unheard: int | None = None
+    """Bytes that came since a refusal; None before one."""
     _upgrade_ends: int | None = None
     """Where, in what came, the head of a request ends that asks for another protocol."""
     _watch: asyncio.TimerHandle | None = None
@@ -120,6 +125,11 @@ class DirectProtocol(HttpToolsProtocol):
                 return
         if self._rests:
             self._begun = data
+        elif self._n_unheard is not None:
+            self._n_unheard += len(data)
+            if self._n_unheard > _LISTEN_BYTES:
+                self.transport.abort()
+            return
         else:
             self._begun = None
             if self._n_beside > _MOST_BESIDE_BODY:
@@ -230,6 +240,9 @@ class DirectProtocol(HttpToolsProtocol):
         Something may be on its way; who keeps asking is told with an answer that it is the last.
         """
         _outbox.empty()
+        if self._n_unheard is not None:
+            self.transport.abort()
+            return
         self._ends = True
         self.loop.call_later(_LAST_WORDS_S, self._shut_down_at_rest)
 
@@ -277,10 +290,22 @@ class DirectProtocol(HttpToolsProtocol):
             earlier.keep_alive = False
             self.flow.pause_reading()
             return
-        self._ends = True
+        self._ends, self._rests, self._asked, self._n_unheard = True, False, None, 0
+        self._wait(begins=False)
         if self._shortcut is not None:
             self._shortcut.refused(refusal.status)
         self._send(refused_with(refusal, {}))
+
+    def _close_by_and_by(self) -> None:
+        """Say no more, but go on listening (RFC 9112, 9.6).
+
+        Where a connection is closed before all was read that came, the kernel tells the other side
+        so at once, and what was said before is lost.
+        """
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch = self.loop.call_later(_LISTEN_S, self.transport.abort)
+        self.transport.write_eof()
 
     def _get_to_know(self, begun: bytes) -> None:
         # Less and less often: there are callers whose every head is new.
@@ -342,7 +367,10 @@ class DirectProtocol(HttpToolsProtocol):
         _outbox.put(self.loop, self.transport, wire)
         if self._ends:
             _outbox.empty()
-            self.transport.close()
+            if self._n_unheard is None:
+                self.transport.close()
+            else:
+                self._close_by_and_by()
             return
         self._answered_s = self.loop.time()
         if self.timeout_keep_alive_task is None:

@@ -401,6 +401,32 @@ def test_a_connection_at_rest_ends_with_the_server(generation: Generation) -> No
         assert runner.run(ended()) == b""
 
 
+def test_whoever_was_refused_is_listened_to_but_not_when_the_server_ends(
+    generation: Generation,
+) -> None:
+    """What is said meanwhile is neither read as a request nor answered."""
+    way = Way(generation, DirectProtocol)
+
+    async def refused() -> tuple[bytes, list[bool]]:
+        made, ours = await way.accept()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        async with asyncio.timeout(PATIENCE_S):
+            writer.write(b"nonsense\r\n\r\n")
+            said = await reader.read(-1)
+            writer.write(post())
+            await writer.drain()
+            closing = [made.transport.is_closing()]
+        made.shutdown()
+        closing.append(made.transport.is_closing())
+        writer.close()
+        return said, closing
+
+    with asyncio.Runner(loop_factory=way.config.get_loop_factory()) as runner:
+        said, closing = runner.run(refused())
+    assert statuses(said) == [400]
+    assert closing == [False, True]
+
+
 def test_who_hangs_up_in_the_middle_is_waited_for_no_longer(generation: Generation) -> None:
     way = Way(generation, DirectProtocol)
     in_flight: list[int] = []

@@ -147,6 +147,21 @@ def test_a_head_without_end_is_refused(edge: Edge) -> None:
     assert edge.status()["requests"]["codes"] == {"431": 1}
 
 
+def test_who_is_refused_while_saying_more_can_read_why(edge: Edge) -> None:
+    """A connection that is closed with something unread takes back what was said over it."""
+    with called(edge) as caller:
+        caller.sendall(b"GET /" + b"a" * 300_000)
+        eventually(lambda: edge.status()["requests"]["codes"] == {"431": 1})
+        for _ in range(2):
+            caller.sendall(b"a" * 50_000)
+        said = b""
+        while piece := caller.recv(65536):
+            said += piece
+
+    assert problem_in(said)["status"] == 431
+    eventually(lambda: edge.status()["in_flight"] == 0)
+
+
 def test_an_id_of_any_length_is_cut_in_answers_and_refusals_alike(edge: Edge) -> None:
     """A refusal says it twice, and in three or six letters where a header can't carry it."""
     head = POST + b"connection: close\r\nx-request-id: " + b"\xe4" * 60_000
