@@ -20,6 +20,7 @@ from bench.load.driver import Work, follow
 from bench.load.schedule import constant, scheduled
 from builder.errors import DataGate, NotWritable
 from tests.bench.load_server import load_server
+from tests.bench.verbs import ROOT
 
 EVENTS = "ts,customer_id,order_id,item_id\n" + "".join(
     f"2026-11-01T10:00:{second:02d}Z,c{second % 7},o{second},i{second % 3}\n"
@@ -208,8 +209,7 @@ def under_limit(kind: str, most: int, url: str, out: Path) -> subprocess.Complet
     """A driver that may open only so many files."""
     script = SHELL.format(kind=kind, most=most, url=url, python=sys.executable, out=out)
     command = ["sh", "-c", script]
-    root = Path(__file__).parents[2]
-    return subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
 
 
 def test_more_connections_than_files_are_open_by_default_are_made(tmp_path: Path) -> None:

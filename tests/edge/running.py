@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -108,6 +109,19 @@ class Edge:
 
 
 StartEdge = Callable[..., Edge]
+
+
+def called(edge: Edge) -> socket.socket:
+    """A connection to the edge."""
+    return socket.create_connection(("127.0.0.1", edge.port), PATIENCE_S)
+
+
+def read_all(caller: socket.socket) -> bytes:
+    """All that is said until the other side hangs up."""
+    received = b""
+    while piece := caller.recv(65536):
+        received += piece
+    return received
 
 
 def eventually(holds: Callable[[], bool]) -> None:

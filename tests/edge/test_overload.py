@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.load.driver import Work, follow
 from bench.load.target import target_of
-from tests.edge.running import PATIENCE_S, Edge, eventually
+from tests.edge.running import PATIENCE_S, Edge, called, eventually
 
 StartEdge = Callable[..., Edge]
 BODY = b'{"customer_id":"ann","k":3}'
@@ -76,7 +76,7 @@ def test_what_a_stall_leaves_behind_is_answered_cheaply(start_edge: StartEdge) -
     Whatever was cheaper says so itself, in metrics, and by its tier; afterwards all is as before.
     """
     edge = start_edge(workers=1, queue_target_ms=2)
-    callers = [socket.create_connection(("127.0.0.1", edge.port), PATIENCE_S) for _ in range(400)]
+    callers = [called(edge) for _ in range(400)]
     for caller in callers:  # one after the other: nobody waits for anybody
         sent_by_all([caller])
         assert answers_of_all([caller])[0].status_code == 200

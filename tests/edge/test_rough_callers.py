@@ -10,25 +10,18 @@ from typing import Any
 
 import pytest
 
-from tests.edge.running import PATIENCE_S, Edge, StartEdge, eventually
+from tests.edge.running import Edge, StartEdge, called, eventually, read_all
 
 POST = b"POST /v1/offers HTTP/1.1\r\nhost: shop\r\n"
 GET = b"GET /v1/offers HTTP/1.1\r\nhost: shop\r\n\r\n"
 
 
-def called(edge: Edge) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", edge.port), PATIENCE_S)
-
-
 def said_to(edge: Edge, *pieces: bytes) -> bytes:
     """All that is said until the edge hangs up."""
-    said = b""
     with called(edge) as caller:
         for piece in pieces:
             caller.sendall(piece)
-        while piece := caller.recv(65536):
-            said += piece
-    return said
+        return read_all(caller)
 
 
 def problem_in(said: bytes) -> dict[str, Any]:
@@ -154,9 +147,7 @@ def test_who_is_refused_while_saying_more_can_read_why(edge: Edge) -> None:
         eventually(lambda: edge.status()["requests"]["codes"] == {"431": 1})
         for _ in range(2):
             caller.sendall(b"a" * 50_000)
-        said = b""
-        while piece := caller.recv(65536):
-            said += piece
+        said = read_all(caller)
 
     assert problem_in(said)["status"] == 431
     eventually(lambda: edge.status()["in_flight"] == 0)
@@ -184,12 +175,10 @@ def test_who_says_no_more_and_listens_is_answered(edge: Edge) -> None:
         (usual + GET * 5 + usual, 7),
         (GET + usual[:-1], 1),
     ):
-        said = b""
         with called(edge) as caller:
             caller.sendall(stream)
             caller.shutdown(socket.SHUT_WR)
-            while piece := caller.recv(65536):
-                said += piece
+            said = read_all(caller)
         assert said.count(b"HTTP/1.1 200 OK\r\n") == n_answers
         assert said.endswith(b"}")
     eventually(lambda: edge.status()["in_flight"] == 0)

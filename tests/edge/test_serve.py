@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.edge.running import PATIENCE_S, Edge, eventually
+from tests.edge.running import Edge, called, eventually, read_all
 
 StartEdge = Callable[..., Edge]
 BODY = b'{"customer_id": "ann", "k": 3}'
@@ -41,16 +41,9 @@ def is_alive(pid: int) -> bool:
 
 
 def half_asked(edge: Edge) -> socket.socket:
-    caller = socket.create_connection(("127.0.0.1", edge.port), PATIENCE_S)
+    caller = called(edge)
     caller.sendall(HEAD + BODY[:10])
     return caller
-
-
-def read_all(caller: socket.socket) -> bytes:
-    received = b""
-    while piece := caller.recv(65536):
-        received += piece
-    return received
 
 
 def metric(edge: Edge, line: str) -> float:
@@ -104,13 +97,10 @@ def test_there_may_be_more_callers_than_files_are_open_by_default(
     edge = start_edge(workers=1)
 
     with ExitStack() as callers:
-        address = ("127.0.0.1", edge.port)
-        called = [
-            callers.enter_context(socket.create_connection(address, PATIENCE_S)) for _ in range(200)
-        ]
-        for caller in called:
+        many = [callers.enter_context(called(edge)) for _ in range(200)]
+        for caller in many:
             caller.sendall(HEAD + BODY)
-        assert {caller.recv(12) for caller in called} == {b"HTTP/1.1 200"}
+        assert {caller.recv(12) for caller in many} == {b"HTTP/1.1 200"}
 
 
 def test_a_worker_s_own_memory_is_small(start_edge: StartEdge) -> None:
