@@ -124,7 +124,7 @@ class Counters:
             row[self._codes.get(code, _FINE_AT - 1)] += 1
 
     def refused(self, code: int) -> None:
-        """What arrived was refused with a status, and never got as far as a request."""
+        """What arrived was refused at once, with a status that is one of `CODES`."""
         self.row[self._codes[code]] += 1
 
     def admitted(self, level: int, queued_ns: int) -> None:
