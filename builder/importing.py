@@ -36,7 +36,7 @@ from builder.events import (
 )
 from builder.sources import Column, Rows, SourceFile, open_rows
 from builder.tally import Tally
-from index.layout import customer_key
+from index.layout import customer_key, customer_keys
 
 BATCH_ROWS: Final = 500_000
 PARTS: Final = "events"
@@ -153,7 +153,7 @@ def _register_keys(connection: duckdb.DuckDBPyConnection, secret: bytes) -> None
         "SELECT DISTINCT identity FROM judged WHERE rule IS NULL AND identity IS NOT NULL"
     ).fetchall()
     ids = [identity for (identity,) in found]
-    digests = b"".join(customer_key(secret, identity) for identity in ids)
+    digests = b"".join(map(customer_keys(secret), ids))
     halves = np.frombuffer(digests, dtype=">u8").astype(np.uint64).reshape(-1, 2)
     # A row that no identity equals: an empty table would have no type.
     table = {

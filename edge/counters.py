@@ -123,9 +123,9 @@ class Counters:
         if code:
             row[self._codes.get(code, _FINE_AT - 1)] += 1
 
-    def refused(self, code: int) -> None:
-        """What arrived was refused at once, with a status that is one of `CODES`."""
-        self.row[self._codes[code]] += 1
+    def at_once(self, code: int) -> None:
+        """What arrived was answered at once, with this status: it was never under way."""
+        self.row[self._codes.get(code, _FINE_AT - 1)] += 1
 
     def admitted(self, level: int, queued_ns: int) -> None:
         """A request was given a level, an index of `LEVELS`, after this time in line."""

@@ -167,7 +167,7 @@ class Front:
                 max_body_bytes=hot.app.max_body_bytes,
                 answer=self._hot_at_once,
                 waiting=self._counters.under_way,
-                refused=self._counters.refused,
+                refused=self._counters.at_once,
             )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -213,19 +213,19 @@ class Front:
 
     def _hot_at_once(self, headers: Mapping[bytes, bytes], body: bytes) -> Answered:
         """What `__call__` sends for a hot request whose body is there."""
-        assert self._hot is not None
+        hot, admission = self._hot, self._admission
+        assert hot is not None
         added = self._sharing.headers_for("POST", headers.get(b"origin"))
-        level = 0 if self._admission is None else self._admission.level()
-        if self._admission is not None and level == REFUSED:
-            return self._admission.refusal(added)
-        self._counters.arrived()
+        level = 0 if admission is None else admission.level()
+        if admission is not None and level == REFUSED:
+            return admission.refusal(added)
         try:
-            answered = self._hot.app.at_once(headers, body, CEILINGS[level])
+            answered = hot.app.at_once(headers, body, CEILINGS[level])
         except Refusal as refusal:
             answered = refused_with(refusal, headers)
         except Exception:  # noqa: BLE001 - the outermost loop of a request
-            answered = refused_with(_defect("POST", self._hot.path), headers)
-        self._counters.answered(answered.status)
+            answered = refused_with(_defect("POST", hot.path), headers)
+        self._counters.at_once(answered.status)
         return answered._replace(lines=answered.lines + lines_of(added)) if added else answered
 
     async def _preflight(self, scope: Scope, receive: Receive, send: Send) -> int:

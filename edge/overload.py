@@ -124,7 +124,7 @@ class Admission:
             self._begin_turn(now_ns, loop)
         # It came at some time during the turn before this one: on average, in its middle.
         in_line_ns = now_ns - self._began_ns + self._last_ns // 2
-        level = self._shared_out()
+        level = self._shared_out() if self._pressure else 0
         if in_line_ns > self._cheaper_ns[0]:
             limits_ns = (*self._cheaper_ns, self._limit_ns if self._stands else self._gone_ns)
             level = max(level, sum(in_line_ns > limit_ns for limit_ns in limits_ns))
@@ -137,7 +137,7 @@ class Admission:
         Args:
             headers: further headers of the answer.
         """
-        self._counters.refused(HTTPStatus.SERVICE_UNAVAILABLE)
+        self._counters.at_once(HTTPStatus.SERVICE_UNAVAILABLE)
         more = lines_of([(b"x-retry-after-us", b"%d" % self._wait_us()), *headers])
         return Answered(503, _LINES + more, _BODY)
 

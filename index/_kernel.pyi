@@ -40,6 +40,7 @@ class Plain:
         thin_below: int,
         chosen: type[ChosenOffer],
         quoted: Callable[[str], bytes],
+        conditions: Callable[[Request], Callable[[OfferRecord], bool]],
     ) -> None: ...
     def look_up(self, context_rows: Rows, offer_rows: Rows) -> None: ...
     def decide(
@@ -48,7 +49,6 @@ class Plain:
         key: bytes | None,
         wanted: int,
         repeat: RepeatPolicy,
-        may_show: Callable[[OfferRecord], bool],
         at_most: int = 0,
     ) -> tuple[Tier, list[ChosenOffer]] | None: ...
     def write(
@@ -57,7 +57,6 @@ class Plain:
         key: bytes | None,
         wanted: int,
         repeat: RepeatPolicy,
-        may_show: Callable[[OfferRecord], bool],
         at_most: int = 0,
     ) -> tuple[Tier, bytes, int, float] | None: ...
 

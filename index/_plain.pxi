@@ -1,6 +1,10 @@
 """`index.plain` compiled: gathers, adds up and chooses for requests that ask for nothing special."""
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.datetime cimport (
+    PyDateTime_Check, datetime_day, datetime_hour, datetime_minute, datetime_month,
+    datetime_tzinfo, datetime_year, get_utc, import_datetime,
+)
 from cpython.mem cimport PyMem_Calloc, PyMem_Realloc
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.math cimport exp, pow
@@ -17,11 +21,13 @@ cdef enum:
     ALL = 0
     MOMENT = 1
     NOTHING = 2
+    WHOLE_MINUTES_SINCE = 1973
 
 cdef uint32_t NO_ROW = 0xFFFFFFFF
 cdef uint32_t NO_PRICE = 0xFFFFFFFF
 MAX_PRICE = 1e12
 cdef double MAX_LOGIT = 60.0
+import_datetime()
 
 
 cdef packed struct CustomerHead:
@@ -127,9 +133,10 @@ cdef class Plain:
         thin_below: orders from which a customer is no longer thin.
         chosen: makes one offer of an answer.
         quoted: writes a text as JSON that has to be escaped.
+        conditions: makes of a request what is asked of offers that are there under conditions.
     """
 
-    cdef object reader, lookup, chosen, quoted
+    cdef object reader, lookup, chosen, quoted, conditions
     cdef Scratch scratch
     cdef Items items
     cdef dict weights, weights_with_cart, features
@@ -142,6 +149,9 @@ cdef class Plain:
     cdef Tally in_cart, owned, counted  # of one call: offers, items, contexts
     cdef char* text  # what is being written
     cdef Py_ssize_t room
+    cdef object may_show  # of one call, once it meets an offer that is there under conditions
+    cdef int64_t minute  # that was asked for last
+    cdef uint32_t hour_row  # of it
 
     def __cinit__(self, reader, lookup, model, *_):
         self.n_contexts = model.n_contexts
@@ -150,12 +160,14 @@ cdef class Plain:
         if not (self.contexts and self.offers):
             raise MemoryError
 
-    def __init__(self, reader, lookup, model, tuple weights, uint32_t thin_below, chosen, quoted):
+    def __init__(
+        self, reader, lookup, model, tuple weights, uint32_t thin_below, chosen, quoted, conditions
+    ):
         self.reader, self.lookup = reader, lookup
         self.scratch = reader.adder.scratch
         self.weights, self.weights_with_cart = weights
         self.thin_below = thin_below
-        self.chosen, self.quoted = chosen, quoted
+        self.chosen, self.quoted, self.conditions = chosen, quoted, conditions
         self.cart_power, self.viewed_decay = model.cart_power, model.viewed_decay
         self.features, self.items = lookup.by_name, Items(reader)
         self.edges, self.bands = lookup.band_edges()
@@ -185,7 +197,7 @@ cdef class Plain:
             if record is not NULL:
                 self.items.find(_offer_id(<OfferHead*>record.data))
 
-    def decide(self, request, key, wanted, repeat, may_show, int at_most=ALL):
+    def decide(self, request, key, wanted, repeat, int at_most=ALL):
         """What `gather`, `terms_of` and `Chooser.choose` come to; None when that must be asked.
 
         Args:
@@ -193,7 +205,6 @@ cdef class Plain:
             key: table key of the customer, None for nobody.
             wanted: how many offers.
             repeat: policy for what the customer took: `allow` or `exclude`.
-            may_show: asked of offers that are there under conditions.
             at_most: `ALL`, or what less is wanted, see `index.less`: `MOMENT` alone, or `NOTHING`.
 
         Returns:
@@ -204,20 +215,20 @@ cdef class Plain:
             IndexError: a row names an offer that does not exist.
             ValueError: a record is cut short, or a damaged value is above all numbers.
         """
-        return self._asked(request, key, wanted, repeat, may_show, at_most, False)
+        return self._asked(request, key, wanted, repeat, at_most, False)
 
-    def write(self, request, key, wanted, repeat, may_show, int at_most=ALL):
+    def write(self, request, key, wanted, repeat, int at_most=ALL):
         """The same, with the offers as JSON objects joined by commas.
 
         Returns:
             Tier, JSON, how many offers, and the score of the first, 0 where there is none; or None
             as above.
         """
-        return self._asked(request, key, wanted, repeat, may_show, at_most, True)
+        return self._asked(request, key, wanted, repeat, at_most, True)
 
     cdef object _asked(
-        self, object request, object key, Py_ssize_t wanted, object repeat, object may_show,
-        int at_most, bint writes,
+        self, object request, object key, Py_ssize_t wanted, object repeat, int at_most,
+        bint writes,
     ):
         cdef Py_buffer customer
         cdef CustomerHead head
@@ -228,7 +239,7 @@ cdef class Plain:
             data = self.reader.customer_data(key)
         if data is None:
             return self._decided(
-                request, wanted, may_show, at_most, writes, NULL, 0, 0, NULL, 0, False
+                request, wanted, at_most, writes, NULL, 0, 0, NULL, 0, False
             )
         PyObject_GetBuffer(data, &customer, PyBUF_SIMPLE)
         try:
@@ -241,7 +252,7 @@ cdef class Plain:
                 n_history = (customer.len - CUSTOMER_HEAD - 12 * <Py_ssize_t>head.n) // 4
                 n_history = max(0, min(n_history, <Py_ssize_t>head.n_history))
             return self._decided(
-                request, wanted, may_show, at_most, writes,
+                request, wanted, at_most, writes,
                 <Pair*>(<char*>customer.buf + CUSTOMER_HEAD), n_pairs, head.n_orders,
                 <Row*>(<char*>customer.buf + CUSTOMER_HEAD + 12 * <Py_ssize_t>head.n), n_history,
                 at_most == ALL,
@@ -250,7 +261,7 @@ cdef class Plain:
             PyBuffer_Release(&customer)
 
     cdef object _decided(
-        self, object request, Py_ssize_t wanted, object may_show, int at_most, bint writes,
+        self, object request, Py_ssize_t wanted, int at_most, bint writes,
         Pair* personal, Py_ssize_t n_pairs, uint32_t n_orders, Row* history, Py_ssize_t n_history,
         bint known,
     ):
@@ -325,10 +336,11 @@ cdef class Plain:
             if most and heap[0].score == INFINITY:
                 raise ValueError("a score is above all numbers")
             if writes:
-                return self._written(tier, heap, most, wanted, weights, may_show)
-            return self._shown(tier, heap, most, wanted, weights, may_show)
+                return self._written(tier, heap, most, wanted, weights, request)
+            return self._shown(tier, heap, most, wanted, weights, request)
         finally:
             PyMem_Free(heap)
+            self.may_show = None
 
     cdef void _fetch_offers(self, Scored* some, Py_ssize_t n) noexcept:
         """Let memory bring the records of what is likely to be shown."""
@@ -346,13 +358,21 @@ cdef class Plain:
         cdef Py_ssize_t n = 0
         context, at = request.context, request.at
         if at is not None and "hour_of_week" not in context:
-            _insert(self.lookup.hour_row(at), rows, &n)
+            _insert(self._hour_row(at), rows, &n)
         for name, value in context.items():
             feature = self.features.get(name)
             if feature is not None and value is not None:
                 row = feature.rows.get(value) if type(value) is str else None
                 _insert(self.lookup.row_of(feature, value) if row is None else row, rows, &n)
         return n
+
+    cdef uint32_t _hour_row(self, object at) except? 0:
+        """Row of the moment's hour; most ask for the minute that the one before asked for."""
+        cdef int64_t minute = _minute_of(at)
+        if minute < 0 or minute != self.minute:
+            self.hour_row = self.lookup.hour_row(at)
+            self.minute = minute
+        return self.hour_row
 
     cdef bint _add_context(self, uint32_t row, double weight) except -1:
         cdef Record* record
@@ -483,7 +503,7 @@ cdef class Plain:
 
     cdef object _shown(
         self, object tier, Scored* best, Py_ssize_t n, Py_ssize_t wanted,
-        Weights weights, object may_show,
+        Weights weights, object request,
     ):
         """Tier, and the first that may be shown; None when these are too few."""
         cdef list shown = []
@@ -492,7 +512,7 @@ cdef class Plain:
         cdef const char* text
         patched = self.reader.patches.records
         for place in range(n):
-            record = self._fitting(best[place].row, patched, may_show)
+            record = self._fitting(best[place].row, patched, request)
             if record is None:
                 continue
             if record is True:
@@ -517,7 +537,7 @@ cdef class Plain:
 
     cdef object _written(
         self, object tier, Scored* best, Py_ssize_t n, Py_ssize_t wanted,
-        Weights weights, object may_show,
+        Weights weights, object request,
     ):
         """The same as JSON, and what is counted of it."""
         cdef Py_ssize_t place, rank = 0, at = 0, n_id = 0, n_fragment
@@ -528,7 +548,7 @@ cdef class Plain:
         cdef bytes name
         patched = self.reader.patches.records
         for place in range(n):
-            record = self._fitting(best[place].row, patched, may_show)
+            record = self._fitting(best[place].row, patched, request)
             if record is None:
                 continue
             if record is True:
@@ -555,7 +575,7 @@ cdef class Plain:
                 return tier, PyBytes_FromStringAndSize(self.text, at), rank, first
         return None
 
-    cdef object _fitting(self, uint32_t row, object patched, object may_show):
+    cdef object _fitting(self, uint32_t row, object patched, object request):
         """None for an offer that may not be shown; its record where an overlay or conditions made
         it be read; True where `self.offers` has it."""
         cdef uint32_t flags, n_items
@@ -577,7 +597,9 @@ cdef class Plain:
         if flags != AVAILABLE:
             if record is True:
                 record = self.reader.offer(row)
-            if not may_show(record):
+            if self.may_show is None:
+                self.may_show = self.conditions(request)
+            if not self.may_show(record):
                 return None
         return record
 
@@ -592,6 +614,16 @@ cdef class Plain:
                 raise MemoryError
             self.text, self.room = text, room
         return 0
+
+
+cdef int64_t _minute_of(object at) except? -2:
+    """A number of the minute in UTC; -1 where none may be kept, see `ContextLookup.hour_row`."""
+    if not PyDateTime_Check(at) or datetime_tzinfo(at) is not get_utc():
+        return -1
+    if datetime_year(at) < WHOLE_MINUTES_SINCE:
+        return -1
+    cdef int64_t day = (datetime_year(at) * 13 + datetime_month(at)) * 32 + datetime_day(at)
+    return (day * 24 + datetime_hour(at)) * 60 + datetime_minute(at)
 
 
 cdef int _look_for(Record* record, object data, Py_ssize_t n_head) except -1:

@@ -21,7 +21,7 @@ cdef struct Cell:
     # All that is known of an offer lies together: most of the time goes into fetching it.
     float sum
     float peak
-    float prior
+    float prior  # two behind the sum, see `_begin`
     uint32_t turn  # in which the sum was begun
 
 
@@ -33,8 +33,8 @@ cdef class Scratch:
     """
 
     cdef Cell* cells
-    cdef uint32_t* rows  # those begun in this turn, in that order
-    cdef uint32_t* raised  # those whose peak is above 0
+    cdef uint32_t* rows  # those begun in this turn, in that order, and one that may not be
+    cdef uint32_t* raised  # those whose peak is above 0, and one that may not be
     cdef Py_ssize_t n_rows, n_raised
     cdef uint32_t n_offers, turn
 
@@ -44,12 +44,13 @@ cdef class Scratch:
         self.n_rows = self.n_raised = 0
         self.turn = 1
         self.cells = <Cell*>PyMem_Malloc(n * sizeof(Cell) + 1)
-        self.rows = <uint32_t*>PyMem_Malloc(n * sizeof(uint32_t) + 1)
-        self.raised = <uint32_t*>PyMem_Malloc(n * sizeof(uint32_t) + 1)
+        self.rows = <uint32_t*>PyMem_Malloc((n + 1) * sizeof(uint32_t))
+        self.raised = <uint32_t*>PyMem_Malloc((n + 1) * sizeof(uint32_t))
         if not (self.cells and self.rows and self.raised):
             raise MemoryError
         for row in range(n):
             self.cells[row].prior = prior[row]
+            self.cells[row].peak = 0.0
             self.cells[row].turn = 0
 
     def __dealloc__(self):
@@ -118,14 +119,23 @@ cdef class Scratch:
         return sound
 
     cdef bint _add(self, Pair* pair, Py_ssize_t n, float weight) noexcept:
-        cdef Py_ssize_t place
-        cdef uint32_t row
+        cdef Cell* cells = self.cells
+        cdef uint32_t* rows = self.rows
+        cdef uint32_t turn = self.turn, n_offers = self.n_offers, row
+        cdef Py_ssize_t place, n_rows = self.n_rows
+        cdef Cell* cell
         for place in range(n):
             row = pair[place].row
-            if row >= self.n_offers:
-                return False
-            self._cell(row).sum += pair[place].value * weight
-        return True
+            if row >= n_offers:
+                break
+            cell = &cells[row]
+            rows[n_rows] = row
+            n_rows += _begin(cell, turn)
+            cell.sum += pair[place].value * weight
+        else:
+            place = n
+        self.n_rows = n_rows
+        return place == n
 
     cdef bint _hear(self, object part, float weight, float added) except -1:
         """Lift the peaks of a row's offers to its weighted values, and add these under another."""
@@ -139,24 +149,30 @@ cdef class Scratch:
         return sound
 
     cdef bint _listen(self, Pair* pair, Py_ssize_t n, float weight, float added) noexcept:
-        cdef Py_ssize_t place
-        cdef uint32_t row
+        cdef Cell* cells = self.cells
+        cdef uint32_t* rows = self.rows
+        cdef uint32_t* raised = self.raised
+        cdef uint32_t turn = self.turn, n_offers = self.n_offers, row
+        cdef Py_ssize_t place, n_rows = self.n_rows, n_raised = self.n_raised
         cdef float value
         cdef Cell* cell
         for place in range(n):
             row, value = pair[place].row, pair[place].value
-            if row >= self.n_offers:
-                return False
-            cell = self._cell(row)
+            if row >= n_offers:
+                break
+            cell = &cells[row]
+            rows[n_rows] = row
+            n_rows += _begin(cell, turn)
             if added != 0.0:
                 cell.sum += value * added
             value *= weight
-            if value > cell.peak:
-                if cell.peak == 0.0:
-                    self.raised[self.n_raised] = row
-                    self.n_raised += 1
-                cell.peak = value
-        return True
+            raised[n_raised] = row
+            n_raised += cell.peak == 0.0 and value > 0.0
+            cell.peak = value if value > cell.peak else cell.peak
+        else:
+            place = n
+        self.n_rows, self.n_raised = n_rows, n_raised
+        return place == n
 
     cdef void _add_peaks(self) noexcept:
         """Add the peaks, and take them down."""
@@ -168,17 +184,6 @@ cdef class Scratch:
             cell.peak = 0.0
         self.n_raised = 0
 
-    cdef inline Cell* _cell(self, uint32_t row) noexcept:
-        """Where an offer's sum is; it begins with the prior when it is first asked for."""
-        cdef Cell* cell = &self.cells[row]
-        if cell.turn != self.turn:
-            cell.turn = self.turn
-            cell.sum = cell.prior
-            cell.peak = 0.0
-            self.rows[self.n_rows] = row
-            self.n_rows += 1
-        return cell
-
     cdef bint _leave_out(self, const unsigned char[::1] bought) noexcept:
         if not bought.shape[0]:
             return True
@@ -187,21 +192,27 @@ cdef class Scratch:
     cdef bint _take_out(self, Row* left_out, Py_ssize_t n) noexcept:
         cdef Py_ssize_t place
         cdef uint32_t row
+        cdef Cell* cell
         for place in range(n):
             row = left_out[place].row
             if row >= self.n_offers:
                 return False
-            self._cell(row).sum = -INFINITY
+            cell = &self.cells[row]
+            self.rows[self.n_rows] = row
+            self.n_rows += _begin(cell, self.turn)
+            cell.sum = -INFINITY
         return True
 
     cdef Py_ssize_t _select(self, Scored* heap, Py_ssize_t most) noexcept:
         """Fill a heap with the best, the worst of them on top; the next turn begins."""
-        cdef Py_ssize_t place, n_best = 0
+        cdef const Cell* cells = self.cells
+        cdef const uint32_t* rows = self.rows
+        cdef Py_ssize_t place, n_best = 0, n_rows = self.n_rows
         cdef float worst = LOWEST
         cdef Scored one
-        for place in range(self.n_rows):
-            one.row = self.rows[place]
-            one.score = self.cells[one.row].sum
+        for place in range(n_rows):
+            one.row = rows[place]
+            one.score = cells[one.row].sum
             # Neither those left out nor what a damaged value made NaN, nor, most often, the rest.
             if not one.score >= worst:
                 continue
@@ -223,6 +234,17 @@ cdef class Scratch:
             self.turn = 1
             for row in range(self.n_offers):
                 self.cells[row].turn = 0
+
+
+cdef inline bint _begin(Cell* cell, uint32_t turn) noexcept:
+    """Let a sum begin with the prior when it is first asked for in a turn; whether it was.
+
+    Without a branch, which no processor could foresee: whether a row before named the offer.
+    """
+    cdef bint fresh = cell.turn != turn
+    cell.sum = (&cell.sum)[2 * fresh]
+    cell.turn = turn
+    return fresh
 
 
 cdef list _sorted(Scored* heap, Py_ssize_t n_best):

@@ -11,7 +11,6 @@ decisions and the edge all call this function, so there is no skew between them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import TypeVar
 
 from index.choose import Chooser
@@ -146,9 +145,10 @@ def decided_whole(
 
 def decision_id_of(generation: Generation, request: Request, key: bytes | None) -> bytes:
     """16 bytes that depend on the model, the request's id and the customer alone."""
-    asked = (request.request_id or "").encode("utf-8", "surrogatepass")
-    digest = blake2b(asked, digest_size=16, key=generation.decision_salt)
-    digest.update(key or b"")
+    digest = generation.decision_digest.copy()
+    digest.update((request.request_id or "").encode("utf-8", "surrogatepass"))
+    if key is not None:
+        digest.update(key)
     return digest.digest()
 
 

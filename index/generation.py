@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cached_property
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self
@@ -20,7 +21,7 @@ from index.arrays import Rows
 from index.context import ContextLookup
 from index.errors import Corrupt
 from index.kept import Kept
-from index.layout import NO_ROW, customer_key, item_key, row_key, shard_of
+from index.layout import NO_ROW, customer_keys, item_key, row_key, shard_of
 from index.manifest import Manifest
 from index.model import ANY_PLACEMENT, Model
 from index.patches import NO_PATCHES, Patches
@@ -52,10 +53,13 @@ class Generation:
     Attributes:
         directory: where the files are.
         manifest: what the snapshot says of itself.
+        snapshot_id: see `Manifest`, as the next.
+        model_id: of all files.
         model: weights, prior, vocabularies.
         zone: the brand's time zone.
         lookup: the model's context vocabularies, arranged for look-up.
-        decision_salt: 32 bytes that make decision ids of different snapshots differ.
+        decision_digest: begun with what makes decision ids of different snapshots differ; copied
+            for each.
         damaged: how often a table could not be read since opening; 0 for a sound snapshot.
         patches: what an overlay makes of its offers; replaced as a whole, see `index.overlay`.
         offer_rows: rows of offers that an overlay named, by offer id; None for unknown ones.
@@ -76,6 +80,8 @@ class Generation:
     ) -> None:
         self.directory = directory
         self.manifest = manifest
+        self.snapshot_id = manifest.snapshot_id
+        self.model_id = manifest.model_id
         self.model = model
         self.zone = ZoneInfo(model.timezone)
         self.damaged = 0
@@ -87,22 +93,14 @@ class Generation:
         self.offers = offers
         self.vectors = vectors
         self.lookup = ContextLookup(model, self.zone)
-        self.decision_salt = bytes.fromhex(manifest.model_id)
-        self._secret = secret
+        self.decision_digest = blake2b(digest_size=16, key=bytes.fromhex(manifest.model_id))
+        self._key_of = None if secret is None else customer_keys(secret)
         self._lock = threading.Lock()
         self._idle: list[Reader] = []
-        self._inside = 0
+        self._n_readers = 0
         self._closing = False
         self._closed = False
         self.safe_offers = self._load_safe_offers()
-
-    @property
-    def snapshot_id(self) -> str:
-        return self.manifest.snapshot_id
-
-    @property
-    def model_id(self) -> str:
-        return self.manifest.model_id
 
     @cached_property
     def is_plain(self) -> bool:
@@ -117,9 +115,9 @@ class Generation:
 
     def key_of(self, customer_id: str | None) -> bytes | None:
         """Table key of a customer, or None for nobody or when no secret was given."""
-        if customer_id is None or customer_id == "" or self._secret is None:
+        if not customer_id or self._key_of is None:
             return None
-        return customer_key(self._secret, customer_id)
+        return self._key_of(customer_id)
 
     def touch(self) -> None:
         """Map all files now, not when somebody reads them first: 30 ms a gigabyte.
@@ -146,30 +144,24 @@ class Generation:
         Raises:
             RuntimeError: the generation was closed.
         """
-        with self._lock:
-            if self._closing:
-                raise RuntimeError(f"snapshot {self.snapshot_id} was closed")
-            self._inside += 1
-            reader = self._idle.pop() if self._idle else None
-        if reader is not None:
-            if reader.patches is not self.patches:
-                reader.adopt(self.patches)
-            return reader
+        # Without the lock, which would be taken twice in each decision: a list gives each of its
+        # things to one thread alone, and who closes takes out what is left in it.
         try:
-            return Reader(self)
-        except BaseException:
-            self.leave(None)
-            raise
+            reader = self._idle.pop()
+        except IndexError:
+            reader = self._further_reader()
+        if self._closing:
+            self.leave(reader)
+            raise self._was_closed()
+        if reader.patches is not self.patches:
+            reader.adopt(self.patches)
+        return reader
 
-    def leave(self, reader: Reader | None) -> None:
+    def leave(self, reader: Reader) -> None:
         """Give the reader back; the last one out of a closing generation unmaps it."""
-        with self._lock:
-            if reader is not None:
-                self._idle.append(reader)
-            self._inside -= 1
-            last = self._closing and self._inside == 0
-        if last:
-            self._unmap()
+        self._idle.append(reader)
+        if self._closing:
+            self._end_idle()
 
     @contextmanager
     def reading(self) -> Iterator[Reader]:
@@ -186,13 +178,8 @@ class Generation:
 
     def close(self) -> None:
         """Refuse further readers and unmap once nobody reads any more."""
-        with self._lock:
-            if self._closing:
-                return
-            self._closing = True
-            idle = self._inside == 0
-        if idle:
-            self._unmap()
+        self._closing = True
+        self._end_idle()
 
     @property
     def is_closed(self) -> bool:
@@ -205,13 +192,30 @@ class Generation:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _unmap(self) -> None:
-        for reader in self._idle:
-            reader.close()
-        for table in self._tables:
-            table.close()
-        self.vectors = None
-        self._closed = True
+    def _further_reader(self) -> Reader:
+        with self._lock:  # so that nothing is unmapped meanwhile
+            if self._closing:
+                raise self._was_closed()
+            reader = Reader(self)
+            self._n_readers += 1
+            return reader
+
+    def _was_closed(self) -> RuntimeError:
+        return RuntimeError(f"snapshot {self.snapshot_id} was closed")
+
+    def _end_idle(self) -> None:
+        """End all readers that nobody uses, and unmap when these were the last."""
+        with self._lock:
+            with suppress(IndexError):  # until none is left, for us or for who enters just now
+                while True:
+                    self._idle.pop().close()
+                    self._n_readers -= 1
+            if self._n_readers or self._closed:
+                return
+            for table in self._tables:
+                table.close()
+            self.vectors = None
+            self._closed = True
 
     @property
     def _tables(self) -> tuple[Table, ...]:

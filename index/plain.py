@@ -35,9 +35,7 @@ _MAX_CONTEXT: Final = 64
 _LESS: Final[Mapping[Ceiling | None, int]] = {None: 0, "context": 1, "prior": 2}
 """`ALL`, `MOMENT` and `NOTHING` of compiled code."""
 _POLICIES: Final = frozenset({"allow", "exclude"})
-_Asked: TypeAlias = tuple[
-    Request, bytes | None, int, RepeatPolicy, Callable[[OfferRecord], bool], int
-]
+_Asked: TypeAlias = tuple[Request, bytes | None, int, RepeatPolicy, int]
 
 
 class PlainDecider:
@@ -48,12 +46,11 @@ class PlainDecider:
         reader: the caller's way into it.
     """
 
-    __slots__ = ("_compiled", "_generation", "_reader")
+    __slots__ = ("_compiled", "_generation")
 
     def __init__(self, generation: Generation, reader: Reader) -> None:
         model, lookup = generation.model, generation.lookup
         self._generation = generation
-        self._reader = reader
         made = {}
         for name, tier in model.tiers.items():
             # A row without a name has no weight either: not a number, which is told in the sums.
@@ -65,8 +62,13 @@ class PlainDecider:
             {tier: made[model.tier_name(tier, has_cart=has_cart)] for tier in TIERS}
             for has_cart in (False, True)
         )
+
+        def conditions(request: Request) -> Callable[[OfferRecord], bool]:
+            tier: Any = None  # of no matter for conditions
+            return Chooser(generation, reader, request, tier).may_show
+
         self._compiled = Plain(
-            reader, lookup, model, weights, THIN_BELOW_ORDERS, ChosenOffer, json_text
+            reader, lookup, model, weights, THIN_BELOW_ORDERS, ChosenOffer, json_text, conditions
         )
 
     def look_up(self, context_rows: Rows, offer_rows: Rows) -> None:
@@ -121,19 +123,7 @@ class PlainDecider:
                 return None
             repeat = "allow"  # what is lowered elsewhere is not looked at, see `index.less`
         wanted = min(max(request.k, 1), MAX_K)
-        return request, key, wanted, repeat, self._conditions(request), _LESS[at_most]
-
-    def _conditions(self, request: Request) -> Callable[[OfferRecord], bool]:
-        """Asked of offers that are there under conditions alone."""
-        made: list[Chooser] = []
-
-        def may_show(offer: OfferRecord) -> bool:
-            if not made:
-                tier: Any = None  # of no matter for conditions
-                made.append(Chooser(self._generation, self._reader, request, tier))
-            return made[0].may_show(offer)
-
-        return may_show
+        return request, key, wanted, repeat, _LESS[at_most]
 
 
 def plain_decider(generation: Generation, reader: Reader) -> PlainDecider | None:

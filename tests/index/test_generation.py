@@ -149,6 +149,7 @@ def test_closing_while_others_decide_is_safe(toy_dir: Path) -> None:
             answered = [future.result() for future in working]
         assert len(answered) == 4
         assert generation.is_closed
+        assert generation.is_closed
         assert generation.damaged == 0
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import MappingProxyType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
@@ -18,12 +19,13 @@ from hypothesis import strategies as st
 
 from index.adder import IS_COMPILED
 from index.answer import answer
+from index.context import HOURS, hour_of_week
 from index.decide import decide
 from index.encode import decision_json
 from index.generation import Generation, Reader
 from index.layout import NO_ROW
 from index.less import Ceiling
-from index.model import WITH_CART, TierModel
+from index.model import WITH_CART, Feature, TierModel
 from index.plain import plain_decider
 from index.records import NO_PRICE, ItemRecord
 from index.request import CartLine, ContextValue, Decision, Request
@@ -175,6 +177,28 @@ def test_what_shops_are_asked_most_is_decided_by_compiled_code(
             plain.leave(reader)
             n += 1
     assert n_plain > 0.4 * n
+
+
+def test_the_hour_is_that_of_the_moment_whatever_was_asked_before(shop: Shop) -> None:
+    """Compiled code keeps the hour of one minute; here the brand's zone is half an hour off."""
+    hours = Feature(
+        name="hour_of_week",
+        kind="hour_of_week",
+        rows={str(hour): hour for hour in range(HOURS)},
+    )
+    generation = shop(
+        model=toy_model(features=(hours,), n_contexts=HOURS, timezone="Asia/Kolkata"),
+        contexts={hour: {hour % N_OFFERS: 9.0} for hour in range(HOURS)},
+    )
+    start = datetime(2026, 11, 24, 9, 29, 59, tzinfo=UTC)
+    steps = (timedelta(), timedelta(seconds=1), timedelta(minutes=31), timedelta(days=30))
+    moments = [start + step for step in steps]
+    local = [moment.astimezone(ZoneInfo("Asia/Kolkata")) for moment in moments]
+    unknown = [moment.replace(tzinfo=None) for moment in moments]
+    early = [datetime(1880, 1, 1, 0, 38, second, tzinfo=UTC) for second in (49, 51)]  # two hours
+    for at in (*moments, *reversed(moments), *local, *unknown, *early, *moments):
+        hour = hour_of_week(at, generation.zone)
+        assert decide(generation, Request(at=at)).offers[0].offer_row == hour % N_OFFERS
 
 
 def in_offers(number: int, offers: range) -> ItemRecord:
