@@ -364,7 +364,7 @@ class DirectProtocol(HttpToolsProtocol):
         end = b"connection: close\r\n\r\n" if self._ends else b"\r\n"
         wire = b"".join((STATUS_LINE[status], self._usual[1], lines, end, body))
         self.server_state.total_requests += 1
-        _outbox.put(self.loop, self.transport, wire)
+        _outbox.put(self.loop, self.transport, wire, len(self.connections))
         if self._ends:
             _outbox.empty()
             if self._n_unheard is None:

@@ -3,7 +3,7 @@
 Who waits for an answer sleeps, and to wake somebody costs the kernel more than to send: about 15 µs
 on a virtual machine. When answers go out one by one, between decisions, most of them find their
 reader asleep again; when they go out together, the first one wakes a reader that is still busy
-when the others come.
+when the others come. A caller who is alone waits for nobody.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ class Outbox:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def put(
-        self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, wire: bytes
+        self,
+        loop: asyncio.AbstractEventLoop,
+        transport: asyncio.Transport,
+        wire: bytes,
+        n_callers: int,
     ) -> None:
         """Write to a transport, soon.
 
@@ -33,9 +37,10 @@ class Outbox:
             loop: the running one.
             transport: whom to; left alone when it closes before.
             wire: the bytes.
+            n_callers: open connections; where each has its answer, there is none to wait for.
         """
         self._held.append((transport, wire))
-        if len(self._held) >= _MOST:
+        if len(self._held) >= min(_MOST, n_callers):
             self.empty()
         elif self._loop is not loop:
             self._loop = loop
