@@ -43,6 +43,14 @@ _HEAD_TOO_LONG: Final = (
 _NO_END: Final = (
     "The request began long ago and has not come to its end: send it again, without a pause."
 )
+_CROWDED: Final = Refusal(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "There are as many connections as there may be: use those you have again, or ask again after "
+    "Retry-After.",
+    headers={b"retry-after": b"1"},
+)
+_TOLD: Final = 48
+"""Callers too many who are told so; further ones are hung up on."""
 _LISTEN_S: Final = 5.0
 _LISTEN_BYTES: Final = 1 << 20
 """So long, and to so much, whoever was refused in the middle of a request is listened to."""
@@ -57,6 +65,7 @@ class Shortcut:
     Attributes:
         path: what is posted to, as it stands in the request's first line.
         max_body_bytes: longer bodies take the usual way.
+        most_callers: connections that there may be; further callers are refused.
         answer: from headers (names in lower case) and body to what is sent. It must not raise.
         waiting: told 1 when a request has come in part, and -1 when the rest did, or never will.
         refused: told the status of what was no whole request, or can't be read.
@@ -64,6 +73,7 @@ class Shortcut:
 
     path: bytes
     max_body_bytes: int
+    most_callers: int
     answer: Callable[[Mapping[bytes, bytes], bytes], Answered]
     waiting: Callable[[int], None]
     refused: Callable[[int], None]
@@ -115,6 +125,13 @@ class DirectProtocol(HttpToolsProtocol):
         if not (self.access_log or self.root_path or self.limit_concurrency):
             self._shortcut = getattr(self.app, "shortcut", None)
         self._watch = self.loop.call_later(self.timeout_keep_alive, self._look)
+        if self._shortcut is not None:
+            n_too_many = len(self.connections) - self._shortcut.most_callers
+            if n_too_many > _TOLD:
+                self._shortcut.refused(_CROWDED.status)
+                self.transport.abort()
+            elif n_too_many > 0:
+                self._refuse(_CROWDED)
 
     def data_received(self, data: bytes) -> None:
         known = self._known if self._rests else None

@@ -2,6 +2,7 @@
 
 EdgeError
 ├── SettingsRefused   settings that are wrong or contradict each other → correct them    (exit 2)
+├── TooFewFiles       the system grants next to no open files          → raise the limit (exit 2)
 ├── AddressTaken      somebody else listens there                      → another port    (exit 2)
 ├── WorkerRefused     a worker could not begin, with the snapshot say  → see the cause   (exit 2-4)
 ├── WorkersDied       workers die again and again                      → see their logs  (exit 1)
@@ -37,6 +38,12 @@ class EdgeError(Exception):
 
 class SettingsRefused(EdgeError):
     """One or more settings can't be used; the sentence names all of them."""
+
+    exit_code = 2
+
+
+class TooFewFiles(EdgeError):
+    """A process may open so few files here that it can't answer."""
 
     exit_code = 2
 

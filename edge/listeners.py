@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-import resource
 import socket
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, Self
 
@@ -25,20 +24,6 @@ BACKLOG: Final = 2048
 """Connections that the kernel keeps for a socket nobody has accepted from yet."""
 _ACCEPTED_AT_ONCE: Final = 16
 _PROBE_S: Final = 1.0
-
-
-def allow_many_connections() -> int:
-    """Let this process, and what it starts, open as many files as the system grants.
-
-    Each connection is one, and most services begin with 1,024.
-
-    Returns:
-        How many that are.
-    """
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # macOS grants fewer than it says
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from edge.answered import Answered, HeaderList, lines_of, send_answered
 from edge.bodies import HEADERS, ClientGone
 from edge.counters import Counters, blank_rows
 from edge.direct import Shortcut
+from edge.open_files import most_callers
 from edge.overload import AT_MOST, CEILINGS, REFUSED, Admission
 from edge.problems import Refusal, refused_with, send_refusal
 from index.less import Ceiling
@@ -165,6 +166,7 @@ class Front:
             self.shortcut = Shortcut(
                 path=hot.path.encode(),
                 max_body_bytes=hot.app.max_body_bytes,
+                most_callers=most_callers(),
                 answer=self._hot_at_once,
                 waiting=self._counters.under_way,
                 refused=self._counters.at_once,

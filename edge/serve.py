@@ -20,7 +20,7 @@ from edge.admin import admin_app
 from edge.counters import extended
 from edge.errors import EdgeError, WorkerRefused, WorkersDied
 from edge.fleet import Fleet
-from edge.listeners import UnixSocket, allow_many_connections, bound, url_of
+from edge.listeners import UnixSocket, bound, url_of
 from edge.log_link import LogLink
 from edge.logs import configure_logs
 from edge.messages import FromWorker, LayOver, SnapshotFacts
@@ -34,6 +34,7 @@ from edge.node.messages import (
     ToSupervisor,
     ToSync,
 )
+from edge.open_files import require_files
 from edge.settings import Settings
 from edge.swap import OnDisk, Swap
 from edge.sync_link import SyncLink
@@ -69,6 +70,7 @@ def serve(settings: Settings, memory: Memory | None = None, board: FleetBoard | 
         0, after a SIGTERM or an interrupt and when what was in flight is finished.
 
     Raises:
+        TooFewFiles: the system grants next to none.
         AddressTaken: an address can't be had.
         WorkerRefused: the snapshot, or a file of the settings, can't be used.
         WorkersDied: no worker stays alive.
@@ -77,7 +79,7 @@ def serve(settings: Settings, memory: Memory | None = None, board: FleetBoard | 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # Before any worker imports FAISS: its threads would fight over the cores that answer.
     os.environ["OMP_NUM_THREADS"] = "1"
-    allow_many_connections()
+    require_files()
     with (
         bound(settings.host, settings.port, flag="--port") as address,
         bound(settings.admin_host, settings.admin_port_wanted, flag="--admin-port") as admin,

@@ -10,13 +10,12 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from math import ceil
-from resource import RLIM_INFINITY
 from time import monotonic_ns, perf_counter
 from typing import Final
 
 from bench.http_processes import machine_busy_s
 from bench.load.driver import Trace, Work, follow
-from edge.listeners import allow_many_connections
+from edge.open_files import allow_many_connections
 
 # Long enough for all processes to hear of it.
 _AHEAD_NS: Final = 100_000_000
@@ -67,7 +66,7 @@ def drive(
     """
     processes = min(processes, len(work.due_ns))
     most = allow_many_connections()
-    if most != RLIM_INFINITY and ceil(work.connections / processes) > most - _FILES_BESIDE:
+    if ceil(work.connections / processes) > most - _FILES_BESIDE:
         raise TooManyConnections(
             f"{work.connections:,} connections at once are more than the {most:,} files that a"
             " process may open here"

@@ -103,6 +103,21 @@ def test_there_may_be_more_callers_than_files_are_open_by_default(
         assert {caller.recv(12) for caller in many} == {b"HTTP/1.1 200"}
 
 
+def test_an_edge_that_may_open_next_to_nothing_says_so(
+    start_edge: StartEdge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nulimit -n 127\nexec {sys.executable} "$@"\n')
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+
+    code, said = start_edge(workers=1).ended()
+    assert code == 2
+    assert "a process may open 127 files here; an edge needs 128" in said
+    assert "ulimit -Hn" in said
+    assert "Traceback" not in said
+
+
 def test_a_worker_s_own_memory_is_small(start_edge: StartEdge) -> None:
     """Tables are shared; what a worker has for itself is its interpreter and libraries."""
     edge = start_edge()

@@ -1,0 +1,53 @@
+"""A node with as many callers as the system grants files."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.edge.node.test_node import serves
+from tests.edge.node.world import World
+from tests.edge.running import StartEdge, called, eventually, read_all
+from tests.edge.test_serve import BODY, HEAD, ask, metric
+
+
+def test_case_41_a_snapshot_is_taken_also_where_callers_take_all_they_can(
+    world: World, start_node: StartEdge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the node would refuse a good snapshot for the rest of its days, at the peak of them."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nulimit -n 256\nexec {sys.executable} "$@"\n')
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+    edge = start_node(world, workers=1)
+    eventually(lambda: serves(edge, world.ids["a"]))
+
+    with ExitStack() as callers:
+        many = [callers.enter_context(called(edge)) for _ in range(300)]
+        world.announce("b")
+        eventually(lambda: serves(edge, world.ids["b"]))
+        assert not world.standing.quarantined
+
+        for caller in many[:128]:
+            caller.sendall(HEAD + BODY)
+        assert {caller.recv(12) for caller in many[:128]} == {b"HTTP/1.1 200"}
+        told = [read_all(caller) for caller in many[128:176]]
+        assert {one[:12] for one in told} == {b"HTTP/1.1 503"}
+        assert all(b"retry-after: 1" in one and b"as many connections" in one for one in told)
+        assert {hung_up(caller) for caller in many[176:]} == {b""}
+    refused = metric(edge, 'almanac_requests_total{code="503"}')
+    assert refused == 172
+
+    eventually(lambda: ask(edge).status_code == 200)
+
+
+def hung_up(caller: socket.socket) -> bytes:
+    """What is said to somebody on whom the other side may have hung up already."""
+    try:
+        return read_all(caller)
+    except ConnectionResetError:
+        return b""
