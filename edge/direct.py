@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 protocol, with a shorter way for the one request that is asked all the time.
+"""A shorter way for the one request that is asked all the time.
 
 An ASGI server makes a scope, a task and an event for each request, wakes the task in the loop's
 next turn, and writes head and body apart. A request that needs nothing but its own bytes, and is
@@ -11,38 +11,18 @@ not read.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from edge.answered import Answered, HeaderList, lines_of
+from edge.answered import Answered
+from edge.bounded import BoundedProtocol
 from edge.known_head import KnownHead
-from edge.outbox import Outbox
-from edge.problems import Refusal, refused_with
+from edge.problems import Refusal
 
-_outbox: Final = Outbox()
-_NOT_HTTP: Final = (
-    "This is no request of HTTP/1.1 that can be read in one way only: look at its first line and "
-    "its headers. Say once whom you ask, by Host, and once how long the body is, by Content-Length "
-    "or by Transfer-Encoding."
-)
-_MOST_BESIDE_BODY: Final = 64 << 10
-"""The parser keeps heads, and what comes behind a body in chunks, however long they are."""
-_HEAD_TOO_LONG: Final = (
-    f"The request has more than {_MOST_BESIDE_BODY} bytes besides its body: send fewer or shorter "
-    "headers, and larger chunks."
-)
-_NO_END: Final = (
-    "The request began long ago and has not come to its end: send it again, without a pause."
-)
 _CROWDED: Final = Refusal(
     HTTPStatus.SERVICE_UNAVAILABLE,
     "There are as many connections as there may be: use those you have again, or ask again after "
@@ -51,11 +31,6 @@ _CROWDED: Final = Refusal(
 )
 _TOLD: Final = 48
 """Callers too many who are told so; further ones are hung up on."""
-_LISTEN_S: Final = 5.0
-_LISTEN_BYTES: Final = 1 << 20
-"""So long, and to so much, whoever was refused in the middle of a request is listened to."""
-_LAST_WORDS_S: Final = 0.1
-"""As long as the server takes anyway before it looks which connections are left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +54,7 @@ class Shortcut:
     refused: Callable[[int], None]
 
 
-class _NoHost(Exception):
-    """A request names no host, or several."""
-
-
-class DirectProtocol(HttpToolsProtocol):
+class DirectProtocol(BoundedProtocol):
     """Takes the shortcut of an app that has one: `app.shortcut`, a `Shortcut`.
 
     For `uvicorn --http edge.direct:DirectProtocol`, or `uvicorn.Config(http=DirectProtocol)`.
@@ -95,36 +66,16 @@ class DirectProtocol(HttpToolsProtocol):
     _body = b""
     _waits = False
     """For the rest of such a body."""
-    _ends = False
-    """The connection ends with its answer."""
     _known: KnownHead | None = None
     _n_unknown = 0
     """Heads that were read because they were not that one."""
     _begun: bytes | None = None
     """What came when no request was under way, until the first one in it is whole."""
-    _rests = True
-    """No request is under way."""
-    _running: RequestResponseCycle | None = None
-    """The last request that was given to the app by ASGI; others may wait behind it."""
-    _n_beside = 0
-    """Bytes of the request under way that were no body, by the pieces that hold nothing else."""
-    _answered_s = 0.0
-    """When the last answer was given, by the loop's clock."""
-    _n_unheard: int | None = None
-    """Bytes that came since a refusal; None before one."""
-    _upgrade_ends: int | None = None
-    """Where, in what came, the head of a request ends that asks for another protocol."""
-    _watch: asyncio.TimerHandle | None = None
-    _seen: tuple[HeaderList | None, int] = (None, 0)
-    """When it was looked last: the request that had come last, and how much was not read."""
-    _usual: tuple[HeaderList, bytes] = ((), b"")
-    """Headers of every answer, and how they go over the wire."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if not (self.access_log or self.root_path or self.limit_concurrency):
             self._shortcut = getattr(self.app, "shortcut", None)
-        self._watch = self.loop.call_later(self.timeout_keep_alive, self._look)
         if self._shortcut is not None:
             n_too_many = len(self.connections) - self._shortcut.most_callers
             if n_too_many > _TOLD:
@@ -140,82 +91,34 @@ class DirectProtocol(HttpToolsProtocol):
             if len(body) <= self._shortcut.max_body_bytes and self._is_free():
                 self._send(self._shortcut.answer(known.headers, body))
                 return
-        if self._rests:
-            self._begun = data
-        elif self._n_unheard is not None:
-            self._n_unheard += len(data)
-            if self._n_unheard > _LISTEN_BYTES:
-                self.transport.abort()
-            return
-        else:
-            self._begun = None
-            if self._n_beside > _MOST_BESIDE_BODY:
-                self._refuse(Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _HEAD_TOO_LONG))
-                return
-            self._n_beside += len(data)
+        self._begun = data if self._rests else None
         super().data_received(data)
-        while self._upgrade_ends is not None:
-            data = self._without_upgrade() + data[self._upgrade_ends :]
-            self._upgrade_ends = None
-            super().data_received(data)
         if self._asked is not None:
             self._wait(begins=True)
 
-    def eof_received(self) -> bool:  # type: ignore[override] # the server's own always hangs up
-        """Hang up on who says no more, but not before what was asked in whole is answered."""
-        _outbox.empty()
-        last: RequestResponseCycle | None = self.cycle
-        if last is None or last.response_complete or last.more_body:
-            return False
-        last.keep_alive = False
-        return True
-
     def connection_lost(self, exc: Exception | None) -> None:
         self._wait(begins=False)
-        if self._watch is not None:
-            self._watch.cancel()
-        if self._running is not None:
-            # Of requests that came together the server itself tells the last one alone.
-            self._running.disconnected = True
-            self._running.message_event.set()
         super().connection_lost(exc)
 
-    def on_message_begin(self) -> None:
-        # As the server's own, without the scope, which a shortcut does not need.
-        self._rests = False
-        self._n_beside = 0
-        self.url = b""
-        self.expect_100_continue = False
-        self.headers = []
-
-    def on_headers_complete(self) -> None:
-        if not self._names_one_host():
-            raise _NoHost  # which the parser hands on as a complaint of its own
-        if self.parser.should_upgrade() and self._stays():
-            return
+    def _head_came(self) -> None:
         self._asked = self._headers_of_shortcut()
         if self._asked is None:
-            self._begin_cycle()
+            super()._head_came()
         else:
             parser: Any = self.parser
             last = parser.get_http_version() == "1.0" or not parser.should_keep_alive()
             self._ends = self._ends or last
 
-    def on_body(self, body: bytes) -> None:
-        self._n_beside -= len(body)
+    def _body_came(self, piece: bytes) -> None:
         if self._asked is None:
-            super().on_body(body)
+            super()._body_came(piece)
         else:
-            self._body = self._body + body if self._body else body
+            self._body = self._body + piece if self._body else piece
 
-    def on_message_complete(self) -> None:
-        upgrades = self.parser.should_upgrade()
-        if upgrades and self._stays():
-            return
+    def _all_came(self) -> None:
         begun, self._begun = self._begun, None
-        self._rests = not upgrades
         if self._asked is None:
-            super().on_message_complete()
+            super()._all_came()
             return
         asked, body, self._asked, self._body = self._asked, self._body, None, b""
         if begun is not None and not self._ends:
@@ -224,105 +127,15 @@ class DirectProtocol(HttpToolsProtocol):
         self._wait(begins=False)
         self._send(self._shortcut.answer(asked, body))
 
-    def send_400_response(self, _msg: str) -> None:
-        """Refuse what is not HTTP and hang up, after what came before it was answered."""
-        self._refuse(Refusal(HTTPStatus.BAD_REQUEST, _NOT_HTTP))
-
-    def _names_one_host(self) -> bool:
-        """As HTTP/1.1 demands: who reads another one of several than we do could be misled."""
-        n_hosts = [name for name, _ in self.headers].count(b"host")
-        return n_hosts == 1 or (n_hosts == 0 and self.parser.get_http_version() == "1.0")
-
-    def _stays(self) -> bool:
-        """Whether a request that asks for another protocol is to be answered in this one."""
-        return self.parser.get_method() != b"CONNECT" and not self._should_upgrade()
-
-    def _unsupported_upgrade_warning(self) -> None:
-        # Told while the parser's complaint is handled, which says how far it has read.
-        complaint = sys.exception()
-        if complaint is not None and self._stays():
-            self._upgrade_ends = complaint.args[0]
-
     def _without_upgrade(self) -> bytes:
-        """The head again, for a new parser: one that has met an upgrade reads no body any more."""
-        method, headers, self._begun = self.parser.get_method(), self.headers, None
-        self.parser = type(self.parser)(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        kept = lines_of(header for header in headers if header[0] != b"upgrade")
-        return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, self.url, kept)
+        self._begun = None  # what is read now is not what came
+        return super()._without_upgrade()
 
-    def shutdown(self) -> None:
-        """End the connection once all that was asked over it is answered.
-
-        Something may be on its way; who keeps asking is told with an answer that it is the last.
-        """
-        _outbox.empty()
-        if self._n_unheard is not None:
-            self.transport.abort()
-            return
-        self._ends = True
-        self.loop.call_later(_LAST_WORDS_S, self._shut_down_at_rest)
-
-    def _shut_down_at_rest(self) -> None:
-        if self._rests:
-            super().shutdown()
-
-    def timeout_keep_alive_handler(self) -> None:
-        """Hang up, unless something was asked and answered since the time was set."""
-        left_s = self._answered_s + self.timeout_keep_alive - self.loop.time()
-        if left_s > 0.0:
-            self._keep_alive_for(left_s)
-        else:
-            super().timeout_keep_alive_handler()
-
-    def _look(self) -> None:
-        """Hang up on who asks nothing, or did not go on asking or reading since the last look.
-
-        The server itself waits for all of them as long as they like.
-        """
-        asked: Any = self.headers  # the server has none before anything is asked
-        unread = self.transport.get_write_buffer_size()
-        asked_before, unread_before = self._seen
-        self._seen = asked, unread
-        self._watch = self.loop.call_later(self.timeout_keep_alive, self._look)
-        if unread and unread == unread_before and asked is asked_before:
-            self.transport.abort()  # to close it would be to wait until all is read
-        elif self.transport.is_closing():
-            return
-        elif asked is None:
-            self.transport.close()
-        elif not self._rests and asked is asked_before:
-            self._refuse(Refusal(HTTPStatus.REQUEST_TIMEOUT, _NO_END))
-
-    def _keep_alive_for(self, seconds: float) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(
-            seconds, self.timeout_keep_alive_handler
-        )
-
-    def _refuse(self, refusal: Refusal) -> None:
-        """Tell what is wrong with what comes now, as nothing after it can be read, and hang up."""
-        earlier: RequestResponseCycle | None = self.cycle
-        if earlier is not None and not (earlier.response_complete or earlier.more_body):
-            # It would be taken for the answer that is still to come: the connection ends with that.
-            earlier.keep_alive = False
-            self.flow.pause_reading()
-            return
-        self._ends, self._rests, self._asked, self._n_unheard = True, False, None, 0
+    def _was_refused(self, status: int) -> None:
+        self._asked = None
         self._wait(begins=False)
         if self._shortcut is not None:
-            self._shortcut.refused(refusal.status)
-        self._send(refused_with(refusal, {}))
-
-    def _close_by_and_by(self) -> None:
-        """Say no more, but go on listening (RFC 9112, 9.6).
-
-        Where a connection is closed before all was read that came, the kernel tells the other side
-        so at once, and what was said before is lost.
-        """
-        if self._watch is not None:
-            self._watch.cancel()
-        self._watch = self.loop.call_later(_LISTEN_S, self.transport.abort)
-        self.transport.write_eof()
+            self._shortcut.refused(status)
 
     def _get_to_know(self, begun: bytes) -> None:
         # Less and less often: there are callers whose every head is new.
@@ -341,21 +154,6 @@ class DirectProtocol(HttpToolsProtocol):
             self._waits = begins
             self._shortcut.waiting(1 if begins else -1)
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._running = cycle
-        super()._start_asgi_task(cycle, app)
-
-    def _begin_cycle(self) -> None:
-        """Go the server's own way with the head that was read."""
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
-        self.url, self.expect_100_continue = url, expects
-        self.headers.extend(headers)
-        super().on_headers_complete()
-        if self._ends:
-            self.cycle.keep_alive = False
-        self.headers = []  # what comes behind a body in chunks is none of the request's headers
-
     def _headers_of_shortcut(self) -> Mapping[bytes, bytes] | None:
         """The request's headers, if it is one for the shortcut."""
         shortcut = self._shortcut
@@ -372,23 +170,3 @@ class DirectProtocol(HttpToolsProtocol):
         if not length.isdigit() or int(length) > shortcut.max_body_bytes:
             return None
         return headers
-
-    def _send(self, answered: Answered) -> None:
-        status, lines, body = answered
-        usual = self.server_state.default_headers
-        if self._usual[0] is not usual:
-            self._usual = (usual, lines_of(usual))
-        end = b"connection: close\r\n\r\n" if self._ends else b"\r\n"
-        wire = b"".join((STATUS_LINE[status], self._usual[1], lines, end, body))
-        self.server_state.total_requests += 1
-        _outbox.put(self.loop, self.transport, wire, len(self.connections))
-        if self._ends:
-            _outbox.empty()
-            if self._n_unheard is None:
-                self.transport.close()
-            else:
-                self._close_by_and_by()
-            return
-        self._answered_s = self.loop.time()
-        if self.timeout_keep_alive_task is None:
-            self._keep_alive_for(self.timeout_keep_alive)
