@@ -23,8 +23,8 @@ from typing import IO, Final
 import msgspec
 import orjson
 
-from index.decide import decide
-from index.encode import decision_json, json_text
+from index.answer import answer
+from index.encode import json_text
 from index.errors import SecretUnavailable
 from index.generation import Generation
 from index.request import REPEAT_REMEDY, Request
@@ -176,7 +176,7 @@ def answer_lines(
         if request.request_id is None or (explain and not request.explain):
             asked = str(number) if request.request_id is None else request.request_id
             request = replace(request, request_id=asked, explain=explain or request.explain)
-        answers.write(decision_json(decide(generation, request)))
+        answers.write(answer(generation, request).body)
         answers.write(b"\n")
     return done
 
