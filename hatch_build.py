@@ -31,7 +31,7 @@ class KernelHook(BuildHookInterface):
             compiled = compile_kernel(Path(self.root))
         except CannotCompile as problem:
             self.app.display_warning(
-                f"{problem}; installing without: decisions cost about seven times as much"
+                f"{problem}; installing without: decisions cost about eight times as much"
             )
             return
         if version != "editable":

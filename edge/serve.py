@@ -318,7 +318,7 @@ class Supervisor:
         )
         if not IS_COMPILED:
             _log.warning(
-                "decisions are not compiled, and take about seven times as long",
+                "decisions are not compiled, and take about eight times as long",
                 hint="install a wheel for this machine, or gcc and Python's headers, and reinstall",
             )
 
