@@ -14,6 +14,8 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60
 
@@ -109,6 +111,14 @@ class Edge:
 
 
 StartEdge = Callable[..., Edge]
+
+
+def limit_files(monkeypatch: pytest.MonkeyPatch, folder: Path, limit: str) -> None:
+    """Let edges be started with another limit of open files: flags of `ulimit`."""
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\nulimit {limit}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
 
 
 def called(edge: Edge) -> socket.socket:

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.edge.running import Edge, called, eventually, read_all
+from tests.edge.running import Edge, called, eventually, limit_files, read_all
 
 StartEdge = Callable[..., Edge]
 BODY = b'{"customer_id": "ann", "k": 3}'
@@ -90,10 +89,7 @@ def test_there_may_be_more_callers_than_files_are_open_by_default(
     start_edge: StartEdge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Services begin with few, 1,024 as a rule, and may take what the system grants."""
-    python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\nulimit -Sn 64\nexec {sys.executable} "$@"\n')
-    python.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(python))
+    limit_files(monkeypatch, tmp_path, "-Sn 64")
     edge = start_edge(workers=1)
 
     with ExitStack() as callers:
@@ -106,10 +102,7 @@ def test_there_may_be_more_callers_than_files_are_open_by_default(
 def test_an_edge_that_may_open_next_to_nothing_says_so(
     start_edge: StartEdge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\nulimit -n 127\nexec {sys.executable} "$@"\n')
-    python.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(python))
+    limit_files(monkeypatch, tmp_path, "-n 127")
 
     code, said = start_edge(workers=1).ended()
     assert code == 2

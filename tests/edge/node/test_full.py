@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 
 from tests.edge.node.test_node import serves
 from tests.edge.node.world import World
-from tests.edge.running import StartEdge, called, eventually, read_all
+from tests.edge.running import StartEdge, called, eventually, limit_files, read_all
 from tests.edge.test_serve import BODY, HEAD, ask, metric
 
 
@@ -19,10 +18,7 @@ def test_case_41_a_snapshot_is_taken_also_where_callers_take_all_they_can(
     world: World, start_node: StartEdge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or the node would refuse a good snapshot for the rest of its days, at the peak of them."""
-    python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\nulimit -n 256\nexec {sys.executable} "$@"\n')
-    python.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(python))
+    limit_files(monkeypatch, tmp_path, "-n 256")
     edge = start_node(world, workers=1)
     eventually(lambda: serves(edge, world.ids["a"]))
 
