@@ -19,11 +19,16 @@ def test_case_41_a_snapshot_is_taken_also_where_callers_take_all_they_can(
 ) -> None:
     """Or the node would refuse a good snapshot for the rest of its days, at the peak of them."""
     limit_files(monkeypatch, tmp_path, "-n 256")
-    edge = start_node(world, workers=1)
+    edge = start_node(world, workers=1, keep_alive_s=60)
     eventually(lambda: serves(edge, world.ids["a"]))
 
     with ExitStack() as callers:
         many = [callers.enter_context(called(edge)) for _ in range(300)]
+        told = [read_all(caller) for caller in many[128:176]]
+        assert {one[:12] for one in told} == {b"HTTP/1.1 503"}
+        assert all(b"retry-after: 1" in one and b"as many connections" in one for one in told)
+        assert {hung_up(caller) for caller in many[176:]} == {b""}
+
         world.announce("b")
         eventually(lambda: serves(edge, world.ids["b"]))
         assert not world.standing.quarantined
@@ -31,10 +36,6 @@ def test_case_41_a_snapshot_is_taken_also_where_callers_take_all_they_can(
         for caller in many[:128]:
             caller.sendall(HEAD + BODY)
         assert {caller.recv(12) for caller in many[:128]} == {b"HTTP/1.1 200"}
-        told = [read_all(caller) for caller in many[128:176]]
-        assert {one[:12] for one in told} == {b"HTTP/1.1 503"}
-        assert all(b"retry-after: 1" in one and b"as many connections" in one for one in told)
-        assert {hung_up(caller) for caller in many[176:]} == {b""}
     refused = metric(edge, 'almanac_requests_total{code="503"}')
     assert refused == 172
 
