@@ -117,10 +117,10 @@ class Swap:
             return  # it is on its way
         if self.phase == "activating":
             # It is over in a moment; what is offered now is offered again by whoever wants it.
-            self._home.outcome(NotSwapped(snapshot_id=str(name), reason="busy with another"))
+            self._not_swapped(coming, "busy with another", is_at_fault=False)
             return
         if self.phase != "steady":
-            self._abort("another was offered meanwhile")
+            self._abort("another was offered meanwhile", is_at_fault=False)
         self._coming, self._began_at, self._deaths = coming, self._clock(), 0
         self._facts = None
         if self.current is None:
@@ -240,7 +240,7 @@ class Swap:
         self._trial_until = self._clock() + self._watch_s
         self._home.outcome(Swapped(snapshot_id=str(self.current.snapshot_id), took_s=took_s))
 
-    def _abort(self, reason: str) -> None:
+    def _abort(self, reason: str, *, is_at_fault: bool = True) -> None:
         """Leave everything as it was."""
         coming, phase = self._coming, self.phase
         assert coming is not None
@@ -253,7 +253,11 @@ class Swap:
                 slot.process.terminate()
             else:
                 self._workers.tell(slot, Drop(snapshot_id=str(coming.snapshot_id)))
-        self._home.outcome(NotSwapped(snapshot_id=str(coming.snapshot_id), reason=reason))
+        self._not_swapped(coming, reason, is_at_fault=is_at_fault)
+
+    def _not_swapped(self, coming: OnDisk, reason: str, *, is_at_fault: bool) -> None:
+        name = str(coming.snapshot_id)
+        self._home.outcome(NotSwapped(snapshot_id=name, reason=reason, is_at_fault=is_at_fault))
 
     def _go_back(self, reason: str) -> None:
         """Answer from what proved good before; with nothing such, go on and say so."""
@@ -267,7 +271,7 @@ class Swap:
             return
         _log.error("going back", snapshot_id=bad, to=good.snapshot_id, reason=reason)
         if self.phase == "preparing" and self._coming is not None:
-            self._abort(f"{bad} was left meanwhile")
+            self._abort(f"{bad} was left meanwhile", is_at_fault=False)
         self.phase, self.current, self._coming, self._waiting = "steady", good, None, set()
         self._trial_until = 0.0
         for slot in self._workers.living():

@@ -87,10 +87,18 @@ class Swapped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotSwapped:
-    """Supervisor to sync: a worker could not prepare it, and nothing changed anywhere."""
+    """Supervisor to sync: nothing changed anywhere.
+
+    Attributes:
+        snapshot_id: what was offered.
+        reason: why it is not served.
+        is_at_fault: workers could not prepare it; else something else came between, and it can be
+            offered again.
+    """
 
     snapshot_id: str
     reason: str
+    is_at_fault: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

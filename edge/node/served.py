@@ -75,10 +75,10 @@ class Served:
             case Swapped(snapshot_id=now, took_s=took_s):
                 _log.info("swapped", snapshot_id=now, took_s=round(took_s, 3))
                 self.serving = now
-            case NotSwapped(snapshot_id=offered, reason=reason):
+            case NotSwapped(snapshot_id=offered, reason=reason, is_at_fault=is_at_fault):
                 self._answered(offered)
                 # Workers that have it already go on with it.
-                if offered != self.serving:
+                if is_at_fault and offered != self.serving:
                     self._refused[offered] = f"workers could not prepare it: {reason}"
             case Reverted(snapshot_id=left, to=now, reason=reason):
                 self._answered(left)

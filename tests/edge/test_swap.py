@@ -14,9 +14,12 @@ import httpx2
 import pytest
 
 from edge.listeners import bound
+from edge.messages import DamageMet
+from edge.node.messages import NotSwapped, Reverted, ToSync
 from edge.serve import Listeners, Supervisor
 from edge.settings import settings_from
 from edge.swap import OnDisk
+from edge.workers import Slot
 from index.manifest import read_manifest
 from tests.edge.running import PATIENCE_S
 from tests.toys import SECRET, toy_model, write_toy
@@ -97,6 +100,19 @@ def mapped(pid: int) -> set[int]:
     return {int(line.split()[4]) for line in lines}
 
 
+def outcomes(supervisor: Supervisor) -> list[ToSync]:
+    """What is told of swaps from now on."""
+    told: list[ToSync] = []
+    tell = supervisor.outcome
+
+    def outcome(message: ToSync) -> None:
+        told.append(message)
+        tell(message)
+
+    supervisor.outcome = outcome  # type: ignore[method-assign]
+    return told
+
+
 def test_case_35_what_a_worker_cannot_open_none_serves(
     snapshots: list[OnDisk], tmp_path: Path
 ) -> None:
@@ -108,9 +124,41 @@ def test_case_35_what_a_worker_cannot_open_none_serves(
             await until(lambda: supervisor.fleet.swaps["swapped"] == 1)
             assert await answered(supervisor) == {second.snapshot_id}
             supervisor.swap.offered(third)
+            told = outcomes(supervisor)
             await until(lambda: supervisor.fleet.swaps["not swapped"] == 1)
             assert await answered(supervisor) == {second.snapshot_id}
             assert supervisor.fleet.restarts == [0, 0]
+            [refused] = told
+            assert isinstance(refused, NotSwapped)
+            assert (refused.snapshot_id, refused.is_at_fault) == (third.snapshot_id, True)
+
+    asyncio.run(story())
+
+
+def test_who_is_left_aside_for_a_bad_one_is_not_to_blame(
+    snapshots: list[OnDisk], tmp_path: Path
+) -> None:
+    """What is served turns out bad just when the next one, which is to mend it, is prepared."""
+
+    async def story() -> None:
+        first, second, third = snapshots
+        async with running(Held(first, []), tmp_path) as supervisor:
+            supervisor.swap.offered(second)
+            await until(lambda: supervisor.fleet.swaps["swapped"] == 1)
+            told, swap = outcomes(supervisor), supervisor.swap
+            swap.offered(third)
+            damage = DamageMet(snapshot_id=str(second.snapshot_id), times=2)
+            swap.heard(Slot(0), damage)  # of no matter which one
+            await until(lambda: supervisor.fleet.swaps["reverted"] == 1)
+            left, back = told
+            assert isinstance(left, NotSwapped)
+            assert (left.snapshot_id, left.is_at_fault) == (third.snapshot_id, False)
+            assert isinstance(back, Reverted)
+
+            await until(lambda: supervisor.swap.phase == "steady")
+            swap.offered(third)
+            await until(lambda: supervisor.fleet.swaps["swapped"] == 2)
+            assert await answered(supervisor) == {third.snapshot_id}
 
     asyncio.run(story())
 

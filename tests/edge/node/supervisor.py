@@ -123,8 +123,8 @@ class Supervisor:
         self.say(Swapped(snapshot_id=snapshot_id, took_s=0.01))
         self.say(Serving(snapshot_id=snapshot_id))
 
-    def refuse(self, snapshot_id: str, reason: str) -> None:
-        self.say(NotSwapped(snapshot_id=snapshot_id, reason=reason))
+    def refuse(self, snapshot_id: str, reason: str, *, is_at_fault: bool = True) -> None:
+        self.say(NotSwapped(snapshot_id=snapshot_id, reason=reason, is_at_fault=is_at_fault))
 
     def revert(self, snapshot_id: str, to: str | None, reason: str) -> None:
         """What the supervisor does when workers die of a snapshot."""

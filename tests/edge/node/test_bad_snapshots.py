@@ -73,6 +73,20 @@ def test_an_operator_may_let_a_node_try_again(
     ]
 
 
+def test_what_something_else_came_before_is_offered_again(world: World) -> None:
+    """Going back from a bad snapshot, say, while the next one, which is to mend it, is prepared."""
+    with world.node() as node:
+        node.answers = False
+        world.announce("b")
+        node.until(lambda: node.offers == [world.ids["b"]])
+        node.answers = True
+        node.refuse(world.ids["b"], f"{world.ids['a']} was left meanwhile", is_at_fault=False)
+        node.until(lambda: world.standing.active == world.ids["b"])
+
+    assert node.offers == [world.ids["b"]] * 2
+    assert not world.standing.quarantined
+
+
 def test_case_35_one_worker_that_can_not_prepare_leaves_the_node_whole(world: World) -> None:
     with world.node() as node:
         node.answers = False
