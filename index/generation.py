@@ -99,6 +99,7 @@ class Generation:
         self._idle: list[Reader] = []
         self._n_readers = 0
         self._closing = False
+        self._unmaps = False
         self._closed = False
         self.safe_offers = self._load_safe_offers()
 
@@ -210,12 +211,13 @@ class Generation:
                 while True:
                     self._idle.pop().close()
                     self._n_readers -= 1
-            if self._n_readers or self._closed:
+            if self._n_readers or self._unmaps:
                 return
-            for table in self._tables:
-                table.close()
-            self.vectors = None
-            self._closed = True
+            self._unmaps = True
+        for table in self._tables:  # which may take a while: nobody else is to wait for it
+            table.close()
+        self.vectors = None
+        self._closed = True
 
     @property
     def _tables(self) -> tuple[Table, ...]:

@@ -125,6 +125,33 @@ def test_closing_twice_is_closing_once(toy_dir: Path) -> None:
         decide(generation, Request())
 
 
+def test_nobody_waits_for_files_to_be_let_go_of(
+    toy_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may take half a second for it, and who enters may be the loop that answers."""
+    generation = open_snapshot(toy_dir, SECRET)
+    begun, may_end = threading.Event(), threading.Event()
+    close = generation.contexts.close
+
+    def close_slowly() -> None:
+        begun.set()
+        assert may_end.wait(60)
+        close()
+
+    monkeypatch.setattr(generation.contexts, "close", close_slowly)
+    with ThreadPoolExecutor(2) as pool:
+        closing = pool.submit(generation.close)
+        assert begun.wait(60)
+        entering = pool.submit(generation.enter)
+        try:
+            with pytest.raises(RuntimeError, match="was closed"):
+                entering.result(10)
+        finally:
+            may_end.set()
+        closing.result()
+    assert generation.is_closed
+
+
 def test_closing_while_others_decide_is_safe(toy_dir: Path) -> None:
     """Case 29."""
     asked = requests(50)
@@ -148,7 +175,6 @@ def test_closing_while_others_decide_is_safe(toy_dir: Path) -> None:
             generation.close()
             answered = [future.result() for future in working]
         assert len(answered) == 4
-        assert generation.is_closed
         assert generation.is_closed
         assert generation.damaged == 0
 
