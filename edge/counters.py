@@ -118,10 +118,9 @@ class Counters:
 
     def answered(self, code: int) -> None:
         """A request ended with a status; 0 when there was nobody left to answer."""
-        row = self.row
-        row[IN_FLIGHT] -= 1
+        self.row[IN_FLIGHT] -= 1
         if code:
-            row[self._codes.get(code, _FINE_AT - 1)] += 1
+            self.at_once(code)
 
     def at_once(self, code: int) -> None:
         """What arrived was answered at once, with this status: it was never under way."""

@@ -43,7 +43,7 @@ class Shortcut:
         most_callers: connections that there may be; further callers are refused.
         answer: from headers (names in lower case) and body to what is sent. It must not raise.
         waiting: told 1 when a request has come in part, and -1 when the rest did, or never will.
-        refused: told the status of what was no whole request, or can't be read.
+        refused: told the status of what is no whole request, can't be read, or is one too many.
     """
 
     path: bytes

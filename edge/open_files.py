@@ -13,7 +13,7 @@ from typing import Final
 
 from edge.errors import TooFewFiles
 
-FEWEST: Final = 128
+_FEWEST: Final = 128
 """For a supervisor and workers with snapshots of a few tables each."""
 _OURS: Final = 832
 """For three snapshots of 256 shards (one answers, one retires, one is prepared), and the rest."""
@@ -40,9 +40,9 @@ def require_files() -> None:
         TooFewFiles: an edge could not do its work with them.
     """
     granted = allow_many_connections()
-    if granted < FEWEST:
+    if granted < _FEWEST:
         raise TooFewFiles(
-            f"a process may open {granted} files here; an edge needs {FEWEST}, and one for each "
+            f"a process may open {granted} files here; an edge needs {_FEWEST}, and one for each "
             "caller besides",
             hint="raise the hard limit: ulimit -Hn, LimitNOFILE= of a unit, ulimits of a container",
         )

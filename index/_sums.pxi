@@ -124,18 +124,18 @@ cdef class Scratch:
         cdef uint32_t turn = self.turn, n_offers = self.n_offers, row
         cdef Py_ssize_t place, n_rows = self.n_rows
         cdef Cell* cell
+        cdef bint sound = True
         for place in range(n):
             row = pair[place].row
             if row >= n_offers:
+                sound = False
                 break
             cell = &cells[row]
             rows[n_rows] = row
             n_rows += _begin(cell, turn)
             cell.sum += pair[place].value * weight
-        else:
-            place = n
         self.n_rows = n_rows
-        return place == n
+        return sound
 
     cdef bint _hear(self, object part, float weight, float added) except -1:
         """Lift the peaks of a row's offers to its weighted values, and add these under another."""
@@ -156,9 +156,11 @@ cdef class Scratch:
         cdef Py_ssize_t place, n_rows = self.n_rows, n_raised = self.n_raised
         cdef float value
         cdef Cell* cell
+        cdef bint sound = True
         for place in range(n):
             row, value = pair[place].row, pair[place].value
             if row >= n_offers:
+                sound = False
                 break
             cell = &cells[row]
             rows[n_rows] = row
@@ -169,10 +171,8 @@ cdef class Scratch:
             raised[n_raised] = row
             n_raised += cell.peak == 0.0 and value > 0.0
             cell.peak = value if value > cell.peak else cell.peak
-        else:
-            place = n
         self.n_rows, self.n_raised = n_rows, n_raised
-        return place == n
+        return sound
 
     cdef void _add_peaks(self) noexcept:
         """Add the peaks, and take them down."""
