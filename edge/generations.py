@@ -33,7 +33,7 @@ from edge.messages import (
     ToWorker,
 )
 from edge.state import State, apply_overlay
-from index.errors import SnapshotError
+from index.errors import Exhausted, SnapshotError
 from index.generation import Generation
 
 GRACE_S: Final = 1.0
@@ -81,6 +81,8 @@ class Generations:
 
     def begin(self) -> None:
         """Listen to the supervisor, and look after retired snapshots, while the loop runs."""
+        # Its thread begins now: when a snapshot comes there may be no memory for one.
+        self._pool.submit(lambda: None).result()
         self._loop.add_reader(self._line.fileno(), self._hear)
         self._loop.call_later(_LOOK_S, self._look)
 
@@ -94,7 +96,7 @@ class Generations:
             case Prepare(snapshot_id=name, path=path):
                 self._drop()
                 self._wanted = name
-                future = self._loop.run_in_executor(self._pool, self._open, path)
+                future = self._loop.run_in_executor(self._pool, self._open, name, path)
                 future.add_done_callback(lambda done: self._when_open(name, done))
             case Activate(snapshot_id=name, placements=placements):
                 self._activate(name, placements)
@@ -107,23 +109,27 @@ class Generations:
                     self._pool, apply_overlay, self._state, payload
                 )
 
-    def _open(self, path: Path) -> Generation | str:
+    def _open(self, name: str, path: Path) -> Generation | NotPrepared:
         try:
             generation = self._opened(path)
             self._state.lay_over(generation)
             return generation
+        except (Exhausted, MemoryError) as error:
+            what = str(error) or "out of memory"
+            return NotPrepared(snapshot_id=name, what=what, blame="machine")
         except (EdgeError, SnapshotError) as error:
-            return str(error)
+            return NotPrepared(snapshot_id=name, what=str(error), blame="snapshot")
         except Exception as error:  # noqa: BLE001 - no defect here may take away what answers
             _log.exception("a snapshot could not be prepared", path=str(path))
-            return f"{type(error).__name__}: {error}"
+            what = f"{type(error).__name__}: {error}"
+            return NotPrepared(snapshot_id=name, what=what, blame="snapshot")
 
-    def _when_open(self, name: str, done: asyncio.Future[Generation | str]) -> None:
+    def _when_open(self, name: str, done: asyncio.Future[Generation | NotPrepared]) -> None:
         if done.cancelled():
             return
         found = done.result()
-        if isinstance(found, str):
-            self._tell(NotPrepared(snapshot_id=name, what=found))
+        if isinstance(found, NotPrepared):
+            self._tell(found)
         elif self._wanted != name or self._prepared is not None:
             self._close(found)  # it is not wanted any more
         else:
@@ -140,7 +146,8 @@ class Generations:
             if answers is not None and answers.snapshot_id == name:
                 self._tell(Activated(snapshot_id=name))
             else:
-                self._tell(NotPrepared(snapshot_id=name, what="it was never prepared"))
+                what = "it was never prepared"
+                self._tell(NotPrepared(snapshot_id=name, what=what, blame="snapshot"))
             return
         self._prepared = self._wanted = None
         before = self._state.generation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +80,17 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotPrepared:
-    """From a worker: why it could not open this snapshot."""
+    """From a worker: why it could not open this snapshot.
+
+    Attributes:
+        snapshot_id: which.
+        what: why not, as a sentence.
+        blame: what has to change before it can be opened: another snapshot, or more room here.
+    """
 
     snapshot_id: str
     what: str
+    blame: Literal["snapshot", "machine"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

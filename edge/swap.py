@@ -28,7 +28,7 @@ from edge.messages import (
     Prepared,
     SnapshotFacts,
 )
-from edge.node.messages import NotSwapped, Reverted, Serving, Swapped, ToSync
+from edge.node.messages import Blame, NotSwapped, Reverted, Serving, Swapped, ToSync
 from edge.workers import Death, Slot, Workers
 
 MOST_DEATHS: Final = 3
@@ -117,10 +117,10 @@ class Swap:
             return  # it is on its way
         if self.phase == "activating":
             # It is over in a moment; what is offered now is offered again by whoever wants it.
-            self._not_swapped(coming, "busy with another", is_at_fault=False)
+            self._not_swapped(coming, "busy with another", blame="nobody")
             return
         if self.phase != "steady":
-            self._abort("another was offered meanwhile", is_at_fault=False)
+            self._abort("another was offered meanwhile", blame="nobody")
         self._coming, self._began_at, self._deaths = coming, self._clock(), 0
         self._facts = None
         if self.current is None:
@@ -141,8 +141,8 @@ class Swap:
                 self._is_ready(slot, message)
             case Prepared(snapshot_id=name, facts=facts):
                 self._is_prepared(slot, name, facts)
-            case NotPrepared(snapshot_id=name, what=what):
-                self._is_not_prepared(slot, name, what)
+            case NotPrepared():
+                self._is_not_prepared(slot, message)
             case Activated(snapshot_id=name):
                 self._is_activated(slot, name)
             case DamageMet(snapshot_id=name, times=times):
@@ -207,13 +207,13 @@ class Swap:
         else:
             self._workers.tell(slot, Drop(snapshot_id=name))
 
-    def _is_not_prepared(self, slot: Slot, name: str, what: str) -> None:
-        coming, current = self._coming, self.current
+    def _is_not_prepared(self, slot: Slot, told: NotPrepared) -> None:
+        coming, current, name = self._coming, self.current, told.snapshot_id
         if self.phase == "preparing" and coming is not None and name == coming.snapshot_id:
-            self._abort(f"worker {slot.number}: {what}")
+            self._abort(f"worker {slot.number}: {told.what}", blame=told.blame)
         elif current is not None and name == current.snapshot_id and slot.process is not None:
             # It answers from what no one else does: the next one begins with the right one.
-            _log.error("worker can't change over", worker=slot.number, reason=what)
+            _log.error("worker can't change over", worker=slot.number, reason=told.what)
             slot.process.kill()
 
     def _is_activated(self, slot: Slot, name: str) -> None:
@@ -240,7 +240,7 @@ class Swap:
         self._trial_until = self._clock() + self._watch_s
         self._home.outcome(Swapped(snapshot_id=str(self.current.snapshot_id), took_s=took_s))
 
-    def _abort(self, reason: str, *, is_at_fault: bool = True) -> None:
+    def _abort(self, reason: str, *, blame: Blame = "snapshot") -> None:
         """Leave everything as it was."""
         coming, phase = self._coming, self.phase
         assert coming is not None
@@ -253,11 +253,11 @@ class Swap:
                 slot.process.terminate()
             else:
                 self._workers.tell(slot, Drop(snapshot_id=str(coming.snapshot_id)))
-        self._not_swapped(coming, reason, is_at_fault=is_at_fault)
+        self._not_swapped(coming, reason, blame=blame)
 
-    def _not_swapped(self, coming: OnDisk, reason: str, *, is_at_fault: bool) -> None:
+    def _not_swapped(self, coming: OnDisk, reason: str, *, blame: Blame) -> None:
         name = str(coming.snapshot_id)
-        self._home.outcome(NotSwapped(snapshot_id=name, reason=reason, is_at_fault=is_at_fault))
+        self._home.outcome(NotSwapped(snapshot_id=name, reason=reason, blame=blame))
 
     def _go_back(self, reason: str) -> None:
         """Answer from what proved good before; with nothing such, go on and say so."""
@@ -271,7 +271,7 @@ class Swap:
             return
         _log.error("going back", snapshot_id=bad, to=good.snapshot_id, reason=reason)
         if self.phase == "preparing" and self._coming is not None:
-            self._abort(f"{bad} was left meanwhile", is_at_fault=False)
+            self._abort(f"{bad} was left meanwhile", blame="nobody")
         self.phase, self.current, self._coming, self._waiting = "steady", good, None, set()
         self._trial_until = 0.0
         for slot in self._workers.living():

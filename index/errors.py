@@ -8,6 +8,7 @@ SnapshotError
 ├── Corrupt            the bytes are not what was written   → copy or build again         (exit 3)
 ├── Mixed              files of different builds together   → copy the snapshot as one    (exit 3)
 ├── WrongSecret        built with another brand secret      → give the right secret       (exit 3)
+├── Exhausted          memory or open files ran out here    → make room, then try again   (exit 75)
 └── WriteFailed        the writer lost or reordered records → a defect or a full disk     (exit 1)
 SecretUnavailable      no brand secret can be read or made  → say where it is             (exit 2)
 """
@@ -66,6 +67,12 @@ class Mixed(SnapshotError):
 
 class WrongSecret(SnapshotError):
     """The brand secret given is not the one the customer keys were made with."""
+
+
+class Exhausted(SnapshotError):
+    """This machine has no memory or no open files left; nothing is wrong with the snapshot."""
+
+    exit_code = 75
 
 
 class WriteFailed(SnapshotError):

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from index.errors import Corrupt, WrongSecret
+from index.errors import Corrupt, SnapshotError, WrongSecret
 from index.generation import DAMAGE, Generation
 from index.layout import (
     CONTEXTS,
@@ -31,6 +31,7 @@ from index.manifest import (
 )
 from index.model import Model, read_model
 from index.platform import require_platform
+from index.shortage import shortage_in
 from index.tables import Table
 from index.vectors import OfferVectors
 
@@ -55,7 +56,18 @@ def open_snapshot(path: Path | str, secret: bytes | None = None) -> Generation:
         SnapshotError: one class per thing that can be wrong, see `index.errors`.
     """
     directory = Path(path)
-    manifest = read_manifest(directory)
+    entries: list[FileEntry] = []
+    try:
+        manifest = read_manifest(directory)
+        entries = manifest.files
+        return _opened(directory, manifest, secret)
+    except (SnapshotError, OSError, MemoryError) as problem:
+        if exhausted := shortage_in(problem, directory, entries):
+            raise exhausted from problem
+        raise
+
+
+def _opened(directory: Path, manifest: Manifest, secret: bytes | None) -> Generation:
     require_platform(manifest.platform, directory)
     entries = {entry.name: entry for entry in manifest.files}
     model = _open_model(directory, manifest, entries)

@@ -36,6 +36,7 @@ from index.shipping.trust import TrustStore
 
 _LISTEN_S: Final = 0.25
 _REST_S: Final = 600.0
+_MAKE_ROOM: Final = "free memory, or allow more open files (LimitNOFILE); it is tried again"
 _log = structlog.get_logger()
 
 
@@ -204,10 +205,10 @@ class Follower:
             )
         if receipt is not None and name == self._served.serving:
             return
+        until, problem = self._resting.get(name, (0.0, None))
+        if problem is not None and time.monotonic() < until:
+            raise problem
         if receipt is None or receipt.software != library_versions():
-            until, problem = self._resting.get(name, (0.0, None))
-            if problem is not None and time.monotonic() < until:
-                raise problem
             if not self._is_time_to_start(name):
                 return
             try:
@@ -230,10 +231,14 @@ class Follower:
             self._state.quarantine(name, f"not proved: {problem}")
             raise
         except (Unfit, WrongVersion) as problem:
-            self._resting[name] = (time.monotonic() + _REST_S, problem)
+            self._rest(name, problem)
             raise
         finally:
             self._bringing = None
+
+    def _rest(self, name: str, problem: Problem) -> None:
+        """Leave it alone for a while: until then it is why updating does not go on."""
+        self._resting[name] = (time.monotonic() + _REST_S, problem)
 
     def _offer(self, name: str) -> None:
         self._served.offering(name)
@@ -297,4 +302,7 @@ class Follower:
         message = self._line.heard(timeout_s)
         if message is not None:
             self._served.hear(message)
+        if self._served.too_much is not None:
+            (name, told), self._served.too_much = self._served.too_much, None
+            self._rest(name, Unfit(told, hint=_MAKE_ROOM))
         return message is not None

@@ -85,6 +85,10 @@ class Swapped:
     took_s: float
 
 
+Blame: TypeAlias = Literal["snapshot", "machine", "nobody"]
+"""Why a snapshot that was offered is not served: because of it, of its host, or of another one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotSwapped:
     """Supervisor to sync: nothing changed anywhere.
@@ -92,13 +96,13 @@ class NotSwapped:
     Attributes:
         snapshot_id: what was offered.
         reason: why it is not served.
-        is_at_fault: workers could not prepare it; else something else came between, and it can be
-            offered again.
+        blame: `snapshot` where workers could not prepare it; `machine` where they had no memory or
+            files left for it; `nobody` where something else came between, so offer it again.
     """
 
     snapshot_id: str
     reason: str
-    is_at_fault: bool
+    blame: Blame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

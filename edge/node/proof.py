@@ -19,13 +19,20 @@ import msgspec
 from edge.memory import memory_of
 from edge.node.apart import serve_apart
 from edge.node.verdict import Verdict
-from index.errors import Corrupt, SecretUnavailable, SnapshotError, WrongSecret, WrongVersion
+from index.errors import (
+    Corrupt,
+    Exhausted,
+    SecretUnavailable,
+    SnapshotError,
+    WrongSecret,
+    WrongVersion,
+)
 from index.manifest import read_manifest
 from index.secret import brand_secret
 from index.snapshot import open_snapshot
 from index.verify import check_golden, require_structure
 
-_NO_FAULT_OF_ITS_OWN = (SecretUnavailable, WrongSecret, WrongVersion)
+_NO_FAULT_OF_ITS_OWN = (Exhausted, SecretUnavailable, WrongSecret, WrongVersion)
 
 
 def tried(path: Path, secret_file: Path | None) -> Verdict:

@@ -36,7 +36,7 @@ def prove(
     Raises:
         NotProved: it must not be served: damaged, deciding differently, too slow to open, or the
             process died of it.
-        Unfit: this node can't serve it as it is: secret, version, memory.
+        Unfit: this node can't serve it as it is: secret, version, memory, files.
     """
     words = [str(path)] if secret_file is None else [str(path), str(secret_file.absolute())]
     try:
@@ -50,6 +50,12 @@ def prove(
 
 
 def _judged(ended: Ended, max_private_bytes: int) -> Verdict:
+    if ended.code == -signal.SIGKILL:
+        # What is damaged ends a process in other ways.
+        raise Unfit(
+            "the process that tried it was killed from outside",
+            hint="usually by the kernel, for want of memory: free some; it is tried again",
+        )
     if ended.code < 0:
         raise NotProved(
             f"the process that tried it died of {signal.Signals(-ended.code).name}",

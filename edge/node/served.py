@@ -30,6 +30,8 @@ class Served:
         is_known: whether the supervisor has said so yet.
         awaiting: what was offered and not answered.
         suspects: snapshots that the supervisor went back from: their files may be damaged here.
+        too_much: what was offered last that this machine had no room for, and a sentence about it;
+            whoever heeds it sets it to None.
     """
 
     def __init__(
@@ -48,10 +50,12 @@ class Served:
         self._watch_until = 0.0
         self._answer_by = 0.0
         self._refused: dict[str, str] = {}
+        self._left_off: str | None = None
         self.serving: str | None = None
         self.is_known = False
         self.awaiting: str | None = None
         self.suspects: list[str] = []
+        self.too_much: tuple[str, str] | None = None
 
     @property
     def is_watching(self) -> bool:
@@ -75,11 +79,14 @@ class Served:
             case Swapped(snapshot_id=now, took_s=took_s):
                 _log.info("swapped", snapshot_id=now, took_s=round(took_s, 3))
                 self.serving = now
-            case NotSwapped(snapshot_id=offered, reason=reason, is_at_fault=is_at_fault):
+            case NotSwapped(snapshot_id=offered, reason=reason, blame=blame):
                 self._answered(offered)
-                # Workers that have it already go on with it.
-                if is_at_fault and offered != self.serving:
-                    self._refused[offered] = f"workers could not prepare it: {reason}"
+                told = f"workers could not prepare it: {reason}"
+                if blame != "snapshot":
+                    self._left_off = offered
+                    self.too_much = (offered, told) if blame == "machine" else None
+                elif offered != self.serving:  # workers that have it already go on with it
+                    self._refused[offered] = told
             case Reverted(snapshot_id=left, to=now, reason=reason):
                 self._answered(left)
                 self._refused[left] = reason
@@ -98,6 +105,9 @@ class Served:
             _log.error("quarantined", snapshot_id=snapshot_id, reason=reason)
             self._state.quarantine(snapshot_id, reason)
             del self._refused[snapshot_id]
+        if self._left_off is not None:
+            self._state.not_activated(self._left_off)
+            self._left_off = None
         if self.serving is not None:
             self._state.activated(self.serving)
         standing = self._state.read()

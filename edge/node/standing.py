@@ -134,6 +134,12 @@ class NodeState:
                 )
             change.standing = standing
 
+    def not_activated(self, snapshot_id: str) -> None:
+        """The workers are not given it now, which is no fault of its own."""
+        with self._changing() as change:
+            if change.standing.activating == snapshot_id:
+                change.standing = _altered(change.standing, activating=None)
+
     def confirmed(self, snapshot_id: str) -> None:
         """What is active has been watched long enough: go back to it from now on."""
         with self._changing() as change:

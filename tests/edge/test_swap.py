@@ -130,7 +130,7 @@ def test_case_35_what_a_worker_cannot_open_none_serves(
             assert supervisor.fleet.restarts == [0, 0]
             [refused] = told
             assert isinstance(refused, NotSwapped)
-            assert (refused.snapshot_id, refused.is_at_fault) == (third.snapshot_id, True)
+            assert (refused.snapshot_id, refused.blame) == (third.snapshot_id, "snapshot")
 
     asyncio.run(story())
 
@@ -152,7 +152,7 @@ def test_who_is_left_aside_for_a_bad_one_is_not_to_blame(
             await until(lambda: supervisor.fleet.swaps["reverted"] == 1)
             left, back = told
             assert isinstance(left, NotSwapped)
-            assert (left.snapshot_id, left.is_at_fault) == (third.snapshot_id, False)
+            assert (left.snapshot_id, left.blame) == (third.snapshot_id, "nobody")
             assert isinstance(back, Reverted)
 
             await until(lambda: supervisor.swap.phase == "steady")

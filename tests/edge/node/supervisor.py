@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from edge.counters import ROW_CELLS
 from edge.node.messages import (
+    Blame,
     NotSwapped,
     Offered,
     OverlayOffered,
@@ -123,8 +124,8 @@ class Supervisor:
         self.say(Swapped(snapshot_id=snapshot_id, took_s=0.01))
         self.say(Serving(snapshot_id=snapshot_id))
 
-    def refuse(self, snapshot_id: str, reason: str, *, is_at_fault: bool = True) -> None:
-        self.say(NotSwapped(snapshot_id=snapshot_id, reason=reason, is_at_fault=is_at_fault))
+    def refuse(self, snapshot_id: str, reason: str, *, blame: Blame = "snapshot") -> None:
+        self.say(NotSwapped(snapshot_id=snapshot_id, reason=reason, blame=blame))
 
     def revert(self, snapshot_id: str, to: str | None, reason: str) -> None:
         """What the supervisor does when workers die of a snapshot."""

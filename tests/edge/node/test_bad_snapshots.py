@@ -80,11 +80,31 @@ def test_what_something_else_came_before_is_offered_again(world: World) -> None:
         world.announce("b")
         node.until(lambda: node.offers == [world.ids["b"]])
         node.answers = True
-        node.refuse(world.ids["b"], f"{world.ids['a']} was left meanwhile", is_at_fault=False)
+        node.refuse(world.ids["b"], f"{world.ids['a']} was left meanwhile", blame="nobody")
         node.until(lambda: world.standing.active == world.ids["b"])
 
     assert node.offers == [world.ids["b"]] * 2
     assert not world.standing.quarantined
+
+
+def test_case_42_what_there_was_no_room_for_rests_and_is_not_refused(world: World) -> None:
+    with world.node() as node:
+        node.answers = False
+        world.announce("b")
+        node.until(lambda: node.offers == [world.ids["b"]])
+        node.refuse(world.ids["b"], "worker 1: too many open files", blame="machine")
+        node.until_failing("unfit")
+        node.answers = True
+        node.rounds(2)
+        assert (node.offers, node.serving) == ([world.ids["b"]], world.ids["a"])
+        assert not world.standing.quarantined
+        assert world.standing.activating is None
+        assert "could not prepare it: worker 1: too many" in str(node.state.detail)
+
+        # Nothing of it is remembered: it is a matter of minutes.
+        node.kill()
+        node.start()
+        node.until(lambda: world.standing.active == world.ids["b"])
 
 
 def test_case_35_one_worker_that_can_not_prepare_leaves_the_node_whole(world: World) -> None:

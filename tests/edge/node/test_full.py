@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 from contextlib import ExitStack
 from pathlib import Path
@@ -48,3 +49,23 @@ def hung_up(caller: socket.socket) -> bytes:
         return read_all(caller)
     except ConnectionResetError:
         return b""
+
+
+def test_case_42_where_there_is_no_memory_the_snapshot_rests_and_is_not_refused(
+    world: World, start_node: StartEdge
+) -> None:
+    edge = start_node(world, workers=1)
+    eventually(lambda: serves(edge, world.ids["a"]))
+    (worker,) = edge.status()["workers"]
+    pages = int(Path(f"/proc/{worker['pid']}/statm").read_text().split()[0])
+    _, hard = resource.prlimit(worker["pid"], resource.RLIMIT_AS)
+    # Room for an answer, not for another snapshot.
+    room = pages * resource.getpagesize() + (64 << 10)
+    resource.prlimit(worker["pid"], resource.RLIMIT_AS, (room, hard))
+
+    world.announce("b")
+    eventually(lambda: edge.status()["sync"]["failure"] == "unfit")
+    assert "Cannot allocate memory" in edge.status()["sync"]["detail"]
+    assert not world.standing.quarantined
+    assert serves(edge, world.ids["a"])
+    assert ask(edge).status_code == 200

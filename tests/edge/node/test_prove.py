@@ -45,12 +45,19 @@ def test_a_sound_snapshot_is_proved_with_all_its_golden_decisions(first_night: W
     assert verdict.private_bytes < 64 << 20
 
 
-@pytest.mark.parametrize("number", [signal.SIGBUS, signal.SIGSEGV, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGBUS, signal.SIGSEGV])
 def test_case_25_a_signal_ends_the_trial_and_nothing_else(
     first_night: World, number: signal.Signals
 ) -> None:
     with pytest.raises(NotProved, match=f"died of {number.name}"):
         tried(first_night, meanwhile=killing(number))
+
+
+def test_case_42_the_kernel_kills_for_want_of_memory_and_damage_in_other_ways(
+    first_night: World,
+) -> None:
+    with pytest.raises(Unfit, match="killed from outside"):
+        tried(first_night, meanwhile=killing(signal.SIGKILL))
 
 
 def test_a_trial_that_takes_too_long_is_over(first_night: World) -> None:
