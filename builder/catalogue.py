@@ -9,7 +9,6 @@ from typing import Final
 from builder.clean import FileImport, Rule, import_file, prepare, text_of
 from builder.columns import TableColumns
 from builder.duck import connect, literal
-from builder.money import minor_digits
 from builder.sources import Column, Rows, SourceFile
 
 ITEMS: Final = TableColumns(
@@ -59,25 +58,25 @@ class ImportItems:
         wanted: our name and the file's column.
         currency: the brand's ISO 4217 code, or empty.
         separator: what stands between the levels of a category path.
-        max_minor: the highest price, in minor units.
+        max_cents: the highest price, in hundredths.
     """
 
     file: SourceFile
     wanted: tuple[tuple[str, Column], ...]
     currency: str
     separator: str
-    max_minor: int
+    max_cents: int
 
     @property
     def name(self) -> str:
         return f"items-{self.file.number:05d}"
 
     def run(self, out_dir: Path, memory_bytes: int) -> None:
-        rules = item_rules(self.currency, self.max_minor)
+        rules = item_rules(self.currency, self.max_cents)
         task = FileImport(
             file=self.file, wanted=self.wanted, rules=rules, out_dir=out_dir, part=PART
         )
-        price = f"CASE WHEN NOT ({_is_foreign(self.currency)}) THEN price_minor END"
+        price = f"CASE WHEN NOT ({_is_foreign(self.currency)}) THEN price_cents END"
         canonical = (
             f"item_id, title, category, brand, {price} AS price_cents,"
             " coalesce(is_available, true) AS available, url, image_url"
@@ -92,10 +91,9 @@ class ImportItems:
             f", one_line({text_of(rows, name)}) AS {name}"
             for name in ("title", "brand", "url", "image_url")
         )
-        digits = minor_digits(self.currency)
         words = "regexp_replace(lower(said(written_availability)), '[ -]+', '_', 'g')"
         return f"""(
-            SELECT *, amount_minor(written_price, {digits}) AS price_minor,
+            SELECT *, amount_cents(written_price) AS price_cents,
                 amount_currency(written_price) AS price_currency,
                 CASE WHEN {words} IN ({_listed(AVAILABLE, AVAILABLE_TOO)}) THEN true
                     WHEN {words} IN ({_listed(GONE, GONE_TOO)}) THEN false
@@ -109,7 +107,7 @@ class ImportItems:
                 FROM {rows.rows}))"""
 
 
-def item_rules(currency: str, max_minor: int) -> tuple[Rule, ...]:
+def item_rules(currency: str, max_cents: int) -> tuple[Rule, ...]:
     """The rules for items, in the order in which they are asked."""
     texts = " OR ".join(
         f"strlen({name}) > {MAX_TEXT_BYTES}"
@@ -120,13 +118,13 @@ def item_rules(currency: str, max_minor: int) -> tuple[Rule, ...]:
         Rule(
             name="bad_price",
             action="quarantine",
-            condition="written_price IS NOT NULL AND price_minor IS NULL",
+            condition="written_price IS NOT NULL AND price_cents IS NULL",
             sentence="the price cannot be read",
         ),
         Rule(
             name="absurd_price",
             action="quarantine",
-            condition=f"price_minor NOT BETWEEN 0 AND {max_minor}",
+            condition=f"price_cents NOT BETWEEN 0 AND {max_cents}",
             sentence="the price is negative, or too high (input.max_unit_price)",
         ),
         Rule(

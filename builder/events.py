@@ -10,7 +10,6 @@ from builder.clean import Rule, matches_any, text_of
 from builder.columns import CONTEXT_PREFIX, TableColumns
 from builder.config import Config
 from builder.duck import literal, quoted
-from builder.money import minor_digits
 from builder.sources import Rows
 from builder.timestamps import EARLIEST_US, time_columns
 
@@ -49,7 +48,7 @@ class EventSettings:
         now_us: later events are in the future.
         zone: the brand's time zone.
         currency: ISO 4217 code, or empty.
-        max_minor: the highest price of one piece, in minor units.
+        max_cents: the highest price of one piece, in hundredths.
     """
 
     now_us: int
@@ -58,7 +57,7 @@ class EventSettings:
     zero_quantity_is_bad: bool
     negative_quantity_is_bad: bool
     max_quantity: int
-    max_minor: int
+    max_cents: int
     test_customers: tuple[str, ...]
     test_orders: tuple[str, ...]
 
@@ -73,7 +72,7 @@ class EventSettings:
             zero_quantity_is_bad=given.zero_quantity == "quarantine",
             negative_quantity_is_bad=given.negative_quantity == "quarantine",
             max_quantity=given.max_quantity,
-            max_minor=round(given.max_unit_price * 10 ** minor_digits(currency)),
+            max_cents=round(given.max_unit_price * 100),
             test_customers=given.test_customers,
             test_orders=given.test_orders,
         )
@@ -114,7 +113,7 @@ def parsed_events(
     return f"""(
         SELECT *, {time.time_us} AS ts_us, {time.unit} AS time_unit,
             plain_number(written_quantity) AS quantity,
-            amount_minor(written_unit_price, {minor_digits(settings.currency)}) AS price_minor,
+            amount_cents(written_unit_price) AS price_cents,
             coalesce(upper(written_currency), amount_currency(written_unit_price)) AS currency,
             coalesce(customer_id, 'anon:' || anonymous_id) AS identity,
             CASE WHEN type_name IS NULL THEN {PURCHASE} {kinds} ELSE {OTHER} END AS written_kind
@@ -225,13 +224,13 @@ def _amount_rules(settings: EventSettings) -> tuple[Rule, ...]:
     rules += [
         _bad(
             "bad_price",
-            "written_unit_price IS NOT NULL AND price_minor IS NULL",
+            "written_unit_price IS NOT NULL AND price_cents IS NULL",
             "the price cannot be read",
         ),
         _bad(
             "absurd_price",
-            f"(price_minor < 0 AND written_kind <> {REFUND})"
-            f" OR abs(price_minor) > {settings.max_minor}",
+            f"(price_cents < 0 AND written_kind <> {REFUND})"
+            f" OR abs(price_cents) > {settings.max_cents}",
             "the price is negative, or too high (input.max_unit_price)",
         ),
     ]
@@ -283,7 +282,7 @@ def is_foreign(settings: EventSettings) -> str:
     """SQL condition: the row's price is in another currency than the brand's."""
     if not settings.currency:
         return "false"
-    return f"coalesce(price_minor IS NOT NULL AND currency <> {literal(settings.currency)}, false)"
+    return f"coalesce(price_cents IS NOT NULL AND currency <> {literal(settings.currency)}, false)"
 
 
 def _bad(name: str, condition: str, sentence: str) -> Rule:

@@ -139,7 +139,7 @@ class ImportEvents:
                 item_id, CASE WHEN written_kind = {REDEEM} THEN offer_id END AS offer_id,
                 CASE WHEN written_kind IN ({WITHOUT_QUANTITY}) OR quantity IS NULL THEN 1
                     ELSE greatest(1, round(abs(quantity))) END::INTEGER AS quantity,
-                CASE WHEN NOT ({is_foreign(settings)}) THEN abs(price_minor) END::BIGINT
+                CASE WHEN NOT ({is_foreign(settings)}) THEN abs(price_cents) END::BIGINT
                     AS price_cents,
                 {line_of(self.file)} AS line
                 {contexts}, order_id IS NOT NULL AS has_order

@@ -270,7 +270,7 @@ def _plan(
             wanted=columns.wanted,
             currency=config.brand.currency,
             separator=config.input.category_separator,
-            max_minor=settings.max_minor,
+            max_cents=settings.max_cents,
         )
         for file, columns in zip(files["items"], chosen["items"], strict=True)
     ]
@@ -285,7 +285,7 @@ def _plan(
     ]
     rules: dict[str, Sequence[Rule]] = {
         "events": event_rules(settings),
-        "items": item_rules(config.brand.currency, settings.max_minor),
+        "items": item_rules(config.brand.currency, settings.max_cents),
         "offers": OFFER_RULES,
     }
     tasks: dict[str, Sequence[Task]] = {"events": events, "items": items, "offers": offers}

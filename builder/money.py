@@ -1,4 +1,8 @@
-"""Prices as they are written, read as whole minor units (cents) of the brand's currency."""
+"""Prices as they are written, read as whole hundredths of the brand's currency.
+
+Hundredths whatever the currency, as a request's own prices are read when it is answered: yen have
+no smaller unit, of dinars the third decimal is rounded.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,6 @@ from typing import Final
 
 from builder.duck import literal
 
-_MINOR_DIGITS: Final = {
-    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF",
-    3: "BHD IQD JOD KWD LYD OMR TND",
-}
 _NUMBER: Final = "[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)(e[+-]?[0-9]{1,3})?"
 _MONEY: Final = "([A-Z]{3}|[$€£¥₹])? ?([+-]?[0-9][0-9., '\u00a0]*) ?([A-Z]{3}|[$€£¥₹])?"
 
@@ -32,19 +32,10 @@ CREATE OR REPLACE TEMP MACRO amount_text(written) AS CASE
     WHEN regexp_full_match(written, {literal(_MONEY)}) THEN bare_amount(regexp_replace(
         regexp_extract(written, {literal(_MONEY)}, 2), '[ ''\u00a0]', '', 'g')) END;
 
-CREATE OR REPLACE TEMP MACRO amount_minor(written, digits) AS TRY_CAST(round(
-    TRY_CAST(amount_text(written) AS DECIMAL(28, 10)) * pow(10, digits)::DECIMAL(4, 0)) AS BIGINT);
+CREATE OR REPLACE TEMP MACRO amount_cents(written) AS TRY_CAST(
+    round(TRY_CAST(amount_text(written) AS DECIMAL(28, 10)) * 100::DECIMAL(4, 0)) AS BIGINT);
 
 CREATE OR REPLACE TEMP MACRO amount_currency(written) AS CASE
     WHEN is_number(written) THEN NULL
     ELSE nullif(regexp_extract(written, '[A-Z]{{3}}'), '') END;
 """
-
-
-def minor_digits(currency: str) -> int:
-    """How many decimals a currency has in cash registers (ISO 4217); 2 for an unknown one.
-
-    >>> minor_digits("EUR"), minor_digits("JPY"), minor_digits("")
-    (2, 0, 2)
-    """
-    return next((n for n, codes in _MINOR_DIGITS.items() if currency in codes.split()), 2)

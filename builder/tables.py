@@ -62,7 +62,7 @@ class LearnedArrays:
         items: columns of the items vocabulary, in row order.
         offers: columns of the offers vocabulary, in row order.
         own_offers: for each item row, its offers.
-        price_edges_cents: rising bounds between price bands, minor units.
+        price_edges_cents: rising bounds between price bands, hundredths.
     """
 
     prior: NDArray[np.float32]

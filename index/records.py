@@ -153,7 +153,7 @@ class ItemRecord(NamedTuple):
     Attributes:
         item_row: row number of the item.
         n_orders: orders that held it.
-        price_cents: unit price in minor units, `NO_PRICE` when unknown.
+        price_cents: unit price in hundredths of the currency, `NO_PRICE` when unknown.
         category_row: context row of its nearest known category, `layout.NO_ROW` when none.
         own_offers: offers that are, or contain, this item.
         rows: offers that go with it, rising, shape (n,).

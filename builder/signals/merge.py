@@ -6,7 +6,7 @@ Files written by `MergeCounts`, with the columns described in `counts`: `totals.
 
 - `item_groups.parquet`: `item_row`, `context_row`: an item stands once per level of its category
   path and once for its price band.
-- `price_edges.npy`: int64, rising bounds between price bands in minor units
+- `price_edges.npy`: int64, rising bounds between price bands in hundredths
   (`index.context.price_edges`).
 
 `contexts.parquet` has these groups too, as features `category` and `price_band`; their `n_orders`

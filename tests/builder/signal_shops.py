@@ -89,7 +89,7 @@ def write_shop(
         contexts: names of the context features.
         partition_of: partition of each line; all in one by default.
         categories: path of each item.
-        prices: in minor units.
+        prices: in hundredths.
         titles: of each item.
         brands: of each item.
         item_offers: (item row, offer row) pairs.

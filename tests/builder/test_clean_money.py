@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.clean import prepare
-from builder.money import minor_digits
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +20,8 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
         yield opened
 
 
-def minor(connection: duckdb.DuckDBPyConnection, written: str, digits: int = 2) -> object:
-    query = f"SELECT amount_minor(x, {digits}) FROM (SELECT $1::VARCHAR AS x)"
+def in_cents(connection: duckdb.DuckDBPyConnection, written: str) -> object:
+    query = "SELECT amount_cents(x) FROM (SELECT $1::VARCHAR AS x)"
     return connection.execute(query, [written]).fetchall()[0][0]
 
 
@@ -49,15 +48,15 @@ def minor(connection: duckdb.DuckDBPyConnection, written: str, digits: int = 2) 
         ("1 234,5", 123450),
     ],
 )
-def test_amounts_become_minor_units(
+def test_amounts_become_hundredths(
     connection: duckdb.DuckDBPyConnection, written: str, cents: int
 ) -> None:
-    assert minor(connection, written) == cents
+    assert in_cents(connection, written) == cents
 
 
 @pytest.mark.parametrize("written", ["abc", "1e400", "NaN", "0x1F", "1_000", "1e30", "--1", "$"])
 def test_what_is_no_amount_is_none(connection: duckdb.DuckDBPyConnection, written: str) -> None:
-    assert minor(connection, written) is None
+    assert in_cents(connection, written) is None
 
 
 @given(amount=st.decimals("-1e9", "1e9", places=4))
@@ -65,11 +64,4 @@ def test_plain_amounts_are_rounded_half_up(
     connection: duckdb.DuckDBPyConnection, amount: Decimal
 ) -> None:
     expected = (amount * 100).quantize(Decimal(1), ROUND_HALF_UP)
-    assert minor(connection, f"{amount:f}") == int(expected)
-
-
-@pytest.mark.parametrize(("currency", "cents"), [("JPY", 16), ("EUR", 1550), ("KWD", 15500)])
-def test_minor_units_are_the_currencys(
-    connection: duckdb.DuckDBPyConnection, currency: str, cents: int
-) -> None:
-    assert minor(connection, "15.5", minor_digits(currency)) == cents
+    assert in_cents(connection, f"{amount:f}") == int(expected)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import orjson
 import pytest
 
 from builder.errors import DataGate
+from index.answer import answer
 from index.decide import decide
 from index.request import CartLine, Request
 from index.snapshot import open_snapshot
@@ -129,17 +131,41 @@ def test_without_times_lines_are_dealt_into_orders(tmp_path: Path) -> None:
     ]
     built = build_here(tmp_path, pairs)
     with open_snapshot(tmp_path / "snapshot", SECRET) as generation:
-        answer = decide(generation, Request(customer_id="c4", k=5))
+        found = decide(generation, Request(customer_id="c4", k=5))
         again = decide(generation, Request(customer_id="c4", k=30, repeat="allow"))
     taken = {pair["item_id"] for pair in pairs if pair["customer_id"] == "c4"}
 
     assert dealt[0] == dealt[1]
     assert 60 < built.manifest.counts["orders"] <= 600
-    assert not taken & {offer.offer_id for offer in answer.offers}
+    assert not taken & {offer.offer_id for offer in found.offers}
     # Customers of even numbers take items of even numbers: those that are left come first.
     left = {f"i{item}" for item in range(0, 30, 2)} - taken
-    assert {offer.offer_id for offer in answer.offers[: len(left)]} <= left
+    assert {offer.offer_id for offer in found.offers[: len(left)]} <= left
     assert taken & {offer.offer_id for offer in again.offers}
+
+
+def test_a_price_is_the_same_in_the_catalogue_an_answer_and_a_cart(tmp_path: Path) -> None:
+    """Also in a currency that has no cents."""
+    items = [{"item_id": f"i{n}", "price": f"{100 * (n + 1)}"} for n in range(23)]
+    build_here(
+        tmp_path,
+        changed(lambda line: {"unit_price": f"{100 * (int(line['item_id'][1:]) + 1)}"}),
+        settings(brand__currency="JPY"),
+        items=items,
+    )
+
+    with open_snapshot(tmp_path / "snapshot", SECRET) as generation:
+        told = orjson.loads(answer(generation, Request(k=23)).body)["offers"]
+        with generation.reading() as reader:
+            bands = {
+                (price, generation.lookup.cart_rows(line, reader.item(line.item_id))[1])
+                for n, price in ((2, 300), (21, 2200))
+                for line in (CartLine(item_id=f"i{n}"), CartLine(item_id=f"i{n}", unit_price=price))
+            }
+    assert {one["offer_id"]: str(int(one["price"])) for one in told} == {
+        item["item_id"]: item["price"] for item in items
+    }
+    assert len(bands) == 2, "a price of its own band, told by the cart or not"
 
 
 def test_sessions_are_learned_from_when_views_are_the_target(tmp_path: Path) -> None:
