@@ -20,13 +20,13 @@ from index.shipping import channel_changes as changes
 from index.shipping.channel import EVERY_NODE, Channel, Pin
 from index.shipping.channel_changes import Stamp
 from index.shipping.channel_flags import (
+    CHANNEL,
     USUAL,
     Manner,
     Place,
     in_utc,
+    keys_to_change,
     newest,
-    require_fresh,
-    require_no_less_signed,
     stamped,
     vouched,
 )
@@ -54,6 +54,7 @@ from index.shipping.publish import publish_roots
 from index.shipping.published import read_published
 from index.shipping.root import Root
 from index.shipping.signers import NOBODY, Signers
+from index.shipping.signing import SigningKey
 from index.shipping.store import Store, open_store
 from index.shipping.store_errors import StoreError
 from index.shipping.trust_errors import ChannelRefused
@@ -101,6 +102,7 @@ def announce(
     store, roots = open_store(place.store), signers.chain()
     target = read_published(store, place.brand, snapshot_id, newest(roots)).target
     before = read_channel(store, place.brand, place.channel, roots)
+    keys = keys_to_change(CHANNEL, before, signers, roots)
     stamp = stamped(roots, manner)
     if before is None:
         percent = 100 if ring is None else ring
@@ -108,10 +110,9 @@ def announce(
             place.brand, place.channel, target, percent=percent, stamp=stamp
         )
     else:
-        require_fresh(before.signed_under, roots, what="channel", status="status", renew="renew")
         percent = _FIRST_RING if ring is None else ring
         after = changes.announce(before.channel, target, percent=percent, stamp=stamp)
-    _carry_out(store, before, after, signers, roots, manner)
+    _carry_out(store, before, after, signers, keys, manner)
     _require_kept(store, place, snapshot_id, roots, manner)
 
 
@@ -442,10 +443,9 @@ def _change(
 ) -> None:
     store, roots = open_store(place.store), signers.chain()
     before = require_channel(store, place.brand, place.channel, roots)
-    if not takes_replaced:
-        require_fresh(before.signed_under, roots, what="channel", status="status", renew="renew")
+    keys = keys_to_change(CHANNEL, before, signers, roots, takes_replaced=takes_replaced)
     after = make(before.channel, stamped(roots, manner))
-    _carry_out(store, before, after, signers, roots, manner)
+    _carry_out(store, before, after, signers, keys, manner)
 
 
 def _carry_out(  # noqa: PLR0917  # a change, and who makes it how
@@ -453,11 +453,9 @@ def _carry_out(  # noqa: PLR0917  # a change, and who makes it how
     before: InForce | None,
     after: Channel,
     signers: Signers,
-    roots: Sequence[Root] | None,
+    keys: Sequence[SigningKey],
     manner: Manner,
 ) -> None:
-    keys = signers.of("release")
-    require_no_less_signed(keys, is_signed=before is not None and before.is_signed, what="channel")
     if not manner.dry_run:
         publish_roots(store, signers.envelopes())
         after = write_channel(store, before, after, keys)
@@ -467,7 +465,7 @@ def _carry_out(  # noqa: PLR0917  # a change, and who makes it how
         print(json_text({"changed": not manner.dry_run, "change": what, "channel": told}))
         return
     print(f"{'would be' if manner.dry_run else 'done'}: {what}")
-    _tell(after, after.root_version, roots)
+    _tell(after, after.root_version, signers.chain())
 
 
 def _tell(channel: Channel, signed_under: int | None, roots: Sequence[Root] | None) -> None:

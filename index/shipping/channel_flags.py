@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Final, Protocol
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from index.shipping.channel_changes import Stamp
-from index.shipping.documents import moment_now
+from index.shipping.documents import Role, moment_now
 from index.shipping.root import Root
+from index.shipping.signers import Signers
 from index.shipping.signing import SigningKey
 from index.shipping.trust_errors import ChannelRefused
 
@@ -79,44 +80,82 @@ def vouched(signed_under: int | None, roots: Sequence[Root] | None) -> str:
     return f"SIGNED UNDER ROOT {signed_under}, by a key that root {root.version} replaced"
 
 
-def require_fresh(
-    signed_under: int | None, roots: Sequence[Root] | None, *, what: str, status: str, renew: str
-) -> None:
-    """Refuse to change a document that a replaced key signed, before somebody looked at it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A kind of document that commands change.
 
-    Args:
-        signed_under: version of the newest root whose keys vouch for it.
-        roots: the chain; None trusts anyone.
-        what: the word for the document.
+    Attributes:
+        word: for it.
+        role: whose keys sign it.
         status: the verb that tells it.
         renew: the verb that signs it anew.
+    """
+
+    word: str
+    role: Role
+    status: str
+    renew: str
+
+
+CHANNEL: Final = Document(word="channel", role="release", status="status", renew="renew")
+OVERLAY: Final = Document(
+    word="overlay", role="overlay", status="overlay show", renew="overlay renew"
+)
+
+
+class InForce(Protocol):
+    """What a store has of a document."""
+
+    @property
+    def signed_under(self) -> int | None:
+        """Version of the newest root whose keys vouch for it; None when anyone is trusted."""
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether anybody signed it."""
+
+
+def keys_to_change(
+    document: Document,
+    before: InForce | None,
+    signers: Signers,
+    roots: Sequence[Root] | None,
+    *,
+    takes_replaced: bool = False,
+) -> Sequence[SigningKey]:
+    """The keys that a change is signed with, if it may be made.
+
+    What a replaced key signed is looked at by somebody before anything else is changed. And what
+    somebody signed is not replaced by what nobody signs: every node that asks for trust would
+    refuse that, and so would the commands that could mend it.
+
+    Args:
+        document: its kind.
+        before: what is in force; None for nothing yet.
+        signers: who signs.
+        roots: the chain; None trusts anyone.
+        takes_replaced: signing it anew is what the change is for.
 
     Raises:
-        ChannelRefused: a key that is no longer named signed it.
+        ChannelRefused: it may not be made.
+        TrustError: there are no such keys.
     """
-    root = newest(roots)
-    if root is not None and signed_under != root.version:
+    keys, root = signers.of(document.role), newest(roots)
+    if before is None:
+        return keys
+    if root is not None and before.signed_under != root.version and not takes_replaced:
         raise ChannelRefused(
-            f"the {what} is signed under root {signed_under}, by a key that root"
+            f"the {document.word} is signed under root {before.signed_under}, by a key that root"
             f" {root.version} no longer names",
-            hint=f"look at `almanac {status}`; if it says what it should, `almanac {renew}` signs"
-            " it anew",
+            hint=f"look at `almanac {document.status}`; if it says what it should,"
+            f" `almanac {document.renew}` signs it anew",
         )
-
-
-def require_no_less_signed(keys: Sequence[SigningKey], *, is_signed: bool, what: str) -> None:
-    """Refuse to put what nobody signs in place of what somebody signed.
-
-    Every node that asks for trust would refuse it, and so would the commands that could mend it.
-
-    Raises:
-        ChannelRefused: that would be done.
-    """
-    if is_signed and not keys:
+    if before.is_signed and not keys:
         raise ChannelRefused(
-            f"the {what} is signed: without a signature its nodes would follow it no more",
+            f"the {document.word} is signed: without a signature its nodes would follow it no more",
             hint="give --keys instead of --insecure",
         )
+    return keys
 
 
 def in_utc(moment: datetime) -> datetime:

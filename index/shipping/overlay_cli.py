@@ -16,12 +16,12 @@ from index.overlay import Overlay
 from index.shipping import overlay_changes as changes
 from index.shipping.channel_changes import Stamp
 from index.shipping.channel_flags import (
+    OVERLAY,
     USUAL,
     Manner,
     Place,
     in_utc,
-    require_fresh,
-    require_no_less_signed,
+    keys_to_change,
     stamped,
     vouched,
 )
@@ -33,6 +33,7 @@ from index.shipping.plain_words import plain
 from index.shipping.publish import publish_roots
 from index.shipping.root import Root
 from index.shipping.signers import NOBODY, Signers
+from index.shipping.signing import SigningKey
 from index.shipping.store import Store, open_store
 from index.shipping.store_errors import NotInStore
 from index.shipping.trust_errors import ChannelRefused
@@ -261,20 +262,13 @@ def _change(
 ) -> None:
     store, roots = open_store(place.store), signers.chain()
     before = read_overlay_in_force(store, place.brand, place.channel, roots)
-    if before is not None and not takes_replaced:
-        require_fresh(
-            before.signed_under,
-            roots,
-            what="overlay",
-            status="overlay show",
-            renew="overlay renew",
-        )
+    keys = keys_to_change(OVERLAY, before, signers, roots, takes_replaced=takes_replaced)
     after = make(
         None if before is None else before.overlay,
         stamped(roots, manner),
         (place.brand, place.channel),
     )
-    _carry_out(store, before, after, signers, roots, manner)
+    _carry_out(store, before, after, signers, keys, manner)
 
 
 def _carry_out(  # noqa: PLR0917  # a change, and who makes it how
@@ -282,11 +276,9 @@ def _carry_out(  # noqa: PLR0917  # a change, and who makes it how
     before: OverlayInForce | None,
     after: Overlay,
     signers: Signers,
-    roots: Sequence[Root] | None,
+    keys: Sequence[SigningKey],
     manner: Manner,
 ) -> None:
-    keys = signers.of("overlay")
-    require_no_less_signed(keys, is_signed=before is not None and before.is_signed, what="overlay")
     if not manner.dry_run:
         publish_roots(store, signers.envelopes())
         write_overlay(store, before, after, keys)
@@ -295,7 +287,7 @@ def _carry_out(  # noqa: PLR0917  # a change, and who makes it how
         print(json_text({"changed": not manner.dry_run, "overlay": told}))
         return
     print("would be:" if manner.dry_run else "done:")
-    _tell(after, after.root_version, roots)
+    _tell(after, after.root_version, signers.chain())
 
 
 def _as_object(overlay: Overlay, now: datetime) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from cyclopts.validators import Number
 from index.json_text import json_text
 from index.shipping import channel_changes as changes
 from index.shipping.channel import Channel
-from index.shipping.channel_flags import Manner, Place, require_no_less_signed, stamped
-from index.shipping.channel_store import InForce, require_channel, write_channel
+from index.shipping.channel_flags import CHANNEL, Manner, Place, keys_to_change, stamped
+from index.shipping.channel_store import require_channel, write_channel
 from index.shipping.heartbeat_store import hear_fleet
 from index.shipping.node_reports import reports_of
 from index.shipping.plain_words import plain
@@ -33,7 +33,7 @@ from index.shipping.rollout import (
 )
 from index.shipping.root import Root
 from index.shipping.signers import NOBODY, Signers
-from index.shipping.store import Store, open_store
+from index.shipping.store import open_store
 from index.shipping.store_errors import Overtaken, StoreError
 from index.shipping.trust_errors import ChannelRefused, RolledBack, Undecided
 
@@ -78,11 +78,15 @@ def rollout(
         roots = signers.chain()
         try:
             found = require_channel(store, place.brand, place.channel, roots)
+            # Now, and not when harm is shown an hour later.
+            keys = keys_to_change(CHANNEL, found, signers, roots)
             heard = hear_fleet(store, place.brand, place.channel, roots, datetime.now(UTC))
             nodes = reports_of(heard, unsigned=roots is None)
             act = watch.look(time.monotonic(), found.channel, nodes)
-            if not dry_run:
-                _carry_out(store, found, act, signers, roots)
+            after = _changed(found.channel, act, roots)
+            if after is not None and not dry_run:
+                publish_roots(store, signers.envelopes())
+                write_channel(store, found, after, keys)
         except Overtaken:
             continue  # somebody changed the channel meanwhile: look again
         except StoreError as problem:
@@ -104,17 +108,6 @@ _WORDS = {
     Pause: "paused",
     Nothing: "nothing to do",
 }
-
-
-def _carry_out(
-    store: Store, found: InForce, act: Act, signers: Signers, roots: Sequence[Root] | None
-) -> None:
-    after = _changed(found.channel, act, roots)
-    if after is not None:
-        keys = signers.of("release")
-        require_no_less_signed(keys, is_signed=found.is_signed, what="channel")
-        publish_roots(store, signers.envelopes())
-        write_channel(store, found, after, keys)
 
 
 def _changed(channel: Channel, act: Act, roots: Sequence[Root] | None) -> Channel | None:

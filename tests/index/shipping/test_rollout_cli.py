@@ -316,8 +316,9 @@ def test_replaced_keys_are_followed_by_new_signatures(
     capsys.readouterr()
     assert main(["status", *channel]) == 0
     assert "SIGNED UNDER ROOT 1" in capsys.readouterr().out
-    assert main(["confirm", *channel]) == 2
-    assert "almanac renew" in capsys.readouterr().err
+    for words in (["confirm"], ["rollout"], ["rollout", "--dry-run"]):
+        assert main([*words, *channel]) == 2
+        assert "almanac renew" in capsys.readouterr().err
     assert main(["renew", *channel]) == 0
     assert main(["confirm", *channel]) == 0
     pinned = ["pin", ids(snapshots)[0], "--all", "--until", "2099-01-01", "--reason", "trial"]
