@@ -30,7 +30,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
 from hashlib import blake2b
-from importlib import metadata
+from itertools import chain
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Protocol, Self
@@ -43,10 +43,12 @@ from builder.errors import (
     WorkerLost,
     out_of_space,
 )
+from builder.libraries import learning_versions
 from builder.progress import Listener, TaskCost, peak_rss_bytes, reset_peak_rss
 
 DONE = "done.json"
 _UNFINISHED = ".unfinished-"
+_CODE = frozenset({".py", ".pyx", ".pxi"})
 # A task is one thread; the processes are the parallelism.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -200,7 +202,7 @@ class Engine:
 
 def fingerprint(task: Task) -> str:
     """Twelve hex digits that change with the task's description or with the code that runs it."""
-    described = f"{type(task).__module__}.{type(task).__qualname__}\n{task!r}\n{_code_digest()}"
+    described = f"{type(task).__module__}.{type(task).__qualname__}\n{task!r}\n{code_digest()}"
     return blake2b(described.encode(), digest_size=6).hexdigest()
 
 
@@ -346,12 +348,12 @@ def _one_thread_each() -> Iterator[None]:
 
 
 @cache
-def _code_digest() -> str:
+def code_digest() -> str:
     """A digest of the code and library versions whose change could change a result."""
     root = Path(__file__).parent.parent
     digest = blake2b(digest_size=16)
-    for path in sorted([*root.glob("builder/**/*.py"), *root.glob("index/**/*.py")]):
+    files = chain.from_iterable((root / floor).rglob("*.p*") for floor in ("builder", "index"))
+    for path in sorted(path for path in files if path.suffix in _CODE):
         digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
-    for library in ("duckdb", "numpy", "scipy"):
-        digest.update(f"{library} {metadata.version(library)}".encode())
+    digest.update(repr(learning_versions()).encode())
     return digest.hexdigest()

@@ -7,7 +7,6 @@ import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +14,7 @@ from builder.choices import Choice
 from builder.evaluate import Measured
 from builder.gate import Verdict
 from builder.intake import Imported
+from builder.libraries import learning_versions
 from builder.progress import StageCost
 from builder.report import (
     Dropped,
@@ -94,7 +94,7 @@ def make_report(
             machine=f"{platform.system()} {platform.release()}, {platform.machine()}",
             n_cores=os.cpu_count() or 1,
             memory_bytes=memory_bytes,
-            versions=library_versions() | {name: version(name) for name in ("duckdb", "scipy")},
+            versions=library_versions() | learning_versions(),
         ),
     )
 

@@ -15,10 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from builder import engine as engines
 from builder import errors
 from builder.duck import connect
 from builder.engine import DONE, Engine, Task, fingerprint, run_task
 from builder.errors import BuildError, DataGate, TaskFailed, WorkDirBusy, WorkerLost
+from builder.libraries import learning_versions
 from builder.progress import Listener
 
 MEMORY_BYTES = 512 * 2**20
@@ -122,6 +124,22 @@ def test_another_description_is_another_result(marks: Path) -> None:
     one, same = Count(number=1, marks=marks), Count(number=1, marks=marks)
     assert fingerprint(one) == fingerprint(same)
     assert fingerprint(one) != fingerprint(Count(number=2, marks=marks))
+
+
+def test_other_libraries_are_another_result(marks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Factors and trees that one version learned are not mixed with another one's."""
+    task = Count(number=1, marks=marks)
+    found = {fingerprint(task)}
+    names = {"duckdb", "faiss-cpu", "implicit", "lightgbm", "numpy", "scipy"}
+    try:
+        for name in names:
+            other = learning_versions() | {name: "another"}
+            monkeypatch.setattr(engines, "learning_versions", lambda told=other: told)
+            engines.code_digest.cache_clear()
+            found.add(fingerprint(task))
+    finally:
+        engines.code_digest.cache_clear()
+    assert len(found) == 1 + len(names)
 
 
 def test_killed_worker_is_replaced_and_its_task_run_again(engine: Engine, marks: Path) -> None:
