@@ -36,8 +36,7 @@ from builder.parent import require_no_loss
 from builder.profile import orders_between, shop_profile
 from builder.redemptions import load_redemptions
 from builder.report import Report
-from builder.report_files import as_json
-from builder.report_html import render
+from builder.report_files import report_files
 from builder.scoring import RUN_NAME, ScorePartition
 from builder.search import Found, search
 from builder.signals.collaborative import CollaborativeSettings
@@ -471,6 +470,5 @@ def _publish(night: Night, ready: _Ready, findings: _Findings, origins: Origins)
         seed=night.config.learn.seed,
         memory_bytes=night.memory_bytes,
     )
-    reports = {"report.json": as_json(report), "report.html": render(report).encode()}
-    ready.writer.publish(ready.manifest, reports)
+    ready.writer.publish(ready.manifest, report_files(report))
     return Built(manifest=ready.manifest, report=report)

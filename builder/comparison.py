@@ -15,9 +15,6 @@ OURS = "almanac"
 DEFAULT = "default"
 SEGMENT = "segment"
 
-QUESTIONS = ("next_order", "post_purchase")
-SLICES = ("warm", "thin", "cold_with_cart", "cold_without_cart")
-
 QUESTION_TITLES: Final[Mapping[str, str]] = {
     "next_order": "Next order",
     "post_purchase": "Post-purchase",
@@ -67,8 +64,8 @@ class SliceResult:
     """All methods on one question and slice, on the same examples.
 
     Attributes:
-        question: what was asked, one of QUESTIONS.
-        slice_name: of whom, one of SLICES.
+        question: what was asked, a key of `QUESTION_TITLES`.
+        slice_name: of whom, a key of `SLICE_TITLES`.
         k: how many offers were ranked.
         n_examples: questions asked; 0 means the slice was not measured.
         n_customers: different customers among them (guests count one per order).

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import orjson
 
 from builder.report import Figures, Report
@@ -18,9 +16,6 @@ def as_json(report: Figures) -> bytes:
     return orjson.dumps(orjson.loads(orjson.dumps(report)), option=_JSON)
 
 
-def write_report(report: Report, out_dir: Path) -> tuple[Path, Path]:
-    """Write report.json and report.html into a folder that exists, and return their paths."""
-    json_path, html_path = out_dir / "report.json", out_dir / "report.html"
-    json_path.write_bytes(as_json(report))
-    html_path.write_text(render(report), encoding="utf-8")
-    return json_path, html_path
+def report_files(report: Report) -> dict[str, bytes]:
+    """The contents of both files, by name."""
+    return {"report.json": as_json(report), "report.html": render(report).encode()}

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from index.decide import decide_for_key
 from index.generation import Generation
 from index.request import Request
 
+_FURTHEST: Final = 3
 Question = tuple[bytes | None, Request]
 """The table key of whoever asks, or None, and the request."""
 
@@ -66,16 +68,13 @@ def golden_questions(*generations: Generation) -> list[Question]:
     return list(found.values())
 
 
-def replay(
-    before: Generation, after: Generation, questions: Sequence[Question], *, n_furthest: int = 3
-) -> Replay | None:
+def replay(before: Generation, after: Generation, questions: Sequence[Question]) -> Replay | None:
     """Put questions to two snapshots.
 
     Args:
         before: the earlier snapshot.
         after: the later one.
         questions: what to ask.
-        n_furthest: how many of the answers that differ most are told.
 
     Returns:
         None when there is no question.
@@ -86,7 +85,7 @@ def replay(
         _replayed(number, before, after, question) for number, question in enumerate(questions)
     ]
     n = len(answers)
-    furthest = sorted(answers, key=lambda answer: answer.overlap)[:n_furthest]
+    furthest = sorted(answers, key=lambda answer: answer.overlap)[:_FURTHEST]
     return Replay(
         n=n,
         same=sum(answer.before == answer.after for answer in answers) / n,

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.adder import Adder
-from index.arrays import Rows
 from index.context import ContextLookup
 from index.errors import Corrupt
 from index.kept import Kept
@@ -370,6 +369,3 @@ class Reader:
         self.plain = None  # it holds this reader
         for transaction in self._transactions:
             transaction.close()
-
-
-NO_OFFERS: Final[Rows] = np.empty(0, dtype=np.uint32)

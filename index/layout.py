@@ -34,7 +34,6 @@ STORE_NAME: Final = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z"
 KEY_BYTES: Final = 16
 _ITEM_DIGEST: Final = blake2b(digest_size=KEY_BYTES, person=b"almanac-item")
 NO_ROW: Final = 0xFFFFFFFF
-MAX_ROWS: Final = 0xFFFFFFFE
 
 THIN_BELOW_ORDERS: Final = 3
 """A customer with fewer orders than this is *thin*; with more, *individual*."""

@@ -67,7 +67,7 @@ def load_orders(
     vocabulary: Vocabulary,
     cut: Cut,
     *,
-    target_kind: int = PURCHASE,
+    target_kind: int,
     slice_until_us: int | None = None,
     offers_at_us: int | None = None,
 ) -> list[str]:

@@ -27,7 +27,7 @@ from scipy import sparse
 
 from builder.duck import literal
 from builder.signals.attributes import attributes_of, foretell
-from builder.signals.histories import Floats, Ints
+from builder.signals.histories import Floats
 from builder.signals.orders import Vocabulary
 from index.arrays import Vectors
 
@@ -178,8 +178,3 @@ def _normalised(vectors: Floats) -> Floats:
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     normalised: Floats = np.where(length > 1e-12, vectors / np.maximum(length, 1e-12), 0.0)
     return normalised
-
-
-def zero_rows(vectors: Vectors) -> Ints:
-    """Rows that say nothing: neither pairs nor a known attribute."""
-    return np.flatnonzero(~(vectors != 0.0).any(axis=1))

@@ -31,7 +31,6 @@ class OverlayWatch:
     Attributes:
         overlay: accepted last; None before there was one.
         failure: why the last look failed, in a sentence; None when it did not.
-        last_success: when a store was asked last with success; None for never.
     """
 
     def __init__(
@@ -53,7 +52,6 @@ class OverlayWatch:
         self._told_at: datetime | None = None
         self.overlay: Overlay | None = None
         self.failure: str | None = None
-        self.last_success: datetime | None = None
         if (last := trust.last_overlay(brand, channel)) is not None:
             self.overlay, self._payload = last
 
@@ -96,7 +94,6 @@ class OverlayWatch:
             except StoreError as problem:
                 hindrances.append(problem)
                 continue
-            self.last_success = now
             self._stores.sort(key=lambda one: one is not store)
             # Most looks find what was found before: nothing is checked, locked or written then.
             if data is not None and data != self._seen:

@@ -38,7 +38,7 @@ class Stamp:
 
 
 def start_channel(
-    brand: str, channel: str, target: Target, *, percent: int, stamp: Stamp, salt: str | None = None
+    brand: str, channel: str, target: Target, *, percent: int, stamp: Stamp
 ) -> Channel:
     """The first document of a channel: nothing good is known yet, so only the ring wants anything.
 
@@ -53,19 +53,17 @@ def start_channel(
         expires_at=stamp.expires_at,
         target=target,
         last_good=None,
-        rollout=Rollout(percent=percent, salt=target.snapshot_id if salt is None else salt),
+        rollout=Rollout(percent=percent, salt=target.snapshot_id),
         root_version=stamp.root_version,
     )
     return _checked(begun)
 
 
-def announce(
-    channel: Channel, target: Target, *, percent: int, stamp: Stamp, salt: str | None = None
-) -> Channel:
+def announce(channel: Channel, target: Target, *, percent: int, stamp: Stamp) -> Channel:
     """Roll out another snapshot, beginning with this share of the nodes.
 
-    The last good one stays what it was. The salt is the snapshot's id by default, so that it is
-    not the same nodes that go first every time.
+    The last good one stays what it was. The salt is the snapshot's id, so that it is not the
+    same nodes that go first every time.
 
     Raises:
         ChannelRefused: revoked, or rolled out already; or the channel is paused.
@@ -82,7 +80,7 @@ def announce(
                 f"{target.snapshot_id} is known with another manifest",
                 hint="a snapshot never changes: build anew and announce that",
             )
-    rollout = Rollout(percent=percent, salt=target.snapshot_id if salt is None else salt)
+    rollout = Rollout(percent=percent, salt=target.snapshot_id)
     return _next(channel, stamp, target=target, rollout=rollout)
 
 

@@ -28,7 +28,6 @@ from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from index.shipping.trust_errors import BadKeyFile, NotAnEnvelope
 
-PUBLIC_KEY_BYTES: Final = 32
 _SCHEME: Final = "ed25519"
 _MAX_SIGNATURES: Final = 64
 """More than any role has keys; bounds the work a hostile envelope can cause."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -14,8 +13,7 @@ import pytest
 from builder import comparison
 from builder.metrics import Interval
 from builder.report import Report, standing
-from builder.report_files import as_json, write_report
-from builder.report_html import render
+from builder.report_files import as_json
 from builder.report_segments import standing as against_segments
 from builder.report_text import evaluation_table
 from builder.report_text_further import further_tables
@@ -44,14 +42,6 @@ def test_json_keys_are_sorted(report: Report) -> None:
 
 def test_json_is_the_same_twice(report: Report) -> None:
     assert as_json(report) == as_json(report)
-
-
-def test_both_files_are_written(report: Report, tmp_path: Path) -> None:
-    json_path, html_path = write_report(report, tmp_path)
-
-    assert sorted(tmp_path.iterdir()) == [html_path, json_path]
-    assert json_path.read_bytes() == as_json(report)
-    assert html_path.read_text(encoding="utf-8") == render(report)
 
 
 def test_standing_against_segments_counts_what_is_sure() -> None:
