@@ -81,7 +81,7 @@ $(READY): $(LOCKED)
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@ls index/_kernel.*.so >/dev/null 2>&1 || { \
 		echo 'note: no C compiler or no Python headers here: decisions are summed by NumPy instead,' >&2; \
-		echo 'at about seven times their time; on Debian and Ubuntu: apt-get install gcc python3-dev' >&2; }
+		echo 'at about eight times their time; on Debian and Ubuntu: apt-get install gcc python3-dev' >&2; }
 	@rm -f .venv/ready-*
 	@touch $@
 

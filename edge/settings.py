@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from edge.errors import SettingsRefused
+from index.layout import STORE_NAME
 
 PREFIX = "ALMANAC_EDGE_"
 STATE_DIR = Path("/var/lib/almanac")
@@ -38,8 +39,7 @@ _NODE_ALONE = (
 """Settings that mean something to a node that follows a channel alone."""
 
 Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]
-# As `index.shipping.documents.Name`, which an edge without the extra `ship` can't import.
-Name: TypeAlias = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")]
+Name: TypeAlias = Annotated[str, Meta(pattern=STORE_NAME)]
 
 
 def _cpus() -> int:

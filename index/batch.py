@@ -24,7 +24,7 @@ import msgspec
 import orjson
 
 from index.answer import answer
-from index.encode import json_text
+from index.encode import quoted
 from index.errors import SecretUnavailable
 from index.generation import Generation
 from index.request import REPEAT_REMEDY, Request
@@ -216,8 +216,8 @@ def _error_json(line: bytes, number: int, problem: Exception) -> bytes:
 def _id_of(line: bytes, number: int) -> bytes:
     """The id of a line that is no request, if it can still be told; else the line's number."""
     with suppress(*_NO_REQUEST):
-        return json_text(msgspec.json.decode(line, type=_OnlyId).request_id or str(number))
-    return json_text(str(number))
+        return quoted(msgspec.json.decode(line, type=_OnlyId).request_id or str(number))
+    return quoted(str(number))
 
 
 class _OnlyId(msgspec.Struct):

@@ -53,7 +53,7 @@ def joined(  # noqa: PLR0917 - members in the order in which they stand in the a
             b'{"decision_id":"',
             decision_id.encode(),
             b'","request_id":',
-            json_text(request_id),
+            quoted(request_id),
             b',"snapshot_id":"',
             snapshot_id.encode(),
             b'","tier":"',
@@ -69,7 +69,7 @@ def joined(  # noqa: PLR0917 - members in the order in which they stand in the a
 
 def _offers_json(offers: list[ChosenOffer]) -> bytes:
     if IS_COMPILED and offers and offers[0].reasons is None:
-        return offers_json(offers, json_text)
+        return offers_json(offers, quoted)
     return b",".join([_offer_json(offer) for offer in offers])
 
 
@@ -81,7 +81,7 @@ def offer_fragment(members: dict[str, object]) -> bytes:
     return orjson.dumps({name: value for name, value in members.items() if value is not None})[1:-1]
 
 
-def json_text(text: str) -> bytes:
+def quoted(text: str) -> bytes:
     """A JSON string; lone surrogates, which JSON cannot carry, become question marks."""
     try:
         return orjson.dumps(text)

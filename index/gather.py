@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -27,8 +27,9 @@ class Gathered:
     Attributes:
         tier: how much is known.
         tier_name: whose weights apply, a name in the model's `tiers`.
-        customer: the customer's record.
         context_rows: rows of the moment and of the caller's context, rising.
+        banned: offers that are, or contain, items of the exclusions or the refusals.
+        customer: the customer's record.
         cart: records of the cart's items that have an affinity row.
         viewed: records of viewed items that have one.
         cart_context_rows: how many cart lines stand in each category and price-band row.
@@ -37,7 +38,6 @@ class Gathered:
         similar: offers and similarities from the vector search as `records.PAIR` bytes; None when
             it was not needed.
         strangers: vectors of items and categories that no table row speaks for.
-        banned: offers that are, or contain, items of the exclusions or the refusals.
         in_cart: by offer, how many different items of the cart it is or contains; one that holds
             nothing else has nothing to offer any more.
         bought: offers the customer took before as uint32 bytes, where repeats are out; None where
@@ -48,19 +48,19 @@ class Gathered:
 
     tier: Tier
     tier_name: str
-    customer: CustomerView | None
     context_rows: tuple[int, ...]
-    cart: list[ItemView]
-    viewed: list[ItemView]
-    cart_context_rows: dict[int, int]
-    n_cart: int
-    n_viewed: int
-    similar: RowBytes | None
-    strangers: list[Vector]
     banned: set[int]
-    in_cart: dict[int, int]
-    bought: RowBytes | None
-    repeat_factor: float | None
+    customer: CustomerView | None = None
+    cart: list[ItemView] = field(default_factory=list)
+    viewed: list[ItemView] = field(default_factory=list)
+    cart_context_rows: dict[int, int] = field(default_factory=dict)
+    n_cart: int = 0
+    n_viewed: int = 0
+    similar: RowBytes | None = None
+    strangers: list[Vector] = field(default_factory=list)
+    in_cart: dict[int, int] = field(default_factory=dict)
+    bought: RowBytes | None = None
+    repeat_factor: float | None = None
 
     @property
     def has_cart(self) -> bool:
@@ -91,19 +91,9 @@ def gather(
     found = Gathered(
         tier="prior",
         tier_name="prior",
-        customer=customer,
         context_rows=lookup.rows(request.at, request.context),
-        cart=[],
-        viewed=[],
-        cart_context_rows={},
-        n_cart=0,
-        n_viewed=0,
-        similar=None,
-        strangers=[],
         banned=banned_offers(reader, request),
-        in_cart={},
-        bought=None,
-        repeat_factor=None,
+        customer=customer,
     )
     if request.cart:
         _gather_cart(reader, lookup, request.cart, found, withhold_affinity=withhold_affinity)

@@ -59,6 +59,12 @@ class Generation:
         lookup: the model's context vocabularies, arranged for look-up.
         decision_digest: begun with what makes decision ids of different snapshots differ; copied
             for each.
+        customers: tables by shard; closed with the generation, as the next three.
+        contexts: table.
+        items: table.
+        offers: table.
+        vectors: of the offers; None where the model has none, and after closing.
+        safe_offers: records of the prior's best, kept in memory whatever happens to the files.
         damaged: how often a table could not be read since opening; 0 for a sound snapshot.
         patches: what an overlay makes of its offers; replaced as a whole, see `index.overlay`.
         offer_rows: rows of offers that an overlay named, by offer id; None for unknown ones.
@@ -237,6 +243,13 @@ class Reader:
 
     The arrays it returns are views of the mapped files; they are used inside `Generation.enter` …
     `leave` and never kept by others.
+
+    Attributes:
+        adder: scratch space for sums, with the model's prior.
+        kept_contexts: views of context rows read lately, by row; cleared when transactions end.
+        kept_offers: records of offers read lately, as an overlay has them, by row; likewise.
+        patches: the overlay they were read under.
+        plain: the compiled decision's own way in, made when first asked for.
     """
 
     __slots__ = (

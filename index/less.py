@@ -39,17 +39,8 @@ def gather_less(
     return Gathered(
         tier=tier,
         tier_name=generation.model.tier_name(tier, has_cart=False),
-        customer=None,
         context_rows=rows,
-        cart=[],
-        viewed=[],
-        cart_context_rows={},
-        n_cart=0,
-        n_viewed=0,
-        similar=None,
-        strangers=[],
         banned=banned_offers(reader, request),
         in_cart=offers_in_cart(map(reader.item, {line.item_id for line in request.cart})),
         bought=bought,
-        repeat_factor=None,
     )

@@ -17,6 +17,7 @@ from msgspec import Meta, Raw, Struct, field
 
 from index.errors import Corrupt
 from index.generation import DAMAGE, Generation, Reader
+from index.layout import STORE_NAME
 from index.patches import NO_PATCHES, Patches
 from index.records import OfferRecord
 
@@ -25,7 +26,7 @@ OVERLAY_FORMAT: Final = "almanac-overlay/1"
 OfferId = Annotated[str, Meta(min_length=1, max_length=512)]
 Moment = Annotated[datetime, Meta(tz=True)]
 Reason = Annotated[str, Meta(max_length=500, pattern=r"\S")]
-Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")]
+Name = Annotated[str, Meta(pattern=STORE_NAME)]
 
 
 class Removal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

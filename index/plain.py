@@ -18,7 +18,7 @@ import numpy as np
 from index.adder import IS_COMPILED
 from index.arrays import Rows
 from index.choose import Chooser
-from index.encode import json_text
+from index.encode import quoted
 from index.gather import repeat_policy
 from index.generation import Generation, Reader
 from index.layout import THIN_BELOW_ORDERS
@@ -68,7 +68,7 @@ class PlainDecider:
             return Chooser(generation, reader, request, tier).may_show
 
         self._compiled = Plain(
-            reader, lookup, model, weights, THIN_BELOW_ORDERS, ChosenOffer, json_text, conditions
+            reader, lookup, model, weights, THIN_BELOW_ORDERS, ChosenOffer, quoted, conditions
         )
 
     def look_up(self, context_rows: Rows, offer_rows: Rows) -> None:

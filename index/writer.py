@@ -54,8 +54,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class SnapshotWriter:
     """Writes one snapshot next to where it will be; the directory appears whole or not at all.
 
-    Call `table` and `vectors` in any order, then `finish` and `publish`. Leaving the context
-    without `publish` removes everything; what a killed writer left, the next one removes.
+    Write the tables and the vectors in any order, then call `finish` and `publish`. Leaving the
+    context without `publish` removes everything; what a killed writer left, the next one removes.
 
     Args:
         out_dir: the directory to make; it must not exist.

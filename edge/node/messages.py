@@ -1,4 +1,4 @@
-"""What supervisor, workers and the sync process tell each other, as it is sent through pipes."""
+"""What a supervisor and its sync process tell each other, as it is sent through pipes."""
 
 from __future__ import annotations
 
