@@ -37,6 +37,9 @@ _HEAD_TOO_LONG: Final = (
 _NO_END: Final = (
     "The request began long ago and has not come to its end: send it again, without a pause."
 )
+_PIECE_BYTES: Final = 4 << 10
+"""Of what came at once so much is read in one turn of the loop, and a hundred requests at most are
+in it; the rest when those are being answered."""
 _LISTEN_S: Final = 5.0
 _LISTEN_BYTES: Final = 1 << 20
 """So long, and to so much, whoever was refused in the middle of a request is listened to."""
@@ -63,6 +66,14 @@ class BoundedProtocol(HttpToolsProtocol):
     """The last request that was given to the app by ASGI; others may wait behind it."""
     _n_beside = 0
     """Bytes of the request under way that were no body, by the pieces that hold nothing else."""
+    _head: HeaderList = ()
+    """Headers of the request that came last."""
+    _n_body = 0
+    """Bytes of its body that came."""
+    _unread: bytearray | None = None
+    """What came and was not read yet; None for nothing."""
+    _said_all = False
+    """Nothing more will come behind that."""
     _answered_s = 0.0
     """When the last answer was given past ASGI, by the loop's clock."""
     _n_unheard: int | None = None
@@ -84,7 +95,45 @@ class BoundedProtocol(HttpToolsProtocol):
             self._n_unheard += len(data)
             if self._n_unheard > _LISTEN_BYTES:
                 self.transport.abort()
+        elif self._unread is not None:
+            self._unread += data
+            self.transport.pause_reading()
+        elif len(data) > _PIECE_BYTES:
+            self._unread = bytearray(data)
+            self._read_on()
+        else:
+            self._read(data)
+
+    def _read_on(self) -> None:
+        """Read the next piece of what came at once, or wait until fewer requests wait for us."""
+        unread = self._unread
+        if unread is None or self.pipeline:
             return
+        n_bytes = _PIECE_BYTES if self._rests else max(_PIECE_BYTES, self._missing())
+        piece = bytes(unread[:n_bytes])
+        del unread[:n_bytes]
+        self._read(piece)
+        if self._n_unheard is not None or self.transport.is_closing():
+            self._unread = None
+        elif unread:
+            self.loop.call_soon(self._read_on)
+        else:
+            self._all_read()
+
+    def _all_read(self) -> None:
+        self._unread = None
+        if self._said_all:
+            if not self.eof_received():
+                self.transport.close()
+        elif not self.flow.read_paused:
+            self.transport.resume_reading()
+
+    def _missing(self) -> int:
+        """Bytes that a request says its body still has."""
+        length = dict(self._head).get(b"content-length", b"")
+        return int(length) - self._n_body if length.isdigit() else 0
+
+    def _read(self, data: bytes) -> None:
         if not self._rests:
             if self._n_beside > _MOST_BESIDE_BODY:
                 self._refuse(Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _HEAD_TOO_LONG))
@@ -99,11 +148,18 @@ class BoundedProtocol(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override] # the server's own always hangs up
         """Hang up on who says no more, but not before what was asked in whole is answered."""
         _outbox.empty()
-        last: RequestResponseCycle | None = self.cycle
-        if last is None or last.response_complete or last.more_body:
+        if self._unread is not None:
+            self._said_all = True
+            return True
+        last = self._last_asked()
+        if last is None:
             return False
         last.keep_alive = False
         return True
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._read_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._watch is not None:
@@ -117,12 +173,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         # As the server's own, without the scope, which not everybody needs.
         self._rests = False
-        self._n_beside = 0
+        self._n_beside = self._n_body = 0
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
 
     def on_headers_complete(self) -> None:
+        self._head = self.headers
         if not self._names_one_host():
             raise _NoHost  # which the parser hands on as a complaint of its own
         if not (self.parser.should_upgrade() and self._stays()):
@@ -130,6 +187,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._n_beside -= len(body)
+        self._n_body += len(body)
         self._body_came(body)
 
     def on_message_complete(self) -> None:
@@ -178,10 +236,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def _without_upgrade(self) -> bytes:
         """The head again, for a new parser: one that has met an upgrade reads no body any more."""
         method, headers = self.parser.get_method(), self.headers
+        version = self.parser.get_http_version().encode()
         self.parser = type(self.parser)(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         kept = lines_of(header for header in headers if header[0] != b"upgrade")
-        return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, self.url, kept)
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (method, self.url, version, kept)
 
     def shutdown(self) -> None:
         """End the connection once all that was asked over it is answered.
@@ -196,13 +255,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self.loop.call_later(_LAST_WORDS_S, self._shut_down_at_rest)
 
     def _shut_down_at_rest(self) -> None:
-        if self._rests:
+        if self._rests and self._unread is None:
             super().shutdown()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Hang up, unless something was asked and answered since the time was set."""
+        """Hang up, unless something was asked since the time was set."""
         left_s = self._answered_s + self.timeout_keep_alive - self.loop.time()
-        if left_s > 0.0:
+        if self._last_asked() is not None:
+            self._unset_keepalive_if_required()  # its answer sets it again
+        elif left_s > 0.0:
             self._keep_alive_for(left_s)
         else:
             super().timeout_keep_alive_handler()
@@ -233,15 +294,30 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         """Tell what is wrong with what comes now, as nothing after it can be read, and hang up."""
-        earlier: RequestResponseCycle | None = self.cycle
-        if earlier is not None and not (earlier.response_complete or earlier.more_body):
+        earlier = self._last_asked()
+        if earlier is not None:
             # It would be taken for the answer that is still to come: the connection ends with that.
             earlier.keep_alive = False
+            self._unread = None
             self.flow.pause_reading()
             return
         self._ends, self._rests, self._n_unheard = True, False, 0
         self._was_refused(refusal.status)
         self._send(refused_with(refusal, {}))
+
+    def _last_asked(self) -> RequestResponseCycle | None:
+        """The last request that came whole by ASGI, if it is not answered yet.
+
+        One behind it that broke off is forgotten.
+        """
+        last: RequestResponseCycle | None = self.cycle
+        if last is not None and last.more_body and self.pipeline and self.pipeline[0][0] is last:
+            self.pipeline.popleft()
+            assert self._running is not None  # or nothing would wait behind it
+            last = self.cycle = self.pipeline[0][0] if self.pipeline else self._running
+        if last is None or last.response_complete or last.more_body:
+            return None
+        return last
 
     def _was_refused(self, status: int) -> None:
         """To be overridden by whoever counts, or keeps anything of the request."""

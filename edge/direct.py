@@ -85,14 +85,17 @@ class DirectProtocol(BoundedProtocol):
                 self._refuse(_CROWDED)
 
     def data_received(self, data: bytes) -> None:
-        known = self._known if self._rests else None
+        known = self._known if self._rests and self._unread is None else None
         if known is not None and (body := known.body_of(data)) is not None:
             assert self._shortcut is not None
             if len(body) <= self._shortcut.max_body_bytes and self._is_free():
                 self._send(self._shortcut.answer(known.headers, body))
                 return
-        self._begun = data if self._rests else None
         super().data_received(data)
+
+    def _read(self, data: bytes) -> None:
+        self._begun = data if self._rests else None
+        super()._read(data)
         if self._asked is not None:
             self._wait(begins=True)
 
@@ -119,6 +122,8 @@ class DirectProtocol(BoundedProtocol):
         begun, self._begun = self._begun, None
         if self._asked is None:
             super()._all_came()
+            return
+        if self.transport.is_closing():  # with the answer to one before
             return
         asked, body, self._asked, self._body = self._asked, self._body, None, b""
         if begun is not None and not self._ends:

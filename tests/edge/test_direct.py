@@ -189,7 +189,7 @@ def test_a_head_that_came_before_is_not_read_again(
 
     assert statuses(said) == [200, 200, 400, 422, 200, 413]
     assert way.n_through_asgi == 1
-    assert read == [asked[0], too_long, *asked, too_long]
+    assert b"".join(read) == b"".join([asked[0], too_long, *asked, too_long])
 
 
 def test_a_caller_whose_heads_are_all_new_is_not_studied_for_ever(
