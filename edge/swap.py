@@ -100,6 +100,8 @@ class Swap:
         self._coming: OnDisk | None = None
         self._facts: SnapshotFacts | None = None
         self._waiting: set[int] = set()
+        self._answers: dict[int, str] = {}
+        """What each worker answers from, by its slot's number."""
         self._began_at = 0.0
         self._trial_until = 0.0
         self._deaths = 0
@@ -156,6 +158,7 @@ class Swap:
     def died(self, slot: Slot, death: Death) -> None:
         """A worker ended unasked; the host replaces it unless nothing is to be served."""
         on_trial = self.phase != "steady" or self._clock() < self._trial_until
+        self._answers.pop(slot.number, None)
         if self.phase == "activating":
             self._waiting.discard(slot.number)  # the next one begins with the new snapshot
         if not on_trial:
@@ -178,7 +181,7 @@ class Swap:
             self._abort(f"not all workers were ready after {PREPARE_LIMIT_S:.0f} s")
 
     def _is_ready(self, slot: Slot, facts: SnapshotFacts) -> None:
-        current = self.current
+        current, self._answers[slot.number] = self.current, facts.snapshot_id
         if current is None:
             return
         if current.snapshot_id is None:
@@ -217,6 +220,7 @@ class Swap:
             slot.process.kill()
 
     def _is_activated(self, slot: Slot, name: str) -> None:
+        self._answers[slot.number] = name
         if self.phase == "activating" and self.current and name == self.current.snapshot_id:
             self._waiting.discard(slot.number)
             self._done_if_all()
@@ -241,8 +245,8 @@ class Swap:
         self._home.outcome(Swapped(snapshot_id=str(self.current.snapshot_id), took_s=took_s))
 
     def _abort(self, reason: str, *, blame: Blame = "snapshot") -> None:
-        """Leave everything as it was."""
-        coming, phase = self._coming, self.phase
+        """Leave everything as it was; who was to change over before goes on with that."""
+        coming, phase, current = self._coming, self.phase, self.current
         assert coming is not None
         self.phase, self._coming, self._waiting = "steady", None, set()
         self._trial_until = 0.0
@@ -251,9 +255,14 @@ class Swap:
         for slot in self._workers.living():
             if phase == "starting" and slot.process is not None:
                 slot.process.terminate()
+            elif current is not None and self._is_behind(slot, current):
+                self._prepare(slot, current)
             else:
                 self._workers.tell(slot, Drop(snapshot_id=str(coming.snapshot_id)))
         self._not_swapped(coming, reason, blame=blame)
+
+    def _is_behind(self, slot: Slot, current: OnDisk) -> bool:
+        return self._answers.get(slot.number, current.snapshot_id) != current.snapshot_id
 
     def _not_swapped(self, coming: OnDisk, reason: str, *, blame: Blame) -> None:
         name = str(coming.snapshot_id)

@@ -163,6 +163,27 @@ def test_who_is_left_aside_for_a_bad_one_is_not_to_blame(
     asyncio.run(story())
 
 
+def test_what_could_not_be_prepared_keeps_nobody_from_going_back(
+    snapshots: list[OnDisk], tmp_path: Path
+) -> None:
+    """It comes just when all are to go back from a bad one: else they would answer from that."""
+
+    async def story() -> None:
+        first, second, third = snapshots
+        (third.path / "items.lmdb").unlink()
+        async with running(Held(first, []), tmp_path) as supervisor:
+            supervisor.swap.offered(second)
+            await until(lambda: supervisor.fleet.swaps["swapped"] == 1)
+            supervisor.swap.heard(Slot(0), DamageMet(snapshot_id=str(second.snapshot_id), times=2))
+            supervisor.swap.offered(third)
+            await until(lambda: supervisor.fleet.swaps["not swapped"] == 1)
+            async with asyncio.timeout(PATIENCE_S):
+                while await answered(supervisor) != {first.snapshot_id}:
+                    pass
+
+    asyncio.run(story())
+
+
 def test_what_is_served_already_is_opened_anew(snapshots: list[OnDisk], tmp_path: Path) -> None:
     """As when a damaged file was replaced: a new file under the same name is what answers then."""
 
