@@ -133,9 +133,7 @@ def _columns(
     for gaps in HALF_LIVES_GAPS:
         half_life_days = gaps * facts.order_gap_days
         yield decayed(np.exp2(-histories.order_age_days / half_life_days), 1.0)
-    rank = np.arange(len(histories.order_age_days)) - np.repeat(
-        histories.order_starts[:-1], histories.n_orders
-    )
+    rank = histories.order_rank
     for decay in ORDER_DECAYS:
         yield decayed(decay ** rank.astype(np.float64), 0.5)
     yield from _timing(histories, candidates, facts)

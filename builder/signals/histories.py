@@ -54,6 +54,13 @@ class Histories:
         """Orders of each customer."""
         return np.diff(self.order_starts)
 
+    @property
+    def order_rank(self) -> Ints:
+        """How many of its customer's orders came after each order; 0 for the last one."""
+        return np.arange(len(self.order_age_days)) - np.repeat(
+            self.order_starts[:-1], self.n_orders
+        )
+
     def key(self, customer: int) -> bytes:
         """The 16-byte table key of one customer."""
         hi, lo = int(self.key_hi[customer]), int(self.key_lo[customer])

@@ -179,10 +179,7 @@ class Scorer:
 
     def _taken(self, histories: Histories) -> tuple[Matrix, Matrix]:
         """What customers took, all alike and the latest most; both add up to how many offers."""
-        rank = np.arange(len(histories.order_age_days)) - np.repeat(
-            histories.order_starts[:-1], histories.n_orders
-        )
-        newest = rank[histories.use_order[histories.use_starts[:-1]]]
+        newest = histories.order_rank[histories.use_order[histories.use_starts[:-1]]]
         column = self._column[histories.entry_offer]
         kept = column >= 0
         starts = np.append(0, np.cumsum(kept))[histories.entry_starts]

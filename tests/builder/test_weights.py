@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from builder.cases import NEXT_ORDER, POST_PURCHASE, Case, Order, make_case
+from builder.fitting import fit_conditional_logit, fit_platt
 from builder.metrics import Floats
 from builder.redemptions import REDEMPTION
-from builder.weights import MIN_CASES, fit_conditional_logit, fit_platt, learn_weights
+from builder.weights import MIN_CASES, learn_weights
 from index.generation import Generation
 from index.model import TIERS
 from index.snapshot import open_snapshot
