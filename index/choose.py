@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from itertools import chain
 from math import exp, inf
@@ -12,19 +11,12 @@ from typing import Final
 import numpy as np
 
 from index.adder import Terms
-from index.eligibility import is_eligible, normal_value
+from index.conditions import Conditions
 from index.errors import Corrupt
 from index.generation import Generation, Reader
 from index.model import ANY_PLACEMENT, TierModel
 from index.rank import best_first
-from index.records import (
-    OFFER_AVAILABLE,
-    OFFER_HAS_PLACEMENTS,
-    OFFER_HAS_RULES,
-    OFFER_HAS_WINDOW,
-    PAIR,
-    OfferRecord,
-)
+from index.records import OFFER_AVAILABLE, PAIR, OfferRecord
 from index.request import MAX_K, ChosenOffer, Request
 
 _SPARE: Final = 8
@@ -32,9 +24,6 @@ _LAST_RESORT: Final = 2000
 _MAX_LOGIT: Final = 60.0
 EXPLORED_PLACES: Final = 10
 """How many next-best offers share the exploring last place."""
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class Chooser:
@@ -52,10 +41,8 @@ class Chooser:
     """
 
     __slots__ = (
-        "_at_us",
-        "_facts",
+        "_conditions",
         "_generation",
-        "_names",
         "_reader",
         "_request",
         "_tier",
@@ -69,9 +56,7 @@ class Chooser:
         self._reader = reader
         self._request = request
         self._tier = tier
-        self._names = {*request.exclude, *request.declined}
-        self._at_us: int | None = None
-        self._facts: Mapping[str, str] | None = None
+        self._conditions = Conditions(generation, request)
         self.passed_over: list[int] = []
 
     def choose(
@@ -95,7 +80,8 @@ class Chooser:
         needed = wanted + EXPLORED_PLACES - 1 if exploring else wanted
         first = needed + _SPARE + len(banned) + len(in_cart)
         offer_of, known = self._reader.offer, self._reader.kept_offers
-        names, reserve = self._names, self._reserve()
+        names, may_show = self._conditions.names, self._conditions.may_show
+        reserve = self._reserve()
         slope, intercept = -self._tier.slope, -self._tier.intercept
         shown: list[ChosenOffer] = []
         for row, score in chain(
@@ -113,7 +99,7 @@ class Chooser:
             offer = known.get(row) or offer_of(row)
             if offer is None or in_cart.get(row, -1) >= offer.n_items:
                 continue
-            if (names or offer.flags != OFFER_AVAILABLE) and not self.may_show(offer):
+            if (names or offer.flags != OFFER_AVAILABLE) and not may_show(offer):
                 if self._request.explain:
                     self.passed_over.append(row)
                 continue
@@ -154,44 +140,6 @@ class Chooser:
             for row in order[start : start + step].tolist():
                 if row not in tried:
                     yield row, float(prior[row])
-
-    def may_show(self, offer: OfferRecord) -> bool:
-        """Whether an offer is available now, here, for this request, and was not asked away."""
-        flags = offer.flags
-        if offer.offer_id in self._names or not flags & OFFER_AVAILABLE:
-            return False
-        if flags == OFFER_AVAILABLE:
-            return True
-        if flags & OFFER_HAS_WINDOW and not offer.starts_us <= self._moment() < offer.expires_us:
-            return False
-        if flags & OFFER_HAS_PLACEMENTS and not self._allows_placement(offer.placements):
-            return False
-        return not flags & OFFER_HAS_RULES or is_eligible(
-            offer.rules, self._request, self._request_facts()
-        )
-
-    def _allows_placement(self, mask: int) -> bool:
-        placements = self._generation.model.placements
-        placement = self._request.placement
-        return placement in placements and bool(mask >> placements.index(placement) & 1)
-
-    def _moment(self) -> int:
-        """The request's moment, UTC microseconds; the snapshot's own when it says nothing."""
-        if self._at_us is None:
-            at = self._request.at
-            if at is None:
-                self._at_us = int(self._generation.manifest.data["as_of_us"])
-            else:
-                at = at.replace(tzinfo=self._generation.zone) if at.tzinfo is None else at
-                self._at_us = (at - _EPOCH) // _MICROSECOND
-        return self._at_us
-
-    def _request_facts(self) -> Mapping[str, str]:
-        if self._facts is None:
-            said = self._request.context.items()
-            self._facts = {name: normal_value(value) for name, value in said if value is not None}
-            self._facts |= {"placement": normal_value(self._request.placement)}
-        return self._facts
 
     def _reserve(self) -> float | None:
         """The least worth to show here; None when anything may be shown."""

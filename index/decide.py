@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from index.choose import Chooser
+from index.conditions import Conditions
 from index.explain import overlay_note, with_reasons
 from index.gather import gather
 from index.generation import DAMAGE, Generation, Reader
@@ -157,7 +158,7 @@ def safe_decision(
 ) -> Decision:
     """A decision that reads no table: what may be shown is known from records kept in memory."""
     prior = generation.model.prior
-    chooser = Chooser(generation, reader, request, generation.model.tiers["prior"])
+    conditions = Conditions(generation, request)
     in_cart = {line.item_id for line in request.cart}
     wanted = min(max(request.k, 1), MAX_K)
     patched = reader.patches.records
@@ -165,7 +166,7 @@ def safe_decision(
         offer
         for stored in generation.safe_offers
         if (offer := patched.get(stored.offer_row, stored)).offer_id not in in_cart
-        and _may_show(chooser, offer)
+        and _may_show(conditions, offer)
     ][:wanted]
     return Decision(
         decision_id_of(generation, request, key).hex(),
@@ -187,9 +188,9 @@ def safe_decision(
     )
 
 
-def _may_show(chooser: Chooser, offer: OfferRecord) -> bool:
+def _may_show(conditions: Conditions, offer: OfferRecord) -> bool:
     """Whether an offer may be shown; where that cannot be told, it may not."""
     try:
-        return chooser.may_show(offer)
+        return conditions.may_show(offer)
     except DAMAGE:
         return False

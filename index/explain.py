@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.arrays import Counts, Rows, Scores
-from index.choose import Chooser
+from index.conditions import Conditions
 from index.context import ContextLookup
 from index.gather import Gathered, gather
 from index.generation import Generation, Reader
@@ -170,9 +170,9 @@ def signal_matrix(
         if found.bought is not None:
             keep &= ~np.isin(rows, np.frombuffer(found.bought, np.uint32))
         if shown_only:
-            chooser = Chooser(generation, reader, request, model.tiers[found.tier_name])
+            may_show = Conditions(generation, request).may_show
             records = map(reader.offer, rows.tolist())
-            keep &= [record is not None and chooser.may_show(record) for record in records]
+            keep &= [record is not None and may_show(record) for record in records]
         return SignalMatrix(_learning_name(found), rows[keep], ("prior", *signals), values[keep])
 
 

@@ -11,13 +11,13 @@ other.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
 from index.adder import IS_COMPILED
 from index.arrays import Rows
-from index.choose import Chooser
+from index.conditions import Conditions
 from index.encode import quoted
 from index.gather import repeat_policy
 from index.generation import Generation, Reader
@@ -64,8 +64,7 @@ class PlainDecider:
         )
 
         def conditions(request: Request) -> Callable[[OfferRecord], bool]:
-            tier: Any = None  # of no matter for conditions
-            return Chooser(generation, reader, request, tier).may_show
+            return Conditions(generation, request).may_show
 
         self._compiled = Plain(
             reader, lookup, model, weights, THIN_BELOW_ORDERS, ChosenOffer, quoted, conditions
