@@ -72,6 +72,8 @@ class BoundedProtocol(HttpToolsProtocol):
     """Bytes of its body that came."""
     _unread: bytearray | None = None
     """What came and was not read yet; None for nothing."""
+    _reads_soon = False
+    """The next piece of it is read in the loop's next turn."""
     _said_all = False
     """Nothing more will come behind that."""
     _answered_s = 0.0
@@ -104,19 +106,25 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self._read(data)
 
+    def _read_soon(self) -> None:
+        if not self._reads_soon:
+            self._reads_soon = True
+            self.loop.call_soon(self._read_on)
+
     def _read_on(self) -> None:
-        """Read the next piece of what came at once, or wait until fewer requests wait for us."""
+        """Read the next piece of what came at once, unless requests of an earlier one wait."""
+        self._reads_soon = False
         unread = self._unread
-        if unread is None or self.pipeline:
+        if unread is None or self.pipeline or self.transport.is_closing():
             return
         n_bytes = _PIECE_BYTES if self._rests else max(_PIECE_BYTES, self._missing())
         piece = bytes(unread[:n_bytes])
         del unread[:n_bytes]
         self._read(piece)
-        if self._n_unheard is not None or self.transport.is_closing():
-            self._unread = None
-        elif unread:
-            self.loop.call_soon(self._read_on)
+        if self._unread is None:
+            return  # it was refused
+        if unread:
+            self._read_soon()
         else:
             self._all_read()
 
@@ -159,7 +167,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._read_on()
+        if self._unread is not None:
+            self.transport.pause_reading()  # which the server has just taken up again
+            self._read_soon()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._watch is not None:
@@ -301,7 +311,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._unread = None
             self.flow.pause_reading()
             return
-        self._ends, self._rests, self._n_unheard = True, False, 0
+        self._ends, self._rests, self._n_unheard, self._unread = True, False, 0, None
         self._was_refused(refusal.status)
         self._send(refused_with(refusal, {}))
 

@@ -54,6 +54,29 @@ def test_however_many_come_at_once_few_wait_and_all_are_answered(
     assert max(waiting) < 4096 / len(LIVE) + 1
 
 
+def test_what_comes_on_and_on_is_left_with_the_caller(generation: Generation) -> None:
+    """What is not read yet is not taken either, however often an answer goes out meanwhile."""
+    way = Way(generation, DirectProtocol)
+    most = 0
+
+    async def flood() -> bytes:
+        nonlocal most
+        made, ours = await way.accept()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        writer.write(LIVE * 30_000 + LAST_LIVE)
+        said = []
+        async with asyncio.timeout(3 * PATIENCE_S):
+            while piece := await reader.read(1 << 16):
+                said.append(piece)
+                most = max(most, len(made._unread or b""))  # noqa: SLF001
+        writer.close()
+        return b"".join(said)
+
+    with asyncio.Runner(loop_factory=way.config.get_loop_factory()) as runner:
+        assert len(statuses(runner.run(flood()))) == 30_001
+    assert most <= 1 << 19
+
+
 def test_whichever_way_they_take_they_keep_their_order(generation: Generation) -> None:
     asked = []
     for number in range(150):
