@@ -16,7 +16,7 @@ from index.layout import MANIFEST_NAME
 from index.manifest import FileEntry, Manifest, decode_manifest
 from index.platform import require_platform
 from index.shipping.chunks import object_key
-from index.shipping.disk import disk_failures
+from index.shipping.disk import disk_failures, free_bytes, missing_bytes
 from index.shipping.fetch import RESERVE_BYTES
 from index.shipping.part_file import PART_SUFFIX
 from index.shipping.published import files_of
@@ -24,7 +24,6 @@ from index.shipping.store_errors import DiskFull
 
 MAX_FILES: Final = 10_000
 _OURS: Final = frozenset({MANIFEST_NAME, ENVELOPE_NAME, RECEIPT_NAME})
-_BLOCK_BYTES: Final = 512  # the unit of st_blocks, whatever the file system
 
 
 def checked_manifest(data: bytes, path: Path) -> Manifest:
@@ -60,9 +59,7 @@ def objects_of(manifest: Manifest) -> dict[str, FileEntry]:
     return {entry.sha256: entry for entry in entries}
 
 
-def require_room(
-    folder: NodeFolder, objects: Iterable[FileEntry], reserve_bytes: int = RESERVE_BYTES
-) -> None:
+def require_room(folder: NodeFolder, objects: Iterable[FileEntry]) -> None:
     """Check that all that is missing fits at once, so that no fetch begins that can't end.
 
     Raises:
@@ -70,11 +67,10 @@ def require_room(
     """
     missing = sum(_missing(folder.object(entry.sha256), entry.size) for entry in objects)
     with disk_failures(folder.objects):
-        disk = os.statvfs(folder.objects)
-    free = disk.f_bavail * disk.f_frsize
-    if free < missing + reserve_bytes:
+        free = free_bytes(os.statvfs(folder.objects))
+    if free < missing + RESERVE_BYTES:
         raise DiskFull(
-            f"the snapshot needs {missing} bytes more and {reserve_bytes} in reserve,"
+            f"the snapshot needs {missing} bytes more and {RESERVE_BYTES} in reserve,"
             f" {free} are free",
             where=str(folder.top),
             hint="make room on the disk of the node's folder; what is served stays",
@@ -86,7 +82,7 @@ def _missing(path: Path, size: int) -> int:
         if path.exists() and path.stat().st_size == size:
             return 0
         part = path.with_name(path.name + PART_SUFFIX)
-        return max(0, size - (part.stat().st_blocks * _BLOCK_BYTES if part.exists() else 0))
+        return missing_bytes(part.stat(), size) if part.exists() else size
 
 
 def _require_invariants(manifest: Manifest) -> None:

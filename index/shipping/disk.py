@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from index.folders import sync_folder
 from index.shipping.store_errors import DiskFull, StoreFailed
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system
 
 
 @contextmanager
@@ -32,6 +34,16 @@ def disk_failures(path: Path) -> Iterator[None]:
             ) from problem
         reason = problem.strerror or str(problem)
         raise StoreFailed(f"the system refused ({reason})", where=str(path)) from problem
+
+
+def free_bytes(disk: os.statvfs_result) -> int:
+    """What may still be written, by whoever is not root."""
+    return disk.f_bavail * disk.f_frsize
+
+
+def missing_bytes(found: os.stat_result, size: int) -> int:
+    """Room that a file of some size still needs, beside what it has taken already."""
+    return max(0, size - found.st_blocks * _BLOCK_BYTES)
 
 
 def make_folder(folder: Path) -> None:

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Final, Self
 
 from index.folders import sync_folder
-from index.shipping.disk import disk_failures, make_folder
+from index.shipping.disk import disk_failures, free_bytes, make_folder, missing_bytes
 from index.shipping.store_errors import DiskFull
 
 PART_SUFFIX: Final = ".part"
 _READ_BYTES: Final = 4 << 20
-_BLOCK_BYTES: Final = 512  # the unit of st_blocks, whatever the file system
 
 
 class PartFile:
@@ -96,9 +95,8 @@ class PartFile:
 
     def _take_room(self) -> None:
         found = os.fstat(self._descriptor)
-        disk = os.fstatvfs(self._descriptor)
-        missing = max(0, self._size - found.st_blocks * _BLOCK_BYTES)
-        free = disk.f_bavail * disk.f_frsize
+        missing = missing_bytes(found, self._size)
+        free = free_bytes(os.fstatvfs(self._descriptor))
         if free < missing + self._reserve_bytes:
             raise DiskFull(
                 f"needs {missing} bytes and {self._reserve_bytes} in reserve, {free} are free",
