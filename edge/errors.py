@@ -4,7 +4,7 @@ EdgeError
 ├── SettingsRefused   settings that are wrong or contradict each other → correct them    (exit 2)
 ├── TooFewFiles       the system grants next to no open files          → raise the limit (exit 2)
 ├── AddressTaken      somebody else listens there                      → another port    (exit 2)
-├── WorkerRefused     a worker could not begin, with the snapshot say  → see the cause   (exit 2-4)
+├── WorkerRefused     a worker could not begin; the exit code is its own → see the cause
 ├── WorkersDied       workers die again and again                      → see their logs  (exit 1)
 └── of a node that follows a channel
     ├── NoNode          no node keeps its folder there                 → another folder  (exit 4)
