@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -11,7 +10,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from edge.batch import PostBatch
+from edge.offers import timed_answer
 from edge.state import State
+from index.answer import Answer
 from index.decide import decide
 from index.encode import decision_json
 from index.generation import Generation
@@ -90,12 +91,29 @@ def test_a_body_that_is_no_batch_is_refused_as_a_whole(
     assert refused.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize(
+    ("each_us", "looks"),
+    [
+        (1, 0),
+        (100, 4),  # each after 2.1 ms
+        (1_000, 33),
+        (60_000, 99),  # nothing is cut in two, but nobody waits for a second one
+    ],
+)
 def test_others_are_answered_between_two_pieces_of_a_batch(
-    state: State, generation: Generation, client_of: Callable[..., TestClient]
+    state: State, generation: Generation, monkeypatch: pytest.MonkeyPatch, each_us: int, looks: int
 ) -> None:
-    """The loop gets its turn, and the snapshot stays open as long as the batch needs it."""
+    """The loop gets its turn by time, and the snapshot stays open as long as the batch needs it."""
     body = msgspec.json.encode({"requests": [asked(place) for place in range(100)]})
-    turns, pinned = 0, []
+    now_ns, turns, pinned = 0, 0, []
+
+    def slow_answer(*asked: Any) -> tuple[Answer, int]:
+        nonlocal now_ns
+        now_ns += each_us * 1000
+        return timed_answer(*asked)
+
+    monkeypatch.setattr("edge.batch.timed_answer", slow_answer)
+    post = PostBatch(state, max_body_bytes=1 << 16, clock=lambda: now_ns)
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
@@ -113,11 +131,11 @@ def test_others_are_answered_between_two_pieces_of_a_batch(
 
     async def both() -> None:
         other = asyncio.create_task(others())
-        await PostBatch(state, max_body_bytes=1 << 16)({"headers": []}, receive, send)
+        await post({"headers": []}, receive, send)
         other.cancel()
 
     asyncio.run(both())
 
-    assert turns == 12  # a hundred in pieces of eight
+    assert turns == looks
     assert all(pinned)
     assert not state.is_pinned(generation)
