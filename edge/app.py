@@ -41,11 +41,14 @@ def create_app(
     async def openapi(scope: Scope, _receive: Receive, send: Send) -> None:
         await send_json(scope, send, described)
 
-    post_offers = PostOffers(state, max_body_bytes=settings.max_body_bytes)
+    admission = Admission(state.counters, target_ms=settings.queue_target_ms)
+    max_body_bytes = settings.max_body_bytes
+    post_offers = PostOffers(state, max_body_bytes=max_body_bytes)
+    post_batch = PostBatch(state, max_body_bytes=max_body_bytes, busy=admission.busy)
     endpoints: dict[tuple[str, str], ASGIApp] = {
         ("/v1/offers", "POST"): post_offers,
         ("/v1/offers", "GET"): GetOffers(state),
-        ("/v1/offers:batch", "POST"): PostBatch(state, max_body_bytes=settings.max_body_bytes),
+        ("/v1/offers:batch", "POST"): post_batch,
         ("/livez", "GET"): livez,
         ("/readyz", "GET"): Readyz(lambda: _checks(state, draining=draining())),
         ("/openapi.json", "GET"): openapi,
@@ -58,7 +61,6 @@ def create_app(
     if settings.storefront:
         pages = storefront_routes(state, settings.personas)
         routes += [route(path, {"GET": page}) for path, page in pages.items()]
-    admission = Admission(state.counters, target_ms=settings.queue_target_ms)
     return wrapped(
         routes,
         origins=settings.allow_origins,

@@ -54,6 +54,7 @@ class PostBatch:
     Args:
         state: snapshot and counters.
         max_body_bytes: a single request's limit.
+        busy: is called when it goes on in another turn of the loop; see `edge.overload`.
         clock: nanoseconds that only rise.
     """
 
@@ -62,16 +63,19 @@ class PostBatch:
         state: State,
         *,
         max_body_bytes: int,
+        busy: Callable[[], None],
         clock: Callable[[], int] = perf_counter_ns,
     ) -> None:
         self._state = state
         self._max_body_bytes = max_body_bytes * BODY_FACTOR
+        self._busy = busy
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         check_type(headers)
         body = await read_body(headers, receive, self._max_body_bytes)
+        self._busy()
         looked_ns = self._clock()
         batch = _batch(body)
         own_id = id_in(headers) or new_request_id()
@@ -82,6 +86,7 @@ class PostBatch:
             for place, raw in enumerate(batch.requests):
                 if self._clock() - looked_ns > _AT_ONCE_NS:
                     await asyncio.sleep(0)
+                    self._busy()
                     looked_ns = self._clock()
                 try:
                     request = parsed(bytes(raw))

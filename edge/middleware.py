@@ -179,14 +179,12 @@ class Front:
         status = 0
         headers = dict(scope["headers"])
         added = self._sharing.headers_for(scope["method"], headers.get(b"origin"))
-        admission = self._admission
-        if admission is not None and is_admitted(scope):
-            level = admission.level()
-            if level == REFUSED:
-                # Before anything else is done: what is refused has to cost next to nothing.
-                await send_answered(send, admission.refusal(added))
-                return
-            scope[AT_MOST] = CEILINGS[level]
+        admission, level = self._admission, self._level(scope)
+        if admission is not None and level == REFUSED:
+            # Before anything else is done: what is refused has to cost next to nothing.
+            await send_answered(send, admission.refusal(added))
+            return
+        scope[AT_MOST] = CEILINGS[level]
 
         def answer(message: Message) -> Awaitable[None]:
             nonlocal status
@@ -212,6 +210,15 @@ class Front:
             await send_refusal(scope, answer, _defect(scope["method"], scope["path"]))
         finally:
             self._counters.answered(status)
+
+    def _level(self, scope: Scope) -> int:
+        """How good an answer there is time for; what costs no decision is never refused."""
+        if self._admission is None:
+            return 0
+        if is_admitted(scope):
+            return self._admission.level()
+        self._admission.busy()
+        return 0
 
     def _hot_at_once(self, headers: Mapping[bytes, bytes], body: bytes) -> Answered:
         """What `__call__` sends for a hot request whose body is there."""

@@ -2,7 +2,8 @@
 
 The queue is measured, not assumed. One loop answers; what waits is what the loop finds when it
 looks at its sockets again, so the time between two looks (a *turn*) is how long callers stand in
-line. A burst makes one long turn and is gone in the next; a queue that stands makes every turn
+line. A turn begins with the first request in it, admitted or not, or with what a batch goes on
+with. A burst makes one long turn and is gone in the next; a queue that stands makes every turn
 long. So, as CoDel does (Nichols and Jacobson, 2012), the shortest turn of a window decides: above
 the target, the pressure rises, else it falls. Nothing here knows a rate, a number of cores, or what
 a decision costs.
@@ -130,6 +131,12 @@ class Admission:
             level = max(level, sum(in_line_ns > limit_ns for limit_ns in limits_ns))
         self._counters.admitted(level, in_line_ns)
         return level
+
+    def busy(self) -> None:
+        """Begin a turn with what needs no admission: whoever comes behind it waits as well."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._begin_turn(self._clock(), loop)
 
     def refusal(self, headers: HeaderList) -> Answered:
         """503, counted, and after which time there will be an answer, as far as can be told.

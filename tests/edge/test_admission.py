@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from edge.counters import Counters, Totals, blank_rows
+from edge.middleware import route, wrapped
 from edge.overload import REFUSED, Admission
 
 MS = 1_000_000
@@ -139,6 +141,34 @@ def test_who_stood_in_line_for_long_gets_a_cheaper_answer_at_once() -> None:
     async def test(here: Told) -> None:
         assert await here.turn(4, 20.1) == [0, 1, 2, 2]
         assert (await here.turn(600, 1))[-1] == REFUSED
+
+    told(test)
+
+
+def test_who_waited_behind_what_needs_no_admission_has_waited() -> None:
+    """Such as a look at the health: it is not counted itself, but it begins the turn."""
+
+    async def test(here: Told) -> None:
+        async def slow(_scope: Scope, _receive: Receive, send: Send) -> None:
+            here.now_ns += 21 * MS
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+
+        async def nobody(*_: object) -> Any:
+            pass
+
+        app = wrapped(
+            [route("/livez", {"GET": slow})],
+            origins=(),
+            counters=here.counters,
+            admission=here.admission,
+        )
+        for path in ("/livez", "/v1/offers"):
+            await app(
+                {"type": "http", "method": "GET", "path": path, "headers": []}, nobody, nobody
+            )
+
+        assert here.totals.levels == {"full": 0, "context": 1, "prior": 0, "refused": 0}
+        assert here.totals.queued_s == pytest.approx(0.021)
 
     told(test)
 

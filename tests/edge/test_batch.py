@@ -10,7 +10,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from edge.batch import PostBatch
+from edge.counters import Totals
 from edge.offers import timed_answer
+from edge.overload import Admission
 from edge.state import State
 from index.answer import Answer
 from index.decide import decide
@@ -103,7 +105,7 @@ def test_a_body_that_is_no_batch_is_refused_as_a_whole(
 def test_others_are_answered_between_two_pieces_of_a_batch(
     state: State, generation: Generation, monkeypatch: pytest.MonkeyPatch, each_us: int, looks: int
 ) -> None:
-    """The loop gets its turn by time, and the snapshot stays open as long as the batch needs it."""
+    """By time. They are seen to have waited, and the snapshot stays open as long as needed."""
     body = msgspec.json.encode({"requests": [asked(place) for place in range(100)]})
     now_ns, turns, pinned = 0, 0, []
 
@@ -113,7 +115,12 @@ def test_others_are_answered_between_two_pieces_of_a_batch(
         return timed_answer(*asked)
 
     monkeypatch.setattr("edge.batch.timed_answer", slow_answer)
-    post = PostBatch(state, max_body_bytes=1 << 16, clock=lambda: now_ns)
+
+    def clock() -> int:
+        return now_ns
+
+    admission = Admission(state.counters, target_ms=10_000, clock=clock)
+    post = PostBatch(state, max_body_bytes=1 << 16, busy=admission.busy, clock=clock)
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
@@ -126,6 +133,7 @@ def test_others_are_answered_between_two_pieces_of_a_batch(
         nonlocal turns
         while True:
             turns += 1
+            admission.level()
             pinned.append(state.is_pinned(generation))
             await asyncio.sleep(0)
 
@@ -136,6 +144,9 @@ def test_others_are_answered_between_two_pieces_of_a_batch(
 
     asyncio.run(both())
 
+    waited = Totals([state.counters.row.tolist()], ()).queue_buckets
     assert turns == looks
+    assert waited[0] == (0.001, 0)
+    assert waited[-1][1] == looks
     assert all(pinned)
     assert not state.is_pinned(generation)
