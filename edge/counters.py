@@ -56,7 +56,9 @@ _WRAP: Final = 1 << 64
 _LARGEST_SCORE: Final = 1e4
 _FINE_AT: Final = _CODES_AT + len(CODES) + 1
 _PAIRS_AT: Final = _FINE_AT + len(FINE_NS) + 1
-ROW_CELLS: Final = _PAIRS_AT + (MAX_PLACEMENTS + 1) * len(TIERS)
+_OTHERS_AT: Final = _PAIRS_AT + MAX_PLACEMENTS * len(TIERS)
+"""Behind all that may ever be named: a snapshot that names more takes no counts over."""
+ROW_CELLS: Final = _OTHERS_AT + len(TIERS)
 
 
 def blank_rows(n_rows: int = 1) -> Cells:
@@ -96,6 +98,7 @@ class Counters:
     def __init__(self, row: Cells, placements: Sequence[str] = ()) -> None:
         self.row = row
         self._codes = {code: _CODES_AT + at for at, code in enumerate(CODES)}
+        self._others = {tier: _OTHERS_AT + at for at, tier in enumerate(TIERS)}
         self.name_placements(placements)
 
     def name_placements(self, placements: Sequence[str]) -> None:
@@ -105,8 +108,6 @@ class Counters:
             for at, placement in enumerate(placements)
             for tier_at, tier in enumerate(TIERS)
         }
-        start = _PAIRS_AT + len(placements) * len(TIERS)
-        self._others = {tier: start + tier_at for tier_at, tier in enumerate(TIERS)}
 
     def arrived(self) -> None:
         """A request began."""
@@ -214,7 +215,7 @@ class Totals:
         # The row that lags behind speaks for all; a row whose worker is gone lags behind nobody.
         ready = [row for row in rows if row[READY]] or [[0] * ROW_CELLS]
         self._overlay = min(ready, key=lambda row: row[OVERLAY_SEQUENCE])
-        self._placements = (*placements, OTHER)
+        self._placements = placements
 
     @property
     def in_flight(self) -> int:
@@ -302,9 +303,11 @@ class Totals:
     @property
     def decisions(self) -> dict[tuple[str, Tier], int]:
         """Decisions by placement and tier, those that happened."""
-        cells = iter(self._cells[_PAIRS_AT:])
-        pairs = ((placement, tier) for placement in self._placements for tier in TIERS)
-        return {pair: n for pair, n in zip(pairs, cells, strict=False) if n}
+        named = self._placements
+        cells = self._cells[_PAIRS_AT : _PAIRS_AT + len(named) * len(TIERS)]
+        cells += self._cells[_OTHERS_AT:]
+        pairs = ((placement, tier) for placement in (*named, OTHER) for tier in TIERS)
+        return {pair: n for pair, n in zip(pairs, cells, strict=True) if n}
 
     @property
     def fine(self) -> list[int]:

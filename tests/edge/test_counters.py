@@ -18,6 +18,7 @@ from edge.counters import (
     Totals,
     blank_rows,
     bounded_placements,
+    extended,
     percentile_us,
     row_of,
 )
@@ -73,6 +74,21 @@ def test_invented_placements_share_one_cell() -> None:
         ("default", "prior"): 1,
         (OTHER, "prior"): 3,
     }
+
+
+def test_a_placement_that_is_named_later_takes_no_counts_over() -> None:
+    """What was counted as other stays so, or a counter would fall when a snapshot changes."""
+    named = bounded_placements(["checkout"])
+    more = extended(named, ["home"])
+    counters = Counters(blank_rows(), named)
+    counters.decided("home", "prior", 1)
+    counters.name_placements(more)
+    counters.decided("home", "context", 1)
+    counters.decided("made up", "prior", 1)
+
+    totals = Totals([counters.row.tolist()], more)
+
+    assert totals.decisions == {("home", "context"): 1, (OTHER, "prior"): 2}
 
 
 def test_the_most_placements_fit_in_a_row() -> None:
