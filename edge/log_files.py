@@ -40,20 +40,19 @@ class LogFiles:
         self._max_bytes = max_bytes
         self._max_age_s = max_age_s
         self._lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as problem:
-            os.close(self._lock)
-            raise FolderBusy(
-                f"{folder}: another edge logs decisions there", hint="give each edge a folder"
-            ) from problem
         self._file = -1
         self._path = folder
         self._size = self._number = 0
         self._began_s = 0.0
-        for left in sorted(folder.glob(f"decisions-*{_UNFINISHED}")):
-            _cut_after_last_line(left)
-            left.rename(left.with_suffix(""))
+        try:
+            _take(self._lock, folder)
+            for left in sorted(folder.glob(f"decisions-*{_UNFINISHED}")):
+                _cut_after_last_line(left)
+                left.rename(left.with_suffix(""))
+        except BaseException:
+            # Left open it would keep its lock, and every later try would find the folder busy.
+            os.close(self._lock)
+            raise
 
     def add(self, lines: bytes) -> None:
         """Add whole lines.
@@ -100,6 +99,15 @@ class LogFiles:
         self._file = os.open(self._path, flags, 0o640)
         self._number += 1
         self._began_s = time.monotonic()
+
+
+def _take(lock: int, folder: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as problem:
+        raise FolderBusy(
+            f"{folder}: another edge logs decisions there", hint="give each edge a folder"
+        ) from problem
 
 
 def _cut_after_last_line(path: Path) -> None:

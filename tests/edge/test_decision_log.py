@@ -173,6 +173,17 @@ def test_a_line_cut_in_half_by_a_kill_is_left_out(tmp_path: Path) -> None:
     ]
 
 
+def test_a_folder_that_could_not_be_tidied_up_can_be_tried_again(tmp_path: Path) -> None:
+    """By the same process: what failed holds no lock that the next try would meet."""
+    left = tmp_path / "decisions-1.jsonl.part"
+    left.mkdir()
+    with pytest.raises(IsADirectoryError):
+        LogFiles(tmp_path)
+    left.rmdir()
+
+    LogFiles(tmp_path).close()
+
+
 def test_two_edges_can_t_log_into_one_folder(tmp_path: Path) -> None:
     first = LogFiles(tmp_path)
     with pytest.raises(FolderBusy):
