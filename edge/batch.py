@@ -124,7 +124,7 @@ def _batch(body: bytes) -> Batch:
     try:
         return _read.decode(body)
     except msgspec.ValidationError as problem:
-        raise misfit(problem) from problem
+        raise misfit(problem, {"$": Batch.__struct_fields__}) from problem
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise Refusal(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {problem}.") from problem
 

@@ -17,9 +17,12 @@ from edge.request_ids import header_value, id_in, new_request_id
 from index.request import REPEAT_REMEDY, CartLine, Request
 
 PROBLEM_JSON: Final = b"application/problem+json"
-_PLACE = re.compile(r"(?P<said>.*?)(?: - at `(?P<path>\$.*)`)?", re.DOTALL)
-_STRANGER = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
+_PLACE: Final = " - at `$"
+_STRANGER: Final = "Object contains unknown field `"
 _FIELDS: Final = {"$": Request.__struct_fields__, "$.cart": CartLine.__struct_fields__}
+_LONGEST_NAME: Final = 64
+"""Of a field, in characters; whoever sends a longer one is told its beginning, and no near name:
+what is like a name costs time with its length, and no field of ours is half as long."""
 
 
 class FieldError(Struct, frozen=True, kw_only=True):
@@ -92,14 +95,26 @@ class Refusal(Exception):
         self.headers = headers or {}
 
 
-def misfit(problem: msgspec.ValidationError) -> Refusal:
-    """The refusal of a request that is JSON, but not a request of ours."""
-    match = _PLACE.fullmatch(str(problem))
-    said, path = (match["said"], match["path"] or "$") if match else (str(problem), "$")
-    if stranger := _STRANGER.fullmatch(said):
-        names = _FIELDS.get(re.sub(r"\[\d+\]", "", path), ())
-        near = difflib.get_close_matches(stranger["name"], names, n=1)
-        path = f"{path}.{stranger['name']}"
+def misfit(
+    problem: msgspec.ValidationError, fields: Mapping[str, Sequence[str]] = _FIELDS
+) -> Refusal:
+    """The refusal of a request that is JSON, but not a request of ours.
+
+    Args:
+        problem: what is wrong with it.
+        fields: the right names by where they belong, a JSON path without places in lists.
+    """
+    said, found, path = str(problem).rpartition(_PLACE)
+    said, path = (said, f"${path[:-1]}") if found else (path, "$")
+    if said.startswith(_STRANGER) and said.endswith("`"):
+        name = said[len(_STRANGER) : -1]
+        near: Sequence[str] = ()
+        if len(name) > _LONGEST_NAME:
+            name = f"{name[:_LONGEST_NAME]}…"
+        else:
+            names = fields.get(re.sub(r"\[\d+\]", "", path), ())
+            near = difflib.get_close_matches(name, names, n=1)
+        path = f"{path}.{name}"
         said = "is no field" + (f"; did you mean `{near[0]}`?" if near else "")
     elif path == "$.repeat":
         said = f"{said}; {REPEAT_REMEDY}"

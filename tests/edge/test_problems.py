@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import pytest
@@ -113,6 +114,43 @@ def test_a_misfit_says_where(client: TestClient, body: object, path: str, messag
 
     assert refused.status_code == 422
     assert refused.json()["errors"] == [{"path": path, "message": message}]
+
+
+@pytest.mark.parametrize("place", ["$", "$.cart[0]"])
+def test_no_name_is_looked_for_that_is_like_a_long_one(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """It would hold the loop up for as long as the caller likes; who sent it is told its start."""
+    compared, found = [], difflib.get_close_matches
+
+    def near(name: str, names: Sequence[str], n: int) -> list[str]:
+        compared.append(name)
+        return found(name, names, n)
+
+    monkeypatch.setattr("edge.problems.difflib.get_close_matches", near)
+
+    def path_of(name: str) -> str:
+        fields = {name: 1} if place == "$" else {"cart": [{"item_id": "a", name: 1}]}
+        (error,) = client.post("/v1/offers", json=fields).json()["errors"]
+        assert error["message"] == "is no field"
+        return str(error["path"])
+
+    assert path_of("x" * 64) == f"{place}.{'x' * 64}"
+    assert path_of("x" * 65) == path_of("x" * 60_000) == f"{place}.{'x' * 64}…"
+    assert compared == ["x" * 64]
+
+
+def test_a_batch_hears_the_names_that_a_batch_has(client: TestClient) -> None:
+    """And each request in it those of a request."""
+    refused = client.post("/v1/offers:batch", json={"request": [{}]}).json()
+    inside = client.post("/v1/offers:batch", json={"requests": [{"requestid": "r"}]}).json()
+
+    assert refused["errors"] == [
+        {"path": "$.request", "message": "is no field; did you mean `requests`?"}
+    ]
+    assert inside["decisions"][0]["errors"] == [
+        {"path": "$.requestid", "message": "is no field; did you mean `request_id`?"}
+    ]
 
 
 def test_a_wrong_method_hears_the_right_ones(client: TestClient) -> None:
