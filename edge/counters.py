@@ -44,7 +44,9 @@ OVERLAY_REMOVED, OVERLAY_REPRICED, OVERLAY_UNKNOWN = range(13, 16)
 DEATHS: Final = 16
 """Workers of this row that died unasked; added up by the supervisor, when nobody else writes."""
 QUEUED_NS, PRESSURE_MILLI, LOG_DROPPED = range(17, 20)
-_LEVELS_AT: Final = 20
+BEAT: Final = 20
+"""Goes on as long as the worker's loop does; see `edge.beat`."""
+_LEVELS_AT: Final = 21
 LEVELS: Final = ("full", "context", "prior", "refused")
 """What there was time for, by level; see `edge.overload`."""
 QUEUE_MS: Final = (1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0)

@@ -90,6 +90,10 @@ class Fleet:
         if not self.draining:
             row[DEATHS] += 1
 
+    def hangs(self, slot: int) -> None:
+        """A worker is about to be killed, which may take the kernel a while: it answers nobody."""
+        row_of(self._cells, slot)[READY] = 0
+
     def workers(self) -> list[WorkerState]:
         rows = (row_of(self._cells, slot) for slot in range(self.n_workers))
         return [

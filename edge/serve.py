@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 import structlog
 
 from edge.admin import admin_app
-from edge.counters import extended
+from edge.beat import LOOK_S, Beats
+from edge.counters import extended, row_of
 from edge.errors import EdgeError, WorkerRefused, WorkersDied
 from edge.fleet import Fleet
 from edge.listeners import UnixSocket, bound, url_of
@@ -152,7 +153,9 @@ class Supervisor:
             unix=listeners.unix,
             spools=None if self._decisions is None else self._decisions.spools,
         )
-        self.fleet = Fleet(shared_cells(self._workers.cells), settings.workers)
+        cells = shared_cells(self._workers.cells)
+        self.fleet = Fleet(cells, settings.workers)
+        self._beats = Beats([row_of(cells, slot) for slot in range(settings.workers)])
         begin = OnDisk(snapshot_id=None, path=settings.snapshot) if settings.snapshot else None
         self.swap = Swap(
             self._workers,
@@ -185,6 +188,7 @@ class Supervisor:
         tasks = [
             asyncio.create_task(console.serve(sockets=[self._listeners.admin])),
             asyncio.create_task(self._remember()),
+            asyncio.create_task(self._look()),
         ]
         if self._decisions is not None:
             self._decisions.start()
@@ -198,7 +202,8 @@ class Supervisor:
         if self._decisions is not None:
             await self._decisions.end()
         console.stop()
-        tasks[1].cancel()
+        for task in tasks[1:]:
+            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._ending.error is not None:
             raise self._ending.error
@@ -301,6 +306,17 @@ class Supervisor:
             await asyncio.sleep(1)
             self.fleet.remember()
             self.swap.expire()
+
+    async def _look(self) -> None:
+        """Kill workers that hang; the rest is as after any death."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            for number in self._beats.look():
+                process = self._workers.slots[number].process
+                assert process is not None
+                self.fleet.hangs(number)
+                _log.error("worker hangs and is killed", worker=number, pid=process.pid)
+                process.kill()
 
     def _on_signal(self) -> None:
         (self._ending.hurried if self._ending.asked.is_set() else self._ending.asked).set()

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from edge.beat import beat
 from edge.counters import IN_FLIGHT, PID, READY, STARTED_S, Cells, Counters, row_of
 from edge.direct import DirectProtocol
 from edge.errors import EdgeError
@@ -161,6 +162,7 @@ def work(  # noqa: PLR0917  # what a process is given, in its order
             # An orphan would hold the port for ever.
             loop.add_reader(parent.sentinel, server.stop)
         Generations(state, line, loop, opened=ready_to_answer, facts_of=facts_of).begin()
+        beat(loop, row)
         runner.run(server.serve(sockets=several_times(listeners)))
     state.close()
 
