@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -14,6 +13,7 @@ from typing import Any, Final
 import structlog
 
 from edge.node.messages import ToSupervisor, ToSync
+from edge.sender import Sender
 from edge.settings import Settings
 
 _LONG_LIFE_S: Final = 60.0
@@ -47,6 +47,7 @@ class SyncLink:
         self._begun = begun
         self._process: SpawnProcess | None = None
         self._line: Connection | None = None
+        self._sender: Sender[ToSync] | None = None
         self._started_at = 0.0
         self._short_lives = 0
         self._ended = False
@@ -69,17 +70,17 @@ class SyncLink:
                 daemon=False,
             )
             process.start()
-        self._process, self._line, self._started_at = process, ours, time.monotonic()
+        self._process, self._line, self._sender = process, ours, Sender(ours)
+        self._started_at = time.monotonic()
         loop = asyncio.get_running_loop()
         loop.add_reader(ours.fileno(), self._on_message)
         loop.add_reader(process.sentinel, self._on_death)
         self._begun()
 
     def tell(self, message: ToSync) -> None:
-        """Tell it something; one that is dying asks again when it is replaced."""
-        if self._line is not None:
-            with suppress(OSError):
-                self._line.send(message)
+        """Tell it something, without waiting; one that is dying asks again when it is replaced."""
+        if self._sender is not None:
+            self._sender.put(message)
 
     def end(self) -> None:
         """End it for good; it leaves nothing half done that the next start minds."""
@@ -120,7 +121,7 @@ class SyncLink:
         loop.call_later(pause_s, self.start)
 
     def _close_line(self) -> None:
-        if self._line is not None:
+        if self._line is not None and self._sender is not None:
             asyncio.get_running_loop().remove_reader(self._line.fileno())
-            self._line.close()
-            self._line = None
+            self._sender.close()
+            self._line = self._sender = None

@@ -6,7 +6,6 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -20,6 +19,7 @@ import structlog
 from edge.counters import ROW_CELLS
 from edge.listeners import UnixSocket, listener_at
 from edge.messages import FromWorker, Refused, ToWorker
+from edge.sender import Sender
 from edge.settings import Settings
 from edge.worker import work
 
@@ -38,6 +38,7 @@ class Slot:
         number: its row of cells.
         process: who holds it; None between two.
         line: the pipe to it.
+        sender: sends through it.
         started_at: of a clock that only rises, seconds.
         quick_deaths: how many in a row died soon after they began.
         refused: why the last one could not begin.
@@ -46,6 +47,7 @@ class Slot:
     number: int
     process: SpawnProcess | None = None
     line: Connection | None = None
+    sender: Sender[ToWorker] | None = None
     started_at: float = 0.0
     quick_deaths: int = 0
     refused: Refused | None = None
@@ -133,17 +135,17 @@ class Workers:
                 daemon=True,
             )
             process.start()
-        slot.process, slot.line, slot.refused = process, ours, None
+        slot.process, slot.line, slot.sender = process, ours, Sender(ours)
+        slot.refused = None
         slot.started_at = time.monotonic()
         loop = asyncio.get_running_loop()
         loop.add_reader(ours.fileno(), self._on_message, slot)
         loop.add_reader(process.sentinel, self._on_death, slot)
 
     def tell(self, slot: Slot, message: ToWorker) -> None:
-        """Send a worker a message; one that is dying does not hear it."""
-        if slot.line is not None:
-            with suppress(OSError):
-                slot.line.send(message)
+        """Send a worker a message, without waiting; one that is dying does not hear it."""
+        if slot.sender is not None:
+            slot.sender.put(message)
 
     def pause_s(self, slot: Slot) -> float:
         """How long to wait before the next worker takes this place."""
@@ -177,10 +179,10 @@ class Workers:
         self._master.died(slot, Death(cause=cause, pid=process.pid, lived_s=lived_s))
 
     def _close_line(self, slot: Slot) -> None:
-        if slot.line is not None:
+        if slot.line is not None and slot.sender is not None:
             asyncio.get_running_loop().remove_reader(slot.line.fileno())
-            slot.line.close()
-            slot.line = None
+            slot.sender.close()
+            slot.line = slot.sender = None
 
 
 def _cause(exit_code: int | None) -> str:
