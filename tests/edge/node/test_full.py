@@ -64,7 +64,7 @@ def test_case_42_where_there_is_no_memory_the_snapshot_rests_and_is_not_refused(
     resource.prlimit(worker["pid"], resource.RLIMIT_AS, (room, hard))
 
     world.announce("b")
-    eventually(lambda: edge.status()["sync"]["failure"] == "unfit")
+    eventually(lambda: (edge.status()["sync"] or {}).get("failure") == "unfit")
     assert "Cannot allocate memory" in edge.status()["sync"]["detail"]
     assert not world.standing.quarantined
     assert serves(edge, world.ids["a"])
