@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
-from starlette.types import Send
+from starlette.types import Scope, Send
 
 HeaderList: TypeAlias = Sequence[tuple[bytes, bytes]]
 """Names in lower case, with their values."""
@@ -40,8 +40,9 @@ def lines_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
-async def send_answered(send: Send, answered: Answered) -> None:
-    """Send it by ASGI's messages."""
+async def send_answered(scope: Scope, send: Send, answered: Answered) -> None:
+    """Send it by ASGI's messages; to a HEAD without its body."""
     headers = answered.headers
     await send({"type": "http.response.start", "status": answered.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answered.body})
+    body = b"" if scope["method"] == "HEAD" else answered.body
+    await send({"type": "http.response.body", "body": body})

@@ -102,7 +102,7 @@ class PostBatch:
                 found, _ = timed_answer(self._state, generation, request, at_most)
                 answers.append(found.body)
                 if self._state.log is not None:
-                    self._state.log.record(request.placement, at_most, answers[-1])
+                    self._state.log.record(request.placement, at_most, found.body)
         body = b'{"decisions":[%b],"answered":%d,"refused":%d}' % (
             b",".join(answers),
             len(answers) - n_bad,
@@ -117,7 +117,7 @@ class PostBatch:
         )
         if at_most is not None:
             lines += at_most_line(at_most)
-        await send_answered(send, Answered(200, lines, body))
+        await send_answered(scope, send, Answered(200, lines, body))
 
 
 def _batch(body: bytes) -> Batch:

@@ -54,12 +54,11 @@ class GetOffers:
         caching = _PUBLIC if at_most != "prior" else _KEPT_BY_NOBODY
         lines = caching + lines_of([(b"etag", etag)]) + answer_lines(found, took_ns, at_most)
         if _is_known(etag, dict(scope["headers"]).get(b"if-none-match", b"")):
-            await send_answered(send, Answered(304, lines, b""))
+            await send_answered(scope, send, Answered(304, lines, b""))
             return
         length = b"%d" % len(found.body)
         lines += lines_of([(b"content-type", b"application/json"), (b"content-length", length)])
-        body = b"" if scope["method"] == "HEAD" else found.body
-        await send_answered(send, Answered(200, lines, body))
+        await send_answered(scope, send, Answered(200, lines, found.body))
 
 
 def public_request(query: bytes, generation: Generation) -> Request:

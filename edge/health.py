@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 
+from edge.answered import Answered, lines_of, send_answered
 from edge.problems import Check, Refusal
 
 Checks: TypeAlias = Callable[[], Sequence[Check]]
@@ -61,5 +62,4 @@ async def send_json(scope: Scope, send: Send, content: object) -> None:
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
     ]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+    await send_answered(scope, send, Answered(200, lines_of(headers), body))

@@ -16,6 +16,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from starlette.types import Receive, Scope, Send
 
+from edge.answered import Answered, lines_of, send_answered
 from edge.counters import LEVELS
 from edge.fleet import Fleet
 from edge.memory import memory_of
@@ -231,7 +232,4 @@ class Metrics:
             (b"content-type", content_type.encode()),
             (b"content-length", b"%d" % len(body)),
         ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send(
-            {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body}
-        )
+        await send_answered(scope, send, Answered(200, lines_of(headers), body))

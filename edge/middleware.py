@@ -182,7 +182,7 @@ class Front:
         admission, level = self._admission, self._level(scope)
         if admission is not None and level == REFUSED:
             # Before anything else is done: what is refused has to cost next to nothing.
-            await send_answered(send, admission.refusal(added))
+            await send_answered(scope, send, admission.refusal(added))
             return
         scope[AT_MOST] = CEILINGS[level]
 
@@ -267,9 +267,8 @@ class _Methods:
         if app is not None:
             await app(scope, receive, send)
         elif scope["method"] == "OPTIONS":
-            headers = [(b"allow", self._allow)]
-            await send({"type": "http.response.start", "status": 204, "headers": headers})
-            await send({"type": "http.response.body", "body": b""})
+            lines = lines_of([(b"allow", self._allow)])
+            await send_answered(scope, send, Answered(204, lines, b""))
         else:
             raise Refusal(
                 HTTPStatus.METHOD_NOT_ALLOWED,

@@ -42,7 +42,7 @@ class PostOffers:
         headers = scope[HEADERS]
         check_type(headers)
         body = await read_body(headers, receive, self.max_body_bytes)
-        await send_answered(send, self._answered(headers, body, scope.get(AT_MOST)))
+        await send_answered(scope, send, self._answered(headers, body, scope.get(AT_MOST)))
 
     def at_once(
         self, headers: Mapping[bytes, bytes], body: bytes, at_most: Ceiling | None

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from starlette.types import Receive, Scope, Send
 
+from edge.answered import Answered, lines_of, send_answered
+
 _BLOCK = re.compile(rb"<(script|style)>(.*?)</\1>", re.DOTALL)
 
 
@@ -20,9 +22,9 @@ class Page:
     """
 
     def __init__(self, path: Path) -> None:
-        self._body = path.read_bytes()
+        body = path.read_bytes()
         sources = {"script": "", "style": ""}
-        for kind, text in _BLOCK.findall(self._body):
+        for kind, text in _BLOCK.findall(body):
             digest = b64encode(sha256(text).digest()).decode()
             sources[kind.decode()] += f" 'sha256-{digest}'"
         policy = (
@@ -30,16 +32,15 @@ class Page:
             "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
             "frame-ancestors 'none'"
         )
-        self._headers = [
+        headers = [
             (b"content-type", b"text/html; charset=utf-8"),
-            (b"content-length", b"%d" % len(self._body)),
+            (b"content-length", b"%d" % len(body)),
             (b"content-security-policy", policy.encode()),
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"no-referrer"),
             (b"cache-control", b"no-cache"),
         ]
+        self._answered = Answered(200, lines_of(headers), body)
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        body = b"" if scope["method"] == "HEAD" else self._body
-        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
-        await send({"type": "http.response.body", "body": body})
+        await send_answered(scope, send, self._answered)

@@ -141,7 +141,7 @@ def problem_of(refusal: Refusal, request_id: str) -> Problem:
 async def send_refusal(scope: Scope, send: Send, refusal: Refusal) -> None:
     """Answer with a problem document."""
     refused = refused_with(refusal, dict(scope["headers"]))
-    await send_answered(send, refused._replace(body=b"") if scope["method"] == "HEAD" else refused)
+    await send_answered(scope, send, refused)
 
 
 def refused_with(refusal: Refusal, headers: Mapping[bytes, bytes]) -> Answered:

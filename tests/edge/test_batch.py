@@ -139,7 +139,7 @@ def test_others_are_answered_between_two_pieces_of_a_batch(
 
     async def both() -> None:
         other = asyncio.create_task(others())
-        await post({"headers": []}, receive, send)
+        await post({"method": "POST", "headers": []}, receive, send)
         other.cancel()
 
     asyncio.run(both())
