@@ -47,6 +47,7 @@ from builder.libraries import learning_versions
 from builder.progress import Listener, TaskCost, peak_rss_bytes, reset_peak_rss
 
 DONE = "done.json"
+LOCK_NAME = ".lock"
 _UNFINISHED = ".unfinished-"
 _CODE = frozenset({".py", ".pyx", ".pxi"})
 # A task is one thread; the processes are the parallelism.
@@ -294,7 +295,7 @@ def _lost(stage: str, losses: int, unfinished: list[str]) -> WorkerLost:
 def _lock(work_dir: Path) -> IO[str]:
     try:
         work_dir.mkdir(parents=True, exist_ok=True)
-        lock = (work_dir / ".lock").open("w")
+        lock = (work_dir / LOCK_NAME).open("w")
     except OSError as problem:
         if full := out_of_space(problem, str(work_dir)):
             raise full from problem

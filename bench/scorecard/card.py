@@ -27,7 +27,7 @@ from bench.scorecard.questions import Questions, questions_of
 from bench.scorecard.runs import Run, Service, say
 from bench.scorecard.segments import segments_line
 from bench.scorecard.serving import served, shared_out
-from bench.scorecard.shop import Shop, Wish, later_orders, shop_of
+from bench.scorecard.shop import Shop, Wish, check_work, later_orders, remove_work, shop_of
 from bench.scorecard.sla import Sla
 from bench.scorecard.trial import trial_lines
 from bench.scorecard.volume import busiest_day, usual_day, volume_lines
@@ -108,6 +108,10 @@ class Found:
 def measured(plan: Plan) -> Found:
     """Measure all parts of a plan."""
     found = Found()
+    parts = [part for part in ("cold", "segments") if part in plan.only]
+    works = plan.target is None and (bool(parts) or plan.snapshot_dir is None)
+    if works:
+        check_work(plan.wish)
     shop = None if plan.target is not None else shop_of(plan.wish, plan.snapshot_dir)
     orders = later_orders(plan.wish) if shop is None else shop.orders
     questions = questions_of(orders, plan.template)
@@ -126,8 +130,10 @@ def measured(plan: Plan) -> Found:
             _peak(plan, shop, service, questions, found)
         if "volume" in plan.only:
             _volume(plan, shop, service, questions, found)
-    if parts := [part for part in ("cold", "segments") if part in plan.only]:
+    if parts:
         _tables(plan, shop, parts, found)
+    if works:
+        remove_work(plan.wish)
     if "trial" in plan.only:
         _trial(plan, shop, questions, found)
     found.lines.sort(key=lambda line: list(PARTS).index(line.part))

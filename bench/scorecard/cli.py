@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -23,6 +22,7 @@ from bench.scorecard.beside import FORMAT, VERSION, read_scorecard
 from bench.scorecard.card import Found, Plan, measured
 from bench.scorecard.lines import FAILED, NOT_MEASURED, PARTS, PASSED, Line, worst
 from bench.scorecard.page import render
+from bench.scorecard.place import FIGURES, PAGE, held
 from bench.scorecard.shop import Wish
 from bench.scorecard.sla import Sla, parsed_slas
 from bench.scorecard.template import read_template
@@ -31,7 +31,6 @@ from builder.config import Config
 from builder.config import load as load_config
 from builder.effort import Effort
 from builder.evaluation import settings_for
-from builder.places import make_folder
 from index.snapshot import open_snapshot
 
 MISSED: Final = 7
@@ -76,8 +75,8 @@ def scorecard(
     Builds a snapshot of the earlier events, serves it, and asks about the later ones: steps and a
     spike in an open loop, a real day, strangers, segments, and a node to which everything happens
     at once. Writes scorecard.html and scorecard.json, with a verdict for each line, its evidence
-    and the command that repeats it. Ends with exit code 7 when a promise was missed, and 75 when
-    one could not be measured.
+    and the command that repeats it. Ends with exit code 7 when a promise was missed, 75 when one
+    could not be measured, and 6 when another run writes to the same folder.
 
     Example: `almanac scorecard --events 'orders/*.csv.gz' --sla "p99<1ms at 5x"`
 
@@ -140,7 +139,7 @@ def scorecard(
     secret_file
         File with the brand's secret.
     out
-        Folder for scorecard.html, scorecard.json and the snapshot.
+        Folder for scorecard.html, scorecard.json and the snapshot, which replaces an earlier one.
     json
         Print verdicts as JSON instead of lines.
     """
@@ -162,9 +161,6 @@ def scorecard(
     facts = machine_facts(shlex.join(["almanac", *sys.argv[1:]]))
     others = [read_scorecard(path) for path in beside or ()]
     chosen = _settings(config, rename, max_bad, snapshot)
-    make_folder(out, flag="--out")
-    if snapshot is None and url is None:
-        shutil.rmtree(out / "snapshot", ignore_errors=True)
     given = {
         "--items": items,
         "--url": url,
@@ -215,14 +211,13 @@ def scorecard(
         only=only or tuple(PARTS),
         command=_repeats(events, slas, given, out),
     )
-    found = measured(plan)
-    shutil.rmtree(out / "work", ignore_errors=True)
-    told = _told(plan.name, found, facts, slas, others)
-    page = out / "scorecard.html"
-    page.write_text(render(told, found.lines), encoding="utf-8")
-    (out / "scorecard.json").write_bytes(orjson.dumps(told))
+    with held(out):
+        found = measured(plan)
+        told = _told(plan.name, found, facts, slas, others)
+        (out / PAGE).write_text(render(told, found.lines), encoding="utf-8")
+        (out / FIGURES).write_bytes(orjson.dumps(told))
     print(orjson.dumps(_verdicts(told)).decode() if json else _as_text(found.lines))
-    print(f"the page: {page}", file=sys.stderr)
+    print(f"the page: {out / PAGE}", file=sys.stderr)
     if not any(line.is_promise for line in found.lines):
         return 0  # findings alone were asked for
     return {PASSED: 0, FAILED: MISSED, NOT_MEASURED: NO_VERDICT}[told["verdict"]]

@@ -7,6 +7,7 @@ who are kept out of learning are in none of its tables, so to the service they a
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -21,9 +22,11 @@ from bench.scorecard.runs import say
 from builder.cli import build, moment_us
 from builder.config import Config
 from builder.effort import Effort
-from builder.engine import Engine
+from builder.engine import LOCK_NAME, Engine
+from builder.errors import NotWritable
 from builder.intake import Imported, Inputs, import_inputs
 from builder.progress import on_stderr
+from index.errors import SnapshotError, SnapshotNotFound
 from index.manifest import Manifest, read_manifest
 from index.secret import brand_secret
 
@@ -93,6 +96,7 @@ def shop_of(wish: Wish, snapshot_dir: Path | None) -> Shop:
 
     Raises:
         BuildError, InputNotFound, UsageError: see `almanac build`.
+        NotWritable: where it is to be built is something that is not ours.
         SnapshotError: what is given is no snapshot.
     """
     secret_file = wish.secret_file or wish.config.brand.secret_file
@@ -101,7 +105,12 @@ def shop_of(wish: Wish, snapshot_dir: Path | None) -> Shop:
     )
     if snapshot_dir is None:
         snapshot_dir = wish.folder / "snapshot"
-        as_of = wish.as_of or _as_of(wish, secret)
+        is_replaced = _is_ours(snapshot_dir)
+        with engine_of(wish) as engine:
+            imported = imported_of(wish, engine, secret)
+        as_of = wish.as_of or _as_of(wish, imported)
+        if is_replaced:
+            shutil.rmtree(snapshot_dir)
         say(f"building a snapshot as of {as_of}")
         # What it found stands in the snapshot's own report.
         with redirect_stdout(StringIO()):
@@ -149,14 +158,53 @@ def engine_of(wish: Wish) -> Iterator[Engine]:
         yield engine
 
 
+def check_work(wish: Wish) -> None:
+    """Refuse now to work in a folder that no engine made; one that did not end is gone on with.
+
+    Raises:
+        NotWritable: such a folder is there.
+    """
+    folder = _work_dir(wish)
+    if folder.exists() and not (folder / LOCK_NAME).exists():
+        raise _occupied(folder)
+
+
+def remove_work(wish: Wish) -> None:
+    """Remove what engines left, once nobody asks for it again."""
+    shutil.rmtree(_work_dir(wish), ignore_errors=True)
+
+
 def _work_dir(wish: Wish) -> Path:
     return wish.folder / "work"
 
 
-def _as_of(wish: Wish, secret: bytes) -> str:
+def _is_ours(snapshot_dir: Path) -> bool:
+    """Whether there is a snapshot, which is replaced; False where there is nothing at all.
+
+    Raises:
+        NotWritable: something else is there.
+    """
+    if snapshot_dir.is_symlink():
+        raise _occupied(snapshot_dir)
+    try:
+        read_manifest(snapshot_dir)
+    except SnapshotNotFound:
+        return False
+    except SnapshotError as problem:
+        raise _occupied(snapshot_dir) from problem
+    return True
+
+
+def _occupied(path: Path) -> NotWritable:
+    return NotWritable(
+        f"{path}: something is there that no scorecard made",
+        hint="give another --out",
+        path=path,
+    )
+
+
+def _as_of(wish: Wish, imported: Imported) -> str:
     """The shop's midnight that leaves about the wished share of time after it."""
-    with engine_of(wish) as engine:
-        imported = imported_of(wish, engine, secret)
     span_us = imported.last_us - imported.first_us
     cut = _EPOCH + timedelta(microseconds=imported.last_us - round(span_us * wish.later_share))
     return f"{cut.astimezone(ZoneInfo(wish.config.brand.timezone)):%Y-%m-%d}"

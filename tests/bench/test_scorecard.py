@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from time import monotonic_ns
@@ -34,8 +35,10 @@ from bench.scorecard.lines import (
     Verdict,
 )
 from bench.scorecard.page import render
+from bench.scorecard.place import held
 from bench.synthetic import SECRET, customer_id, item_id
 from builder.errors import BuildError, DataGate, InputNotFound, NotWritable
+from edge.errors import FolderBusy
 from index.generation import Generation
 from index.manifest import read_manifest
 from tests.bench.load_server import Served, load_server
@@ -359,6 +362,59 @@ def test_a_moment_that_leaves_nothing_to_ask_about_is_refused(
     assert hint in str(caught.value.hint)
 
 
+def test_nothing_is_deleted_before_the_events_were_read(
+    generation: Generation, tmp_path: Path
+) -> None:
+    secret, out = tmp_path / "brand.key", tmp_path / "out"
+    secret.write_bytes(SECRET)
+    shutil.copytree(generation.directory, out / "snapshot")
+
+    with pytest.raises(InputNotFound):
+        scorecard(
+            events=[str(tmp_path / "nope.csv")], secret_file=secret, as_of="2025-12-24", out=out
+        )
+
+    assert read_manifest(out / "snapshot").snapshot_id == generation.manifest.snapshot_id
+
+
+@pytest.mark.parametrize("name", ["snapshot", "work", "scorecard.html"])
+def test_a_folder_that_no_scorecard_made_is_refused_before_anything_is_measured(
+    name: str, events: str, tmp_path: Path
+) -> None:
+    secret, out = tmp_path / "brand.key", tmp_path / "out"
+    secret.write_bytes(SECRET)
+    (out / name).mkdir(parents=True)
+    (out / name / "mine").touch()
+
+    with pytest.raises(NotWritable, match=rf"out/{name}: ") as caught:
+        scorecard(events=[events], secret_file=secret, out=out)
+
+    assert caught.value.hint == "give another --out"
+    assert [path.name for path in (out / name).iterdir()] == ["mine"]
+
+
+def test_who_makes_no_work_folder_removes_none(events: str, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "mine").touch()
+
+    scorecard(events=[events], url="http://127.0.0.1:9", only=["cold"], out=tmp_path)
+
+    assert (tmp_path / "work" / "mine").exists()
+
+
+def test_two_runs_never_write_to_one_folder(events: str, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"events": [events], "url": "http://127.0.0.1:9", "only": ["cold"]}
+
+    with (
+        held(tmp_path),
+        pytest.raises(FolderBusy, match="another scorecard is being written there") as caught,
+    ):
+        scorecard(out=tmp_path, **asked)
+    scorecard(out=tmp_path, **asked)
+
+    assert caught.value.exit_code == 6
+
+
 class _Page(HTMLParser):
     """What a page holds: addresses of what it would load, and the commands in it."""
 
@@ -509,4 +565,5 @@ def test_a_shop_without_a_snapshot_is_built_and_measured(tmp_path: Path) -> None
     # A fifth of 240 customers were kept out, too few of whom came back to tell.
     assert verdicts["Cold start"] == "not measured"
     assert read_manifest(tmp_path / "out" / "snapshot").build["holdout"] == 0.2
+    assert not (tmp_path / "out" / "work").exists()
     assert cli.DEFAULT_SLA == "p99<1ms at 5x"
