@@ -13,7 +13,7 @@ from bench.percentiles import BEYOND, percentiles_us
 from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED, Verdict
 from bench.scorecard.sla import PERCENTILE_OF, Sla
 
-_CHANCE: Final = 0.05
+CHANCE: Final = 0.05
 """A promise that is not kept may look as if it were with no more than this."""
 _IN_VAIN_NS: Final = 10**18
 """What a request without a good answer waited: longer than any promise, however soon it failed."""
@@ -90,7 +90,7 @@ def _judged_wait(sla: Sla, waits_ns: NDArray[np.int64], n_bad: int, place: str) 
     )
     # Where the percentile is at the limit, each waits less with the chance `share`, and all do so
     # with its n-th power: of three requests that says nothing, of three hundred it does.
-    if n_over == 0 and share**n <= _CHANCE:
+    if n_over == 0 and share**n <= CHANCE:
         return Judged(PASSED, told)
     if n_over > max(n * (1 - share), BEYOND):
         return Judged(FAILED, told)

@@ -13,7 +13,8 @@ from bench.load.report import phase_cells
 from bench.load.schedule import Ints, Phase, Schedule, scheduled, spike
 from bench.scorecard.answers import tier_shares
 from bench.scorecard.courses import course_of
-from bench.scorecard.judging import in_digits, judge, ms
+from bench.scorecard.emptied import held_to_rest
+from bench.scorecard.judging import Judged, in_digits, judge, ms
 from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED, Line, Table, Verdict
 from bench.scorecard.quality import quality_line
 from bench.scorecard.questions import Questions
@@ -123,13 +124,10 @@ def _promise(sla: Sla, peaks: Peaks, stepped: Run, spiked: Run) -> Line:
         found, number = spiked, 1
     elif sla.times != 1.0:
         number = 1 + 2 * peaks.levels.index(sla.times)
-    verdict, sentence = judge(
-        sla,
-        found.samples,
-        found.phase(number),
-        distrust=found.distrust,
-        place=_place(sla.times, peaks),
-    )
+    place = _place(sla.times, peaks)
+    judged = judge(sla, found.samples, found.phase(number), distrust=found.distrust, place=place)
+    # The first steps are 1×, a higher load, and 1× again: the first is held to the third.
+    verdict, sentence = held_to_rest(judged, found, number, place=place, rest=0 if number else 2)
     return Line(
         part="peak",
         title=sla.text,
@@ -147,6 +145,7 @@ def _promise(sla: Sla, peaks: Peaks, stepped: Run, spiked: Run) -> Line:
 
 
 def _spike_line(peaks: Peaks, spiked: Run) -> Line:
+    place = _place(SPIKE, peaks)
     n_bad = int(np.count_nonzero(~spiked.samples.good))
     verdict: Verdict = PASSED if n_bad == 0 else FAILED
     phases = spiked.summary["phases"]
@@ -158,9 +157,10 @@ def _spike_line(peaks: Peaks, spiked: Run) -> Line:
         f" longest wait was {ms(longest)}."
     )
     if not phases["spike"]["requests"]:
-        verdict, sentence = NOT_MEASURED, f"No request fell into {_place(SPIKE, peaks)}."
+        verdict, sentence = NOT_MEASURED, f"No request fell into {place}."
     if spiked.distrust is not None:
         verdict, sentence = NOT_MEASURED, spiked.distrust
+    verdict, sentence = held_to_rest(Judged(verdict, sentence), spiked, 1, place=place)
     return Line(
         part="peak",
         title="A spike of 10×: everyone is answered",

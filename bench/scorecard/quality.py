@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.scorecard.answers import Read, ndcg
+from bench.scorecard.answers import ndcg
 from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED, Bar, Bars, Line, Table, Verdict
 from bench.scorecard.questions import K, Questions
 from bench.scorecard.runs import Run
@@ -30,7 +30,7 @@ def quality_line(
         peak: number of the phase under load.
         rest: number of the phase at rest.
     """
-    at_rest, at_peak = _by_question(found, rest), _by_question(found, peak)
+    at_rest, at_peak = found.by_question(rest), found.by_question(peak)
     both = sorted(at_rest)
     lists = [[at_rest[one].offers for one in both]]
     lists.append([at_peak[one].offers if one in at_peak else () for one in both])
@@ -99,14 +99,6 @@ def _judged(difference: Interval) -> tuple[Verdict, str]:
     if difference.value < 0:
         return NOT_MEASURED, " It may be lower by chance: too few questions tell."
     return PASSED, ""
-
-
-def _by_question(found: Run, phase: int) -> dict[int, Read]:
-    return {
-        int(found.which[request]): answer
-        for request, answer in found.answers.items()
-        if found.samples.phase[request] == phase and found.samples.statuses[request] == 200
-    }
 
 
 def _why_not(found: Run, *, n: int, knows: bool) -> str | None:

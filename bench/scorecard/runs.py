@@ -89,6 +89,15 @@ class Run:
         """Which requests are of a phase."""
         return np.equal(self.samples.phase, number)
 
+    def by_question(self, number: int) -> dict[int, Read]:
+        """Good answers of a phase that were read, by the question."""
+        inside = self.phase(number) & self.samples.good
+        return {
+            int(self.which[request]): answer
+            for request, answer in self.answers.items()
+            if inside[request]
+        }
+
     def kept(self) -> dict[str, Any]:
         """What is kept of it: the summary, and each request's moments in microseconds."""
         samples = self.samples

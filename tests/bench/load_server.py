@@ -43,14 +43,18 @@ class Served:
 
 
 @contextmanager
-def load_server(unix: Path | None = None, fine: str = "{1}") -> Iterator[Served]:
+def load_server(
+    unix: Path | None = None, fine: str = "{1}", full: int | None = None
+) -> Iterator[Served]:
     """The server while it runs; its counts are known afterwards.
 
     Args:
         unix: the socket to listen on; TCP by default.
         fine: what it answers where the body is no word it knows.
+        full: so many of those answers, and after them an empty list; None for ever.
     """
     command = [sys.executable, "-m", "tests.bench.load_server", str(unix or ""), fine]
+    command += [] if full is None else [str(full)]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -71,8 +75,9 @@ def load_server(unix: Path | None = None, fine: str = "{1}") -> Iterator[Served]
 
 
 class _Server:
-    def __init__(self, listener: socket.socket, fine: bytes) -> None:
-        self._fine = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(fine), fine)
+    def __init__(self, listener: socket.socket, fine: bytes, full: float) -> None:
+        self._fine = _ok(fine)
+        self._full = full
         self.asked: Counter[str] = Counter()
         self.connections = 0
         self._listener = listener
@@ -119,7 +124,8 @@ class _Server:
         if body.startswith("stall "):
             time.sleep(float(body.split()[1]))
         if body != "vanish":
-            connection.sendall(_ANSWERS.get(body, self._fine))
+            fine = self._fine if self.asked.total() <= self._full else _ok(b'{"offers": []}')
+            connection.sendall(_ANSWERS.get(body, fine))
         if closes or body in {"vanish", "last"}:
             self._close(connection)
 
@@ -127,6 +133,10 @@ class _Server:
         self._selector.unregister(connection)
         del self._received[connection]
         connection.close()
+
+
+def _ok(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
 def _tell(what: object) -> None:
@@ -140,7 +150,7 @@ def _main() -> None:
         listener.bind(path or ("127.0.0.1", 0))
         listener.listen(512)
         _tell(0 if path else listener.getsockname()[1])
-        server = _Server(listener, sys.argv[2].encode())
+        server = _Server(listener, sys.argv[2].encode(), float((*sys.argv, "inf")[3]))
         server.run()
     _tell({"asked": server.asked, "connections": server.connections})
 

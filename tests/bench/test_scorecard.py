@@ -35,7 +35,11 @@ from bench.scorecard.lines import (
     Verdict,
 )
 from bench.scorecard.page import render
+from bench.scorecard.peak import Peaks, peak_lines
 from bench.scorecard.place import held
+from bench.scorecard.questions import Questions
+from bench.scorecard.runs import Service
+from bench.scorecard.sla import parsed_slas
 from bench.synthetic import SECRET, customer_id, item_id
 from builder.errors import BuildError, DataGate, InputNotFound, NotWritable
 from edge.errors import FolderBusy
@@ -208,6 +212,36 @@ def test_answers_without_any_offer_keep_no_promise(events: str, tmp_path: Path) 
         "answers that were read holds an offer where" in line["sentence"] for line in told["lines"]
     )
     assert {run["tries"] for run in told["runs"].values()} == {1}
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_service_that_gives_nothing_under_load_keeps_no_promise() -> None:
+    n = 40
+    questions = Questions(
+        bodies=[b"%d" % number for number in range(n)],
+        truth=[("x",)] * n,
+        customer=np.arange(n),
+        kind=np.zeros(n, dtype=np.uint8),
+        ts_us=np.arange(n),
+    )
+    with load_server(fine=OFFER, full=15) as server:
+        service = Service(name="empty", target=server.target, path="offers.*.offer_id")
+        peaks = Peaks(
+            slas=parsed_slas(["errors<60%", "errors<60% at 5x"]),
+            rate=200,
+            origin="As given.",
+            seconds=0.3,
+            command="again",
+        )
+        lines, runs = peak_lines(service, questions, peaks)
+
+    n_rest, n_peak = (phase["requests"] for phase in list(runs[0].summary["phases"].values())[:2])
+    n_both = min(n_rest, n_peak)
+    assert n_rest == 15
+    assert [line.verdict for line in lines[:3]] == ["pass", "fail", "not measured"]
+    assert lines[1].sentence.startswith(
+        f"{n_both} of {n_both} answers that were read at 5× (1,000 a second) hold no offer; at rest"
+    )
 
 
 @pytest.mark.usefixtures("patient")

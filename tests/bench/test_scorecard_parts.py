@@ -19,7 +19,9 @@ from bench.load.schedule import Phase, Schedule, scheduled
 from bench.scorecard.answers import Read, ndcg, read_answers, tier_shares
 from bench.scorecard.capacity import Most
 from bench.scorecard.courses import course_of
-from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED
+from bench.scorecard.emptied import held_to_rest
+from bench.scorecard.judging import Judged
+from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED, Verdict
 from bench.scorecard.outcome import WORKERS, Happened, counted, judged
 from bench.scorecard.peak import asked_alike
 from bench.scorecard.quality import quality_line
@@ -244,6 +246,43 @@ def test_quality_that_is_lower_by_chance_does_not_pass() -> None:
     assert verdict == NOT_MEASURED
     assert "37 had the same offers" in sentence
     assert sentence.endswith("It may be lower by chance: too few questions tell.")
+
+
+FULL, EMPTY = Read(offers=("a",)), Read(offers=())
+
+
+def held(at_rest: list[Read], there: list[Read], verdict: Verdict = PASSED) -> tuple[str, str]:
+    n = len(at_rest)
+    found = run_of(
+        dict(enumerate([*at_rest, *there])),
+        n=2 * n,
+        phase=[0] * n + [1] * n,
+        which=[*range(n), *range(n)],
+    )
+    return held_to_rest(Judged(verdict, "As judged."), found, 1, place="5×")
+
+
+def test_a_load_at_which_answers_lose_their_offers_keeps_no_promise() -> None:
+    verdict, sentence = held([FULL] * 9 + [EMPTY], [EMPTY] * 10)
+    assert verdict == FAILED
+    assert sentence == (
+        "10 of 10 answers that were read at 5× hold no offer; at rest that were 1, to the same"
+        " questions."
+    )
+    assert held([FULL] * 40, [EMPTY] * 21 + [FULL] * 19)[0] == FAILED
+    assert held([FULL] * 40, [EMPTY] * 20 + [FULL] * 20) == (PASSED, "As judged.")
+    assert held([FULL] * 9, [EMPTY] * 9, FAILED) == (FAILED, "As judged.")
+
+
+def test_what_is_empty_by_chance_or_at_any_load_is_not_the_loads_failure() -> None:
+    few = held([FULL] * 4, [EMPTY] * 4)
+    at_random = held([FULL] * 9 + [EMPTY] * 30, [EMPTY] * 8 + [FULL] * 10 + [EMPTY] * 21)
+    nobody = held([EMPTY] * 9, [EMPTY] * 9)
+
+    assert [found[0] for found in (few, at_random, nobody)] == [NOT_MEASURED] * 3
+    assert few[1].endswith("That may be chance: too few questions tell.")
+    assert nobody[1] == "None of 9 answers that were read at 5× holds an offer."
+    assert held([FULL, EMPTY] * 20, [FULL, EMPTY] * 20)[0] == PASSED
 
 
 def test_quality_is_not_measured_where_nothing_can_tell_it() -> None:
