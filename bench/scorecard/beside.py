@@ -59,7 +59,8 @@ def beside_table(ours: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -
         ]
     return Table(
         caption="Each cell: requests asked for a second, median and 99th percentile of waiting,"
-        " errors. A run whose driver was the bottleneck says nothing.",
+        " errors. A run whose driver was the bottleneck says nothing, nor does one whose answers"
+        " held no offer.",
         header=header,
         rows=rows,
     )
@@ -74,7 +75,8 @@ def _cell(scorecard: Mapping[str, Any], run: str, phase: str) -> str:
     whole = scorecard["runs"].get(run)
     if whole is None or phase not in whole["phases"]:
         return "–"
-    if not whole["verdict"]["is_trusted"]:
+    # Earlier scorecards kept the driver's verdict alone.
+    if whole.get("distrust") is not None or not whole["verdict"]["is_trusted"]:
         return "not measured"
     found = whole["phases"][phase]
     waits = " / ".join(as_ms(found["latency"][name]) for name in ("p50_us", "p99_us"))

@@ -103,6 +103,7 @@ class Run:
         samples = self.samples
         return {
             "tries": self.tries,
+            "distrust": self.distrust,
             **self.summary,
             "samples": {
                 "due_us": (samples.due_ns // 1000).tolist(),

@@ -212,6 +212,9 @@ def test_answers_without_any_offer_keep_no_promise(events: str, tmp_path: Path) 
         "answers that were read holds an offer where" in line["sentence"] for line in told["lines"]
     )
     assert {run["tries"] for run in told["runs"].values()} == {1}
+    assert {run["distrust"] for run in told["runs"].values()} <= {
+        line["sentence"] for line in told["lines"]
+    }
 
 
 @pytest.mark.usefixtures("patient")
@@ -540,15 +543,19 @@ def test_others_stand_beside_ours_at_each_load() -> None:
     quality = {"figures": {"at_rest": 0.25}}
     ours = {"service": {"name": "a"}, "runs": {"step": run}, "lines": [quality]}
     late = {**run, "verdict": {"is_trusted": False}}
-    others = [{"service": {"name": "b"}, "runs": {"step": late}, "lines": [{"figures": {}}]}]
+    empty = {**run, "distrust": "None of 9 answers that were read holds an offer."}
+    others = [
+        {"service": {"name": name}, "runs": {"step": theirs}, "lines": [{"figures": {}}]}
+        for name, theirs in (("b", late), ("c", empty))
+    ]
 
     table = beside_table(ours, others)
 
-    assert list(table.header) == ["load", "a", "b"]
+    assert list(table.header) == ["load", "a", "b", "c"]
     assert [list(row) for row in table.rows] == [
-        ["NDCG@10 at rest", "0.2500", "–"],
-        ["NDCG@10 at peak", "–", "–"],
-        ["step, 1×", "5/s: 0.50 / – ms, 2 errors", "not measured"],
+        ["NDCG@10 at rest", "0.2500", "–", "–"],
+        ["NDCG@10 at peak", "–", "–", "–"],
+        ["step, 1×", "5/s: 0.50 / – ms, 2 errors", "not measured", "not measured"],
     ]
 
 
