@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -24,7 +25,7 @@ from bench.scorecard.lines import PARTS, Line, not_measured
 from bench.scorecard.peak import Peaks, peak_lines
 from bench.scorecard.people import people_of
 from bench.scorecard.questions import Questions, questions_of
-from bench.scorecard.runs import Run, Service, say
+from bench.scorecard.runs import LEAST_TIMEOUT_MS, Run, Service, say
 from bench.scorecard.segments import segments_line
 from bench.scorecard.serving import served, shared_out
 from bench.scorecard.shop import Shop, Wish, check_work, later_orders, remove_work, shop_of
@@ -38,6 +39,8 @@ POOL: Final = 5000
 """So many questions are asked at peak, evenly spread over the orders."""
 _STANDSTILL_SECONDS: Final = 2.0
 """So long the machine is watched at most."""
+_PATIENCE: Final = 2
+"""So many times the longest wait that was promised is waited for an answer."""
 _NO_TABLES: Final = "It needs a snapshot of ours: of a service at a URL only the answers are seen."
 
 
@@ -151,13 +154,20 @@ def _service(plan: Plan, shop: Shop | None) -> Iterator[Service]:
             path=plan.path,
             cores=shared_out()[0],
             connections=plan.connections,
+            timeout_ms=timeout_ms(plan.slas),
         )
         return
     with (
         TemporaryDirectory(prefix="almanac-scorecard-") as folder,
         served(shop.snapshot_dir, shop.secret, Path(folder), workers=plan.workers) as service,
     ):
-        yield service
+        yield replace(service, timeout_ms=timeout_ms(plan.slas))
+
+
+def timeout_ms(slas: Sequence[Sla]) -> int:
+    """How long to wait at most: who is given up must have waited longer than any promise."""
+    longest_us = max((sla.limit for sla in slas if sla.is_wait), default=0.0)
+    return max(LEAST_TIMEOUT_MS, ceil(longest_us / 1e3 * _PATIENCE))
 
 
 def _peak(

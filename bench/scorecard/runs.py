@@ -21,6 +21,7 @@ from bench.scorecard.answers import Read, read_answers
 from bench.scorecard.questions import KIND_NAMES, Questions
 
 TRIES: Final = 2
+LEAST_TIMEOUT_MS: Final = 5000
 _PAUSE_S: Final = 0.5
 
 
@@ -42,7 +43,7 @@ class Service:
     path: str
     cores: tuple[int, ...] = ()
     connections: int = 64
-    timeout_ms: int = 5000
+    timeout_ms: int = LEAST_TIMEOUT_MS
 
     def work(
         self,

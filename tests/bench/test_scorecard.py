@@ -19,7 +19,7 @@ from bench.http_processes import free_port
 from bench.load.cli import Contradiction
 from bench.load.driver import Work, follow
 from bench.load.target import WrongTarget
-from bench.scorecard import cli
+from bench.scorecard import card, cli
 from bench.scorecard.beside import NoScorecard, beside_table
 from bench.scorecard.capacity import FEW, NoAnswers
 from bench.scorecard.cli import MISSED, NO_VERDICT, scorecard
@@ -450,6 +450,25 @@ def test_two_runs_never_write_to_one_folder(events: str, tmp_path: Path) -> None
     scorecard(out=tmp_path, **asked)
 
     assert caught.value.exit_code == 6
+
+
+def test_a_service_is_waited_for_twice_as_long_as_was_promised(
+    events: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(service: Service, _: Questions) -> None:
+        raise NoAnswers(f"{service.timeout_ms} ms", 0, FEW)
+
+    monkeypatch.setattr(card, "ask_a_few", stop)
+
+    with pytest.raises(NoAnswers, match="18000 ms: "):
+        scorecard(
+            events=[events],
+            url=f"http://127.0.0.1:{free_port()}",
+            sla=["max<9s, p50<1s"],
+            seconds=0.1,
+            only=["volume"],
+            out=tmp_path,
+        )
 
 
 class _Page(HTMLParser):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bench.load.driver import GARBLED, TIMED_OUT
 from bench.load.samples import Samples
 from bench.load.schedule import Phase
+from bench.scorecard.card import timeout_ms
 from bench.scorecard.judging import judge
 from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED
 from bench.scorecard.sla import Metric, NoSla, Sla, parsed_slas
@@ -132,6 +133,12 @@ def test_a_few_fast_requests_do_not_settle_a_percentile(metric: Metric, enough: 
 
     assert verdict(sla, made_up([1.0] * enough))[0] == PASSED
     assert verdict(sla, made_up([1.0] * (enough - 1)))[0] == NOT_MEASURED
+
+
+def test_no_promise_is_longer_than_what_is_waited_for() -> None:
+    assert timeout_ms(parsed_slas(["p99<1ms, max<2.5s, errors<1%"])) == 5000
+    assert timeout_ms(parsed_slas(["p99<10s, p50<1s at 5x, errors<1%"])) == 20_000
+    assert timeout_ms(parsed_slas(["errors<1%"])) == 5000
 
 
 def test_nothing_is_said_where_the_driver_was_in_the_way() -> None:
