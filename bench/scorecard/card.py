@@ -175,7 +175,8 @@ def _peak(
 ) -> None:
     pool = questions.some(POOL)
     rate, found.rate = _rate(plan, service, questions, pool)
-    command = _command(plan, shop, "peak", rate)
+    # The shop's volume says it again by itself.
+    command = _command(plan, shop, "peak", None if plan.slas[0].of_volume else rate)
     assert found.stood_still is not None
     origin = f"{found.rate} {found.stood_still.sentence}"
     peaks = Peaks(slas=plan.slas, rate=rate, origin=origin, seconds=plan.seconds, command=command)

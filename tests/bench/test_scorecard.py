@@ -314,6 +314,9 @@ def test_a_volume_that_nothing_can_be_told_of_is_not_measured(events: str, tmp_p
     [line] = told_in(tmp_path)["lines"]
     assert (code, line["verdict"]) == (NO_VERDICT, "not measured")
     assert "nothing to measure" in line["sentence"]
+    # Both `--rate` and `of volume` would be refused.
+    assert "--rate" not in line["command"]
+    assert "--sla 'p99<1ms at 5x of volume'" in line["command"]
     assert sum(server.asked.values()) == FEW  # whether there is anybody
 
 
