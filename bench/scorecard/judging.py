@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from math import ceil
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import bdtr, gammaincinv
 
 from bench.load.driver import GARBLED
 from bench.load.samples import Samples
@@ -51,16 +54,36 @@ def judge(
         )
     n_bad = int(np.count_nonzero(statuses != 200))
     if not sla.is_wait:
-        return _compared(
-            n_bad / n,
-            sla.limit,
-            f"{n_bad:,} of {n:,} requests had no good answer at {place}: {n_bad / n * 100:.3g} %,"
-            f" promised below {sla.limit * 100:g} %.",
-        )
+        return _judged_errors(sla, n, n_bad, place)
     if n_bad == n:
         return Judged(FAILED, f"None of {n:,} requests had a good answer at {place}.")
     waits_ns = np.where(samples.good, samples.latency_ns, _IN_VAIN_NS)[inside]
     return _judged_wait(sla, waits_ns, n_bad, place)
+
+
+def _judged_errors(sla: Sla, n: int, n_bad: int, place: str) -> Judged:
+    told = (
+        f"{n_bad:,} of {n:,} requests had no good answer at {place}: {n_bad / n * 100:.3g} %,"
+        f" promised below {sla.limit * 100:g} %."
+    )
+    if n_bad / n >= sla.limit:
+        return Judged(FAILED, told)
+    # A service whose share is at the limit has no more bad answers than these with this chance.
+    if bdtr(n_bad, n, sla.limit) <= CHANCE:
+        return Judged(PASSED, told)
+    return Judged(
+        NOT_MEASURED,
+        f"{told} That is too few requests to be sure: with no more failures than that it takes"
+        f" {_enough(n_bad, sla.limit):,}.",
+    )
+
+
+def _enough(n_bad: int, share: float) -> int:
+    """Of how many requests at least so few bad ones are no chance, where the share is this."""
+    most = ceil(gammaincinv(n_bad + 1, 1 - CHANCE) / share)  # if they came as of a Poisson process
+    return bisect_left(
+        range(most), True, lo=n_bad + 1, key=lambda n: bool(bdtr(n_bad, n, share) <= CHANCE)
+    )
 
 
 def _judged_wait(sla: Sla, waits_ns: NDArray[np.int64], n_bad: int, place: str) -> Judged:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bench.load.report import phase_cells
 from bench.load.schedule import Ints, Phase, Schedule, scheduled, spike
+from bench.load.verdict import FEW
 from bench.scorecard.answers import tier_shares
 from bench.scorecard.courses import course_of
 from bench.scorecard.emptied import held_to_rest
@@ -156,8 +157,10 @@ def _spike_line(peaks: Peaks, spiked: Run) -> Line:
         f" {phases['spike']['asked_per_s']:,.0f} a second were answered in the spike, and the"
         f" longest wait was {ms(longest)}."
     )
-    if not phases["spike"]["requests"]:
-        verdict, sentence = NOT_MEASURED, f"No request fell into {place}."
+    n_spike = phases["spike"]["requests"]
+    if n_bad == 0 and n_spike < FEW:
+        verdict = NOT_MEASURED
+        sentence = f"{n_spike:,} requests fell into {place}: it takes {FEW} to tell."
     if spiked.distrust is not None:
         verdict, sentence = NOT_MEASURED, spiked.distrust
     verdict, sentence = held_to_rest(Judged(verdict, sentence), spiked, 1, place=place)

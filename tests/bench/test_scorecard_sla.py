@@ -153,8 +153,31 @@ def test_errors_are_a_share_and_do_not_flatter_waits() -> None:
 
     assert verdict(ERRORS, refused)[0] == FAILED
     assert "2 of 1,000" in verdict(ERRORS, refused)[1]
-    assert verdict(ERRORS, made_up([1.0] * 1000))[0] == PASSED
+    assert verdict(ERRORS, made_up([1.0] * 3000))[0] == PASSED
     assert verdict(P99, made_up([1.0] * 30, [503] * 30))[0] == FAILED
+
+
+@pytest.mark.parametrize(
+    ("limit", "n_bad", "enough"), [(0.001, 0, 2995), (0.01, 0, 299), (0.01, 1, 473), (0.5, 2, 11)]
+)
+def test_a_few_good_answers_do_not_settle_a_share_of_errors(
+    limit: float, n_bad: int, enough: int
+) -> None:
+    """With fewer, a service whose share is at the limit passed more often than one in 20."""
+
+    def told(n: int) -> tuple[str, str]:
+        sla = Sla(metric="errors", limit=limit)
+        return verdict(sla, made_up([1.0] * n, [503] * n_bad + [200] * (n - n_bad)))
+
+    assert told(enough)[0] == PASSED
+    assert told(enough - 1)[0] == NOT_MEASURED
+    assert told(enough - 1)[1].endswith(
+        f"too few requests to be sure: with no more failures than that it takes {enough:,}."
+    )
+
+
+def test_a_share_of_errors_that_is_missed_is_missed_by_few_requests_too() -> None:
+    assert verdict(ERRORS, made_up([1.0] * 10, [503] + [200] * 9))[0] == FAILED
 
 
 @pytest.mark.parametrize("failed", [503, 404, 0, TIMED_OUT])
