@@ -12,8 +12,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-import numpy as np
-
 from bench.http_processes import ServerFailed
 from bench.load.orders import Orders
 from bench.load.schedule import ImpossibleSchedule, speed_for
@@ -31,7 +29,7 @@ from bench.scorecard.serving import served, shared_out
 from bench.scorecard.shop import Shop, Wish, check_work, later_orders, remove_work, shop_of
 from bench.scorecard.sla import Sla
 from bench.scorecard.trial import trial_lines
-from bench.scorecard.volume import busiest_day, usual_day, volume_lines
+from bench.scorecard.volume import busiest_day, days_asked_about, usual_day, volume_lines
 from bench.standstill import Standstill, standstill
 from index.snapshot import open_snapshot
 
@@ -116,7 +114,7 @@ def measured(plan: Plan) -> Found:
     if works:
         check_work(plan.wish)
     shop = None if plan.target is not None else shop_of(plan.wish, plan.snapshot_dir)
-    orders = later_orders(plan.wish) if shop is None else shop.orders
+    orders, since_us = later_orders(plan.wish) if shop is None else (shop.orders, shop.as_of_us)
     questions = questions_of(orders, plan.template)
     waits = bool({"peak", "volume"} & {*plan.only})
     if waits:
@@ -130,7 +128,7 @@ def measured(plan: Plan) -> Found:
         found.url = service.target.url
         found.about = _about(plan, shop, orders)
         if "peak" in plan.only:
-            _peak(plan, shop, service, questions, found)
+            _peak(plan, shop, service, questions, since_us, found)
         if "volume" in plan.only:
             _volume(plan, shop, service, questions, found)
     if parts:
@@ -170,11 +168,24 @@ def timeout_ms(slas: Sequence[Sla]) -> int:
     return max(LEAST_TIMEOUT_MS, ceil(longest_us / 1e3 * _PATIENCE))
 
 
-def _peak(
-    plan: Plan, shop: Shop | None, service: Service, questions: Questions, found: Found
+def _peak(  # noqa: PLR0917  # what is measured, and where it goes
+    plan: Plan,
+    shop: Shop | None,
+    service: Service,
+    questions: Questions,
+    since_us: int,
+    found: Found,
 ) -> None:
     pool = questions.some(POOL)
-    rate, found.rate = _rate(plan, service, questions, pool)
+    if plan.slas[0].of_volume:
+        days = days_asked_about(questions.ts_us, since_us, _zone(plan))
+        rate = len(questions) / days / 86_400
+        found.rate = (
+            f"1× is the shop’s average day: {rate * 86_400:,.0f} orders,"
+            f" {in_digits(rate)} a second."
+        )
+    else:
+        rate, found.rate = _rate(plan, service, pool)
     # The shop's volume says it again by itself.
     command = _command(plan, shop, "peak", None if plan.slas[0].of_volume else rate)
     assert found.stood_still is not None
@@ -196,15 +207,8 @@ def _command(plan: Plan, shop: Shop | None, part: str, rate: float | None = None
     return plan.command(part, None if shop is None else shop.snapshot_dir, rate)
 
 
-def _rate(plan: Plan, service: Service, questions: Questions, pool: Questions) -> tuple[float, str]:
-    """What 1× is, and a sentence about where that comes from."""
-    if plan.slas[0].of_volume:
-        span_s = float(np.ptp(questions.ts_us)) / 1e6
-        rate = len(questions) / max(span_s, 1.0)
-        return rate, (
-            f"1× is the shop’s average day: {rate * 86_400:,.0f} orders,"
-            f" {in_digits(rate)} a second."
-        )
+def _rate(plan: Plan, service: Service, pool: Questions) -> tuple[float, str]:
+    """What 1× is where it is not the shop's volume, and a sentence about where that comes from."""
     if plan.rate is not None:
         return plan.rate, f"1× is {in_digits(plan.rate)} requests a second, as it was asked for."
     say("capacity: how much it answers at most")

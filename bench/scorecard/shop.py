@@ -210,13 +210,17 @@ def _as_of(wish: Wish, imported: Imported) -> str:
     return f"{cut.astimezone(ZoneInfo(wish.config.brand.timezone)):%Y-%m-%d}"
 
 
-def later_orders(wish: Wish) -> Orders:
-    """The last share of the orders, where no snapshot says what is later."""
+def later_orders(wish: Wish) -> tuple[Orders, int]:
+    """The last share of the orders, where no snapshot says what is later.
+
+    Returns:
+        The orders, and since when there could be some, UTC microseconds.
+    """
     since_us = moment_us(wish.as_of, wish.config)
     if since_us is None:
         ts_us = read_orders(wish.events, wish.config).ts_us
         since_us = int(ts_us[-1] - round(int(ts_us[-1] - ts_us[0]) * wish.later_share))
-    return _orders_since(wish, since_us)
+    return _orders_since(wish, since_us), since_us
 
 
 def _orders_since(wish: Wish, since_us: int) -> Orders:

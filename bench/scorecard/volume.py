@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, tzinfo
+from datetime import date, datetime, time, tzinfo
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.load.schedule import replayed
 from bench.percentiles import as_ms
@@ -20,6 +21,7 @@ from bench.scorecard.runs import Run, Service, run
 from bench.scorecard.sla import Sla
 
 _KEPT: Final = 20_000
+_DAY_US: Final = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +63,29 @@ def usual_day(questions: Questions, zone: tzinfo) -> Day:
     return _day(questions, zone, rank=None)
 
 
+def days_asked_about(ts_us: NDArray[np.int64], since_us: int, zone: tzinfo) -> float:
+    """Days of the stretch that orders are from: one at least, and whole ones where dates are told.
+
+    Args:
+        ts_us: int64, shape (orders,), rising: when each came; not none.
+        since_us: where the stretch begins, UTC microseconds; it ends with the last order.
+        zone: of the shop's clock.
+    """
+    moments = [_local(one, zone) for one in np.unique(ts_us).tolist()]
+    if any(at.time() != time.min for at in moments):
+        return max(float(ts_us[-1] - since_us) / _DAY_US, 1.0)
+    # A date stands for all of its day, the last one too; one that had begun is none of them.
+    since = _local(since_us, zone)
+    n_begun = 0 if since.time() == time.min else 1
+    return float(moments[-1].toordinal() - since.toordinal() - n_begun + 1)
+
+
+def _local(moment_us: int, zone: tzinfo) -> datetime:
+    return datetime.fromtimestamp(moment_us // 1_000_000, zone)
+
+
 def _day(questions: Questions, zone: tzinfo, rank: int | None) -> Day:
-    seconds = (questions.ts_us // 1_000_000).tolist()
-    days = np.array([datetime.fromtimestamp(one, zone).toordinal() for one in seconds])
+    days = np.array([_local(one, zone).toordinal() for one in questions.ts_us.tolist()])
     numbers, counts = np.unique(days, return_counts=True)
     order = np.argsort(counts, kind="stable")
     chosen = numbers[order[len(order) // 2 if rank is None else rank]]

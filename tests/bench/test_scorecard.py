@@ -311,8 +311,11 @@ def test_a_volume_that_nothing_can_be_told_of_is_not_measured(events: str, tmp_p
             server, events, tmp_path, sla=["p99<1ms at 5x of volume"], seconds=0.001, only=["peak"]
         )
 
-    [line] = told_in(tmp_path)["lines"]
+    told = told_in(tmp_path)
+    [line] = told["lines"]
     assert (code, line["verdict"]) == (NO_VERDICT, "not measured")
+    # All within an hour, of the day that was asked about.
+    assert told["rate"] == "1× is the shop’s average day: 40 orders, 0.000463 a second."
     assert "nothing to measure" in line["sentence"]
     # Both `--rate` and `of volume` would be refused.
     assert "--rate" not in line["command"]

@@ -28,7 +28,7 @@ from bench.scorecard.quality import quality_line
 from bench.scorecard.questions import Questions, questions_of
 from bench.scorecard.runs import Run
 from bench.scorecard.template import BadTemplate, filled, read_template
-from bench.scorecard.volume import busiest_day, usual_day
+from bench.scorecard.volume import busiest_day, days_asked_about, usual_day
 from builder.errors import InputNotFound
 
 HOUR_US = 3_600_000_000
@@ -304,6 +304,23 @@ def test_days_are_those_of_the_shops_own_clock() -> None:
     assert (ahead.name, len(ahead.questions), ahead.n_days) == ("1970-01-02", 4, 3)
     assert len(usual_day(found, zone).questions) == 2
     assert ahead.speed_in(4.0) == 3600.0
+
+
+def test_an_average_day_is_of_all_days_that_were_asked_about() -> None:
+    def days(*moments: datetime, since: datetime) -> float:
+        found_us = [round(at.timestamp() * 1e6) for at in (since, *moments)]
+        return days_asked_about(np.array(found_us[1:]), found_us[0], zone)
+
+    zone = ZoneInfo("Europe/Berlin")
+    dates = [datetime(2026, 10, day, tzinfo=zone) for day in (24, 25, 26)]
+    noon = datetime(2026, 10, 26, 12, tzinfo=zone)
+
+    assert days(*dates, since=dates[0]) == 3
+    assert days(dates[0], dates[0], since=dates[0]) == 1
+    assert days(dates[2], since=dates[0]) == 3
+    assert days(dates[2], since=dates[1] + timedelta(hours=7)) == 1
+    assert days(noon, since=dates[2]) == 1
+    assert days(dates[1], noon, since=datetime(2026, 10, 24, 11, tzinfo=UTC)) == 2
 
 
 def test_the_night_in_which_clocks_change_moves_no_order_into_another_day() -> None:
