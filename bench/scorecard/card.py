@@ -221,8 +221,8 @@ def _volume(
 ) -> None:
     command = _command(plan, shop, "volume")
     day = usual_day(questions, _zone(plan))
-    if not day.has_course:
-        why = f"{day.name} has its orders at one moment: there is no course to replay."
+    if day.lack is not None:
+        why = f"{day.lack}: there is no course to replay."
         found.lines.append(not_measured("volume", why, command))
         return
     if plan.scale is not None:
@@ -254,9 +254,9 @@ def _trial(plan: Plan, shop: Shop | None, questions: Questions, found: Found) ->
         found.lines.append(not_measured("trial", _NO_TABLES, command))
         return
     day = busiest_day(questions, _zone(plan))
-    if not day.has_course:
-        why = f"The busiest day, {day.name}, has its orders at one moment: nothing to replay."
-        found.lines.append(not_measured("trial", why, command))
+    if day.lack is not None:
+        why = f"Of the busiest day there is nothing to replay: {day.lack}."
+        found.lines.append(not_measured("trial", why, command, is_promise=True))
         return
     try:
         lines, runs = trial_lines(

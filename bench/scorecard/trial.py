@@ -60,7 +60,7 @@ def trial_lines(
     brand = shop.manifest.brand
     if re.match(STORE_NAME, brand) is None:
         why = f"A brand called {brand!r} can't be published: choose a name of letters and digits."
-        return [not_measured("trial", why, command)], []
+        return [not_measured("trial", why, command, is_promise=True)], []
     with TemporaryDirectory(prefix="almanac-trial-") as name:
         folder = Path(name)
         first = shop.manifest.snapshot_id

@@ -39,9 +39,13 @@ class Day:
     n_days: int
 
     @property
-    def has_course(self) -> bool:
-        """Whether its orders came at several moments, as they do not where only dates are told."""
-        return bool(np.ptp(self.questions.ts_us))
+    def lack(self) -> str | None:
+        """Why there is no course to replay; None where orders came at several moments."""
+        if len(self.questions) == 1:
+            return f"{self.name} has one order"
+        if np.ptp(self.questions.ts_us):
+            return None
+        return f"{self.name} has its orders at one moment"
 
     def speed_in(self, seconds: float) -> float:
         """Times real time, so that it takes so long."""
@@ -103,7 +107,7 @@ def volume_lines(
 
     Args:
         service: whom to ask.
-        day: which; it has a course.
+        day: which; it lacks nothing.
         slas: what was promised; each limit must hold here too, whatever load it is for.
         speed: times real time.
         command: what repeats it.

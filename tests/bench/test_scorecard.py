@@ -8,8 +8,10 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from time import monotonic_ns
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -39,7 +41,10 @@ from bench.scorecard.peak import Peaks, peak_lines
 from bench.scorecard.place import held
 from bench.scorecard.questions import Questions
 from bench.scorecard.runs import Service
+from bench.scorecard.shop import Shop
 from bench.scorecard.sla import parsed_slas
+from bench.scorecard.trial import trial_lines
+from bench.scorecard.volume import Day
 from bench.synthetic import SECRET, customer_id, item_id
 from builder.errors import BuildError, DataGate, InputNotFound, NotWritable
 from edge.errors import FolderBusy
@@ -288,7 +293,7 @@ def test_days_of_which_only_the_date_is_told_are_not_measured(
     ]
     events.write_text("ts,customer_id,order_id,item_id\n" + "".join(lines))
 
-    scorecard(
+    code = scorecard(
         events=[str(events)],
         snapshot=generation.directory,
         secret_file=secret,
@@ -298,11 +303,24 @@ def test_days_of_which_only_the_date_is_told_are_not_measured(
     )
 
     told = told_in(tmp_path / "out")
+    assert code == NO_VERDICT  # the trial is no mere finding
     assert {line["part"]: line["verdict"] for line in told["lines"]} == {
         "volume": "not measured",
         "trial": "not measured",
     }
     assert all("orders at one moment" in line["sentence"] for line in told["lines"])
+
+
+def test_a_brand_that_can_not_be_published_keeps_the_trial_unmeasured(
+    generation: Generation,
+) -> None:
+    manifest = msgspec.structs.replace(generation.manifest, brand="Ä & Ö")
+    shop = cast(Shop, SimpleNamespace(manifest=manifest))
+    day = cast(Day, None)
+
+    [line], runs = trial_lines(shop, day, seconds=1.0, following=None, command="again")
+
+    assert (line.verdict, line.is_promise, runs) == ("not measured", True, [])
 
 
 def test_a_volume_that_nothing_can_be_told_of_is_not_measured(events: str, tmp_path: Path) -> None:

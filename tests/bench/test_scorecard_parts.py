@@ -306,6 +306,16 @@ def test_days_are_those_of_the_shops_own_clock() -> None:
     assert ahead.speed_in(4.0) == 3600.0
 
 
+def test_a_day_without_a_course_says_what_it_lacks() -> None:
+    def lack(*moments: int) -> str | None:
+        found = questions_of(orders_of(*["ab"] * len(moments), ts_us=list(moments)))
+        return busiest_day(found, UTC).lack
+
+    assert lack(HOUR_US) == "1970-01-01 has one order"
+    assert lack(HOUR_US, HOUR_US) == "1970-01-01 has its orders at one moment"
+    assert lack(HOUR_US, 2 * HOUR_US) is None
+
+
 def test_an_average_day_is_of_all_days_that_were_asked_about() -> None:
     def days(*moments: datetime, since: datetime) -> float:
         found_us = [round(at.timestamp() * 1e6) for at in (since, *moments)]
