@@ -2,8 +2,8 @@
 
 A text that is nothing but a placeholder becomes the value itself (`"{k}"` the number, `"{items}"`
 the list), inside a longer text it is written out. A list whose one member names `{item}` gets that
-member once for each item. A member of an object that is a placeholder of nothing, as the customer
-of a guest, is left out.
+member once for each item. A member of an object or a list that is a placeholder of nothing, as the
+customer of a guest, is left out.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def read_template(path: Path) -> Any:
 
     Raises:
         InputNotFound: it can't be read.
-        BadTemplate: it is no JSON, or names nothing that differs between questions.
+        BadTemplate: it is no JSON, or names nothing that differs between questions, or leaves no
+            request where somebody lacks a value, or names an item where none of them is meant.
     """
     try:
         template = orjson.loads(path.read_bytes())
@@ -45,7 +46,11 @@ def read_template(path: Path) -> Any:
         raise InputNotFound(f"--template {path}: {problem.strerror}", path=path) from problem
     except orjson.JSONDecodeError as problem:
         raise BadTemplate(f"{path} is not JSON: {problem}") from problem
-    if not re.search(r"\{(customer_id|items|item)\}", path.read_text(encoding="utf-8")):
+    if isinstance(template, str) and _PLACEHOLDER.fullmatch(template):
+        raise BadTemplate(f"{path} is a placeholder and nothing else: a guest would ask nothing")
+    if "item" in _named(template, within_items=False):
+        raise BadTemplate(f"{path} names {{item}} outside of a list of one member: which is meant?")
+    if not {"customer_id", "items", "item"} & _named(template):
         raise BadTemplate(f"{path} names neither customer nor items: all requests would be alike")
     return template
 
@@ -78,13 +83,32 @@ def offers_in(answer: Any, path: Sequence[str]) -> list[str]:
     return offers_in(answer[first], rest) if isinstance(answer, dict) and first in answer else []
 
 
+def _named(part: Any, *, within_items: bool = True) -> set[str]:
+    """Placeholders in texts of a template, without what is repeated for each item if so wished."""
+    if isinstance(part, str):
+        return set(_PLACEHOLDER.findall(part))
+    if isinstance(part, dict):
+        members = list(part.values())
+    elif isinstance(part, list) and (within_items or not _repeats(part)):
+        members = part
+    else:
+        members = []
+    return {name for member in members for name in _named(member, within_items=within_items)}
+
+
+def _repeats(part: Sequence[Any]) -> bool:
+    """Whether a list gets its one member once for each item."""
+    return len(part) == 1 and "item" in _named(part[0])
+
+
 def _filled(part: Any, values: Mapping[str, Any]) -> Any:
     if isinstance(part, str):
         return _text(part, values)
     if isinstance(part, list):
-        if len(part) == 1 and "{item}" in orjson.dumps(part[0]).decode():
+        if _repeats(part):
             return [_filled(part[0], {**values, "item": item}) for item in values["items"]]
-        return [_filled(member, values) for member in part]
+        filled_in = [_filled(member, values) for member in part]
+        return [member for member in filled_in if member is not _NOTHING]
     if isinstance(part, dict):
         members = {name: _filled(member, values) for name, member in part.items()}
         return {name: member for name, member in members.items() if member is not _NOTHING}

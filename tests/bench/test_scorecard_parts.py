@@ -88,15 +88,32 @@ def test_a_template_is_filled_for_each_order() -> None:
     assert guest["trace"] == "a,b of "
 
 
-@pytest.mark.parametrize("text", ["{", '{"k": "{k}"}'])
-def test_a_template_that_asks_nothing_is_refused(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "is not JSON"),
+        ('{"k": "{k}"}', "names neither customer nor items"),
+        ('{"{customer_id}": "{k}"}', "names neither customer nor items"),
+        ('"{customer_id}"', "a placeholder and nothing else"),
+        ('{"sku": "{item}"}', "outside of a list of one member"),
+        ('{"user": "{customer_id}", "skus": ["{item}", "other"]}', "outside of a list of one"),
+    ],
+)
+def test_a_template_that_asks_nothing_is_refused(text: str, why: str, tmp_path: Path) -> None:
     path = tmp_path / "template.json"
     path.write_text(text)
 
-    with pytest.raises(BadTemplate):
+    with pytest.raises(BadTemplate, match=why):
         read_template(path)
     with pytest.raises(InputNotFound, match=r"--template .*absent\.json: No such file"):
         read_template(tmp_path / "absent.json")
+
+
+def test_a_guest_is_left_out_of_lists_too() -> None:
+    template = {"users": ["{customer_id}"], "all": ["{customer_id}", "{k}"]}
+
+    assert filled(template, {"customer_id": None, "k": 10}) == b'{"users":[],"all":[10]}'
+    assert filled(template, {"customer_id": "c", "k": 10}) == b'{"users":["c"],"all":["c",10]}'
 
 
 def test_an_empty_list_of_items_empties_what_repeats_for_each() -> None:
