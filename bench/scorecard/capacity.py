@@ -8,6 +8,9 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from bench.load.drive import drive
+from bench.load.driver import GARBLED
+from bench.load.samples import failures
+from bench.load.schedule import Ints
 from bench.load.verdict import BUSY_SHARE
 from bench.scorecard.questions import Questions
 from bench.scorecard.runs import Service
@@ -22,13 +25,24 @@ _TIMEOUT_NS: Final = 60_000_000_000
 
 
 class NoAnswers(Exception):
-    """The service gave no good answers, so there is no rate to take a share of."""
+    """The service gave no good answers, so there is no rate to take a share of.
+
+    Args:
+        url: that was asked.
+        statuses: int64, shape (requests,), what came.
+    """
 
     exit_code = 75
 
-    def __init__(self, url: str, n_good: int, n: int) -> None:
-        super().__init__(f"{url}: {n_good:,} of {n:,} requests had a good answer")
+    def __init__(self, url: str, statuses: Ints) -> None:
+        n_good = np.count_nonzero(statuses == 200)
+        came = ", ".join(f"{count:,} × {name}" for name, count in failures(statuses).items())
+        super().__init__(
+            f"{url}: {n_good:,} of {len(statuses):,} requests had a good answer: {came}"
+        )
         self.hint = "is it the right address, and does the request fit?"
+        if (statuses == GARBLED).any():
+            self.hint = "answers need a content-length: put a proxy in between that adds it"
 
 
 class Most(NamedTuple):
@@ -62,7 +76,7 @@ def ask_a_few(service: Service, questions: Questions) -> None:
     work = service.work(questions, np.zeros(FEW, np.int64), np.arange(FEW) % len(questions))
     (trace,), _ = drive(work, cores=service.cores)
     if not (trace.statuses == 200).any():
-        raise NoAnswers(service.target.url, 0, FEW)
+        raise NoAnswers(service.target.url, trace.statuses)
 
 
 def most_of(service: Service, questions: Questions) -> Most:
@@ -85,7 +99,7 @@ def _asked_at_once(service: Service, questions: Questions, n: int) -> Most:
     (trace,), _ = drive(work, cores=service.cores)
     n_good = int(np.count_nonzero(trace.statuses == 200))
     if n_good < n / 2:
-        raise NoAnswers(service.target.url, n_good, n)
+        raise NoAnswers(service.target.url, trace.statuses)
     return Most(
         per_s=n_good / (int(trace.done_ns.max()) / 1e9),
         driver_busy=trace.busy_ns / trace.wall_ns,

@@ -19,7 +19,7 @@ import almanac
 import bench.load.verdict
 from bench.http_processes import free_port
 from bench.load.cli import Contradiction
-from bench.load.driver import Work, follow
+from bench.load.driver import GARBLED, Work, follow
 from bench.load.target import WrongTarget
 from bench.scorecard import card, cli
 from bench.scorecard.beside import NoScorecard, beside_table
@@ -480,7 +480,7 @@ def test_a_service_is_waited_for_twice_as_long_as_was_promised(
     events: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(service: Service, _: Questions) -> None:
-        raise NoAnswers(f"{service.timeout_ms} ms", 0, FEW)
+        raise NoAnswers(f"{service.timeout_ms} ms", np.array([503]))
 
     monkeypatch.setattr(card, "ask_a_few", stop)
 
@@ -625,8 +625,13 @@ def test_what_can_not_be_asked_is_refused_before_anything_is_read(tmp_path: Path
 
 
 def test_where_nobody_listens_nothing_is_measured(events: str, tmp_path: Path) -> None:
-    with pytest.raises(NoAnswers, match="0 of 8 requests had a good answer"):
+    with pytest.raises(NoAnswers, match="0 of 8 requests had a good answer: 8 × refused") as caught:
         scorecard(events=[events], url=f"http://127.0.0.1:{free_port()}", rate=5, out=tmp_path)
+
+    assert caught.value.hint == "is it the right address, and does the request fit?"
+    garbled = NoAnswers("u", np.array([GARBLED] * 7 + [404]))
+    assert str(garbled) == "u: 0 of 8 requests had a good answer: 7 × garbled, 1 × 404"
+    assert "content-length" in garbled.hint
 
 
 @pytest.mark.slow
