@@ -72,7 +72,7 @@ def segments_line(people: People, command: str) -> Line:
         verdict=verdict,
         sentence=sentence,
         command=command,
-        evidence=(_chart(gap), _costs(gap, worth), _explosion(people, fitted)),
+        evidence=(_chart(gap), _costs(gap, worth), explosion(people.generation, fitted)),
     )
 
 
@@ -177,24 +177,34 @@ def _costs(gap: SegmentGap, worth: Interval | None) -> Table:
     )
 
 
-def _explosion(people: People, fitted: Segment) -> Table:
+def explosion(generation: Generation, fitted: Segment) -> Table:
     """What would have to be kept to have every combination, against what is kept to add them up."""
-    counts, model = people.generation.manifest.counts, people.generation.model
-    n_segments = max(len(level.list_of) for level in fitted.levels)
-    n_sources = max(len(fitted.source_codes), 1)
-    n_contexts = counts["contexts"]
-    combined = model.n_offers * n_segments * n_sources
+    counts, model = generation.manifest.counts, generation.model
+    # Each size has a code for what is unknown, and there may be no category and no source at all.
+    n_categories, n_sources, n_dayparts = (max(size - 1, 1) for size in fitted.sizes)
+    combined = model.n_offers * n_categories * n_dayparts * n_sources
     features = {one.name: len(one.rows) for one in model.features if one.rows}
-    every = model.n_offers * n_segments * prod(features.values())
+    # Source and hour are among the features.
+    every = model.n_offers * n_categories * prod(features.values())
     named = " × ".join(f"{n:,} {name}" for name, n in features.items())
     rows = [
         ["offers", f"{model.n_offers:,}", "rows of the prior"],
-        ["segments", f"{n_segments:,}", "that have orders enough, at the finest level"],
+        ["categories", f"{n_categories:,}", "one of which a customer buys most"],
+        ["parts of the day", f"{n_dayparts:,}", "six hours each"],
         ["sources", f"{n_sources:,}", _source(fitted)],
-        ["offers × segments × sources", f"{combined:,}", "figures to have for every combination"],
-        ["offers × segments × every context", _about(every), named],
+        ["segments", f"{len(fitted.levels[0].list_of):,}", "of all three that have orders enough"],
+        [
+            "offers × categories × parts of the day × sources",
+            f"{combined:,}",
+            "figures to have for every combination",
+        ],
+        ["offers × categories × every context", _about(every), named],
         ["offers × customers", f"{model.n_offers * counts['customers']:,}", "to be individual"],
-        ["context rows of the snapshot", f"{n_contexts:,}", "which add up to any combination"],
+        [
+            "context rows of the snapshot",
+            f"{counts['contexts']:,}",
+            "which add up to any combination",
+        ],
         ["customer rows of the snapshot", f"{counts['customers']:,}", "one for each"],
     ]
     return Table(

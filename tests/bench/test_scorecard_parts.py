@@ -6,7 +6,8 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -27,9 +28,13 @@ from bench.scorecard.peak import asked_alike
 from bench.scorecard.quality import quality_line
 from bench.scorecard.questions import Questions, questions_of
 from bench.scorecard.runs import Run
+from bench.scorecard.segments import explosion
 from bench.scorecard.template import BadTemplate, filled, read_template
 from bench.scorecard.volume import busiest_day, days_asked_about, usual_day
+from builder.baselines.ranking import ranked_lists
+from builder.baselines.segment import Level, Segment
 from builder.errors import InputNotFound
+from index.generation import Generation
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
@@ -468,6 +473,38 @@ def test_where_the_driver_was_the_limit_the_service_is_not_told_to_be_at_its_own
         f"{told} most, with 16 callers. The driver was busy for 90% of that time: the service alone"
         " may do more."
     )
+
+
+def test_combinations_count_sources_once(generation: Generation) -> None:
+    """Three categories, four parts of the day, and two sources; few segments have orders enough."""
+    none = np.empty(0, dtype=np.int64)
+    nobody = ranked_lists(none, none, (), 0)
+    levels = [
+        Level(parts=parts, list_of={code: code for code in range(n)}, offers=nobody)
+        for parts, n in (((0, 1, 2), 5), ((0, 1), 6), ((0,), 3))
+    ]
+    fitted = Segment(
+        levels=tuple(levels),
+        without_category=(),
+        sizes=(4, 3, 5),
+        source_feature="referrer_source",
+        source_codes={"mail": 0, "search": 1},
+        customer_category=none,
+        item_category=none,
+        popular=none,
+    )
+
+    manifest = SimpleNamespace(counts={"contexts": 7, "customers": 8})
+    tables = cast(Generation, SimpleNamespace(model=generation.model, manifest=manifest))
+
+    rows = {name: n for name, n, _ in explosion(tables, fitted).rows}
+
+    n_offers = generation.model.n_offers
+    assert [rows[name] for name in ("categories", "parts of the day", "sources", "segments")] == [
+        *("3", "4", "2", "5")
+    ]
+    combined = f"{n_offers * 3 * 4 * 2:,}"
+    assert rows["offers × categories × parts of the day × sources"] == combined
 
 
 def test_a_single_question_is_asked_again_and_again() -> None:
