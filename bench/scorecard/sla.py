@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 Metric: TypeAlias = Literal["p50", "p90", "p99", "p99.9", "max", "errors"]
 PERCENTILE_OF: Final[dict[str, float]] = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9}
@@ -27,7 +27,10 @@ class NoSla(Exception):
     """It is no promise that can be measured."""
 
     exit_code = 2
-    hint = "write it as 'p99<1ms at 5x', 'errors<0.1% at 10x', several joined by commas"
+    hint = (
+        "write it as 'p99<1ms at 5x', 'errors<0.1% at 10x', several joined by commas; what is"
+        f" promised is {', '.join(get_args(Metric)[:-1])} or {get_args(Metric)[-1]}"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +75,18 @@ def parsed_slas(texts: Sequence[str]) -> tuple[Sla, ...]:
     Raises:
         NoSla: one is none, or bases differ.
     """
-    found = [_parsed(part.strip()) for text in texts for part in text.split(",")]
+    found = [
+        _parsed(part.strip())
+        for text in texts
+        for part in text.strip().removesuffix(",").split(",")
+    ]
     if len({sla.of_volume for sla in found}) > 1:
         raise NoSla("some promises are of the shop's volume and some are not: one base for all")
     return tuple(dict.fromkeys(found))
 
 
 def _parsed(text: str) -> Sla:
-    words = _WORDS.fullmatch(text)
+    words = _WORDS.fullmatch(text.lower())
     if words is None:
         raise NoSla(f"{text!r} is no promise")
     is_errors = words["metric"] == "errors"
@@ -87,6 +94,8 @@ def _parsed(text: str) -> Sla:
         raise NoSla(f"{text!r}: errors are given in %, waits in us, ms or s")
     limit = float(words["limit"]) * (0.01 if is_errors else _UNITS_US.get(words["unit"], 1.0))
     times = float(words["times"] or 1.0)
+    if is_errors and limit > 1:
+        raise NoSla(f"{text!r}: no more than 100% of the requests can fail")
     if limit <= 0 or times <= 0:
         raise NoSla(f"{text!r}: nothing is below 0, and nobody comes at 0×")
     metric: Metric = words["metric"]  # type: ignore[assignment]

@@ -69,11 +69,37 @@ def test_limits_have_units(text: str, limit: float) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "p99", "p99<1", "p98<1ms", "p99<1%", "errors<1ms", "p99<0ms", "p99<1ms at 0x", "p99>1ms"],
+    [
+        "",
+        ",",
+        "p99<1ms,,",
+        "errors<200%",
+        "p99",
+        "p99<1",
+        "p98<1ms",
+        "p99<1%",
+        "errors<1ms",
+        "p99<0ms",
+        "p99<1ms at 0x",
+        "p99>1ms",
+    ],
 )
 def test_what_can_not_be_measured_is_refused(text: str) -> None:
     with pytest.raises(NoSla):
         parsed_slas([text])
+
+
+def test_a_promise_may_be_written_in_any_case_and_end_with_a_comma() -> None:
+    meant = parsed_slas(["p99<1ms at 5x of volume"])
+
+    assert parsed_slas(["P99<1MS at 5X Of Volume", "p99<1ms at 5x of volume,"]) == meant
+
+
+def test_what_can_be_promised_is_told_to_who_does_not_know() -> None:
+    with pytest.raises(NoSla, match="'p95<1ms' is no promise") as caught:
+        parsed_slas(["p95<1ms"])
+
+    assert caught.value.hint.endswith("promised is p50, p90, p99, p99.9, max or errors")
 
 
 def test_two_bases_at_once_are_refused() -> None:
