@@ -14,6 +14,7 @@ from bench.load.schedule import Ints
 from bench.load.verdict import BUSY_SHARE
 from bench.scorecard.questions import Questions
 from bench.scorecard.runs import Service
+from bench.scorecard.wording import many
 
 SHARE: Final = 0.12
 """The base rate by default: then 5× is 60 % of what the service can do, and 10× more than that."""
@@ -38,7 +39,7 @@ class NoAnswers(Exception):
         n_good = np.count_nonzero(statuses == 200)
         came = ", ".join(f"{count:,} × {name}" for name, count in failures(statuses).items())
         super().__init__(
-            f"{url}: {n_good:,} of {len(statuses):,} requests had a good answer: {came}"
+            f"{url}: {n_good:,} of {many(len(statuses), 'request')} had a good answer: {came}"
         )
         self.hint = "is it the right address, and does the request fit?"
         if (statuses == GARBLED).any():

@@ -30,6 +30,7 @@ from bench.scorecard.shop import Shop, Wish, check_work, later_orders, remove_wo
 from bench.scorecard.sla import Sla
 from bench.scorecard.trial import trial_lines
 from bench.scorecard.volume import busiest_day, days_asked_about, usual_day, volume_lines
+from bench.scorecard.wording import many
 from bench.standstill import Standstill, standstill
 from index.snapshot import open_snapshot
 
@@ -275,12 +276,12 @@ def _zone(plan: Plan) -> ZoneInfo:
 
 
 def _about(plan: Plan, shop: Shop | None, orders: Orders) -> str:
-    asked = f"asked about {len(orders.carts):,} orders"
+    asked = f"asked about {many(len(orders.carts), 'order')}"
     if shop is None:
         assert plan.target is not None
         return f"{plan.target.url}, {asked}, on"
     counts = shop.manifest.counts
     told = ", ".join(
-        f"{counts[name]:,} {name}" for name in ("customers", "offers") if name in counts
+        many(counts[f"{name}s"], name) for name in ("customer", "offer") if f"{name}s" in counts
     )
     return f"Snapshot {shop.manifest.snapshot_id}: {told}; {asked} after it, on"

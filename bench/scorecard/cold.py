@@ -24,6 +24,7 @@ from bench.scorecard.lines import (
     not_measured,
 )
 from bench.scorecard.people import People, owners_of, without_context
+from bench.scorecard.wording import many
 from builder.answering import K
 from builder.baselines import default, segment
 from builder.cases import Case, Order
@@ -51,7 +52,7 @@ def cold_line(people: People, command: str) -> Line:
     n_customers = len({one.key for one in orders if len(one.item_ids) > max(CARTS)})
     if n_customers < MIN_CUSTOMERS:
         why = (
-            f"{n_customers:,} customers who were kept out of learning ordered more than"
+            f"{many(n_customers, 'customer')} kept out of learning ordered more than"
             f" {max(CARTS)} items afterwards; at least {MIN_CUSTOMERS} are needed."
         )
         return not_measured("cold", why, command)
@@ -126,7 +127,7 @@ def _judged(found: Sequence[Richness]) -> tuple[Verdict, str]:
     behind = [name for name, ratio in known.items() if ratio.high < 1]
     lifts = ", ".join(f"{name} {ratio.value:.2f} ×" for name, ratio in known.items())
     asked = found[0].result
-    whom = f"{asked.n_customers:,} customers in no table ({asked.n_examples:,} orders)"
+    whom = f"{many(asked.n_customers, 'customer')} in no table ({many(asked.n_examples, 'order')})"
     told = f"NDCG@{K} against the shop’s most popular offers, for {whom}: {lifts}."
     if behind:
         return FAILED, f"{told} Surely behind: {', '.join(behind)}."

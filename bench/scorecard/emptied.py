@@ -7,6 +7,7 @@ from scipy.special import bdtrc
 from bench.scorecard.judging import CHANCE, Judged
 from bench.scorecard.lines import FAILED, NOT_MEASURED
 from bench.scorecard.runs import Run
+from bench.scorecard.wording import many
 
 
 def held_to_rest(judged: Judged, found: Run, number: int, *, place: str, rest: int = 0) -> Judged:
@@ -33,8 +34,8 @@ def held_to_rest(judged: Judged, found: Run, number: int, *, place: str, rest: i
     n_empty = n_lost + len(both) - n_had - n_won
     if n_lost > n_had / 2:
         told = (
-            f"{n_empty:,} of {len(both):,} answers that were read at {place} hold no offer; at rest"
-            f" that were {len(both) - n_had:,}, to the same questions."
+            f"{n_empty:,} of {many(len(both), 'answer')} read at {place} had no offer; at rest"
+            f" {len(both) - n_had:,} had none, to the same questions."
         )
         if bdtrc(n_lost - 1, n_lost + n_won, 0.5) <= CHANCE:
             return Judged(FAILED, told)
@@ -42,6 +43,6 @@ def held_to_rest(judged: Judged, found: Run, number: int, *, place: str, rest: i
     if there and not any(answer.offers for answer in there.values()):
         return Judged(
             NOT_MEASURED,
-            f"None of {len(there):,} answers that were read at {place} holds an offer.",
+            f"None of {many(len(there), 'answer')} read at {place} holds an offer.",
         )
     return judged

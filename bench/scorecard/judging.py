@@ -15,6 +15,7 @@ from bench.load.samples import Samples
 from bench.percentiles import BEYOND, percentiles_us
 from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED, Verdict
 from bench.scorecard.sla import PERCENTILE_OF, Sla
+from bench.scorecard.wording import many
 
 CHANCE: Final = 0.05
 """A promise that is not kept may look as if it were with no more than this."""
@@ -50,20 +51,20 @@ def judge(
     if (statuses == GARBLED).all():
         return Judged(
             NOT_MEASURED,
-            f"None of {n:,} answers could be read: the driver needs a content-length.",
+            f"None of {many(n, 'answer')} could be read: the driver needs a content-length.",
         )
     n_bad = int(np.count_nonzero(statuses != 200))
     if not sla.is_wait:
         return _judged_errors(sla, n, n_bad, place)
     if n_bad == n:
-        return Judged(FAILED, f"None of {n:,} requests had a good answer at {place}.")
+        return Judged(FAILED, f"None of {many(n, 'request')} had a good answer at {place}.")
     waits_ns = np.where(samples.good, samples.latency_ns, _IN_VAIN_NS)[inside]
     return _judged_wait(sla, waits_ns, n_bad, place)
 
 
 def _judged_errors(sla: Sla, n: int, n_bad: int, place: str) -> Judged:
     told = (
-        f"{n_bad:,} of {n:,} requests had no good answer at {place}: {n_bad / n * 100:.3g} %,"
+        f"{n_bad:,} of {many(n, 'request')} had no good answer at {place}: {n_bad / n * 100:.3g} %,"
         f" promised below {sla.limit * 100:g} %."
     )
     if n_bad / n >= sla.limit:
@@ -93,22 +94,22 @@ def _judged_wait(sla: Sla, waits_ns: NDArray[np.int64], n_bad: int, place: str) 
     if found is not None and found * 1e3 >= _IN_VAIN_NS:
         return Judged(
             FAILED,
-            f"{n_bad:,} of {n:,} requests had no good answer at {place}, so {sla.metric} has no"
-            f" end, {promised}.",
+            f"{n_bad:,} of {many(n, 'request')} had no good answer at {place}, so {sla.metric}"
+            f" has no end, {promised}.",
         )
     if found is not None:
         return _compared(
             found,
             sla.limit,
             f"{sla.metric} was {ms(found)} at {place}, {promised}: {_times(found, sla.limit)}."
-            f" {n:,} requests.",
+            f" {many(n, 'request')}.",
         )
     # Too few samples for a percentile, yet they may settle it.
     n_over = int(np.count_nonzero(waits_ns >= sla.limit * 1e3))
     share = PERCENTILE_OF[sla.metric] / 100
     in_vain = f", {n_bad:,} of them in vain," if n_bad else ""
     told = (
-        f"{n_over:,} of {n:,} requests waited {ms(sla.limit)} or longer{in_vain} at {place},"
+        f"{n_over:,} of {many(n, 'request')} waited {ms(sla.limit)} or longer{in_vain} at {place},"
         f" {promised}."
     )
     # Where the percentile is at the limit, each waits less with the chance `share`, and all do so

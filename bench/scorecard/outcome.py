@@ -15,6 +15,7 @@ from bench.load.driver import REFUSED
 from bench.scorecard.answers import Read
 from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED, Verdict
 from bench.scorecard.runs import Run
+from bench.scorecard.wording import many
 
 WORKERS: Final = 2
 
@@ -119,13 +120,16 @@ def judged(counts: Counts, happened: Happened) -> tuple[Verdict, list[str]]:
     if happened.problem is not None:
         wrong.append(f"the trial itself failed: {happened.problem}")
     if counts.n_lost:
-        wrong.append(f"{counts.n_lost:,} of {counts.n:,} requests had no good answer")
+        wrong.append(f"{counts.n_lost:,} of {many(counts.n, 'request')} had no good answer")
     if counts.n_strange:
-        wrong.append(f"{counts.n_strange:,} answers name a snapshot that nobody announced")
+        strange = many(counts.n_strange, "answer names", "answers name")
+        wrong.append(f"{strange} a snapshot that nobody announced")
     if counts.n_after_first or not counts.n_after:
         wrong.append("the new snapshot did not come to answer everyone")
     if counts.n_after_shown:
-        wrong.append(f"{counts.n_after_shown:,} were shown the offer long after it was taken away")
+        wrong.append(
+            f"{many(counts.n_after_shown, 'answer')} held the offer long after it was taken away"
+        )
     if len(happened.workers) < WORKERS or happened.killed in happened.workers:
         wrong.append("the killed worker was not replaced")
     if wrong:

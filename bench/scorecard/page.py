@@ -75,13 +75,16 @@ def _head(told: Mapping[str, Any], numbered: Sequence[tuple[str, Line]]) -> Html
     counts = Counter(line.verdict for _, line in numbered)
     verdict: Verdict = told["verdict"]
     words = ", ".join(f"{counts[name]} {name}" for name in _WORDS)
+    told_in_all = _WORDS[verdict]
+    if verdict == NOT_MEASURED and not any(line.is_promise for _, line in numbered):
+        told_in_all = "No promise was asked for"
     css = {PASSED: "verdict passed", FAILED: "verdict failed"}.get(verdict, "verdict")
     return element(
         "header",
         element("p", "Almanac scorecard", css="eyebrow"),
         element("h1", str(told["service"]["name"])),
         element("p", f"{told['service']['about']} {told['made_at']}.", css="lead"),
-        element("p", f"{_WORDS[verdict]}: {words}.", css=css),
+        element("p", f"{told_in_all}: {words}.", css=css),
         element("p", str(told["rate"]), css="note"),
         element(
             "ul",

@@ -21,6 +21,7 @@ from bench.scorecard.quality import quality_line
 from bench.scorecard.questions import Questions
 from bench.scorecard.runs import Run, Service, run
 from bench.scorecard.sla import Sla
+from bench.scorecard.wording import begun, many
 
 PEAK: Final = 5.0
 SPIKE: Final = 10.0
@@ -147,20 +148,19 @@ def _promise(sla: Sla, peaks: Peaks, stepped: Run, spiked: Run) -> Line:
 
 def _spike_line(peaks: Peaks, spiked: Run) -> Line:
     place = _place(SPIKE, peaks)
-    n_bad = int(np.count_nonzero(~spiked.samples.good))
+    n, n_bad = len(spiked.which), int(np.count_nonzero(~spiked.samples.good))
     verdict: Verdict = PASSED if n_bad == 0 else FAILED
     phases = spiked.summary["phases"]
     longest = max(phase["latency"]["max_us"] or 0.0 for phase in phases.values())
     sentence = (
-        f"{len(spiked.samples.due_ns) - n_bad:,} of {len(spiked.samples.due_ns):,} requests had a"
-        f" good answer; {phases['spike']['answered_per_s']:,.0f} of"
-        f" {phases['spike']['asked_per_s']:,.0f} a second were answered in the spike, and the"
-        f" longest wait was {ms(longest)}."
+        f"{n - n_bad:,} of {many(n, 'request')} had a good answer;"
+        f" {phases['spike']['answered_per_s']:,.0f} of {phases['spike']['asked_per_s']:,.0f} a"
+        f" second were answered in the spike, and the longest wait was {ms(longest)}."
     )
     n_spike = phases["spike"]["requests"]
     if n_bad == 0 and n_spike < FEW:
         verdict = NOT_MEASURED
-        sentence = f"{n_spike:,} requests fell into {place}: it takes {FEW} to tell."
+        sentence = f"{many(n_spike, 'request')} fell into {place}: it takes {FEW} to tell."
     if spiked.distrust is not None:
         verdict, sentence = NOT_MEASURED, spiked.distrust
     verdict, sentence = held_to_rest(Judged(verdict, sentence), spiked, 1, place=place)
@@ -180,7 +180,7 @@ def phase_figures(found: Run, origin: str) -> Table:
     header, rows = phase_cells(found.summary["phases"])
     tries = "" if found.tries == 1 else f" Run {found.tries} times; this is the last."
     return Table(
-        caption=f"{origin} {found.summary['verdict']['sentence'].capitalize()}.{tries}",
+        caption=f"{origin} {begun(found.summary['verdict']['sentence'])}.{tries}",
         header=header,
         rows=rows,
     )

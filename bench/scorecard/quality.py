@@ -8,6 +8,7 @@ from bench.scorecard.answers import ndcg
 from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED, Bar, Bars, Line, Table, Verdict
 from bench.scorecard.questions import K, Questions
 from bench.scorecard.runs import Run
+from bench.scorecard.wording import many
 from builder import metrics
 from builder.metrics import Interval
 
@@ -58,7 +59,7 @@ def quality_line(
         part="peak",
         title=_TITLE,
         verdict=verdict,
-        sentence=f"NDCG@{K} of {len(both):,} questions was {means[0].value:.4f} at 1× and"
+        sentence=f"NDCG@{K} of {many(len(both), 'question')} was {means[0].value:.4f} at 1× and"
         f" {means[1].value:.4f} at {place}; {alike} had the same offers in the same order.{chance}",
         command=command,
         evidence=(

@@ -19,6 +19,7 @@ from bench.load.schedule import Ints, Schedule
 from bench.load.target import Target
 from bench.scorecard.answers import Read, read_answers
 from bench.scorecard.questions import KIND_NAMES, Questions
+from bench.scorecard.wording import many
 
 TRIES: Final = 2
 LEAST_TIMEOUT_MS: Final = 5000
@@ -143,7 +144,7 @@ def run(  # noqa: PLR0917  # a run, and what it is made of
     attempt = 0
     while True:
         attempt += 1
-        say(f"{name}: {len(plan):,} requests in {plan.seconds:.0f} s")
+        say(f"{name}: {many(len(plan), 'request')} in {plan.seconds:.0f} s")
         found = run_once(name, service, work, plan, questions, tries=attempt)
         if found.summary["verdict"]["is_trusted"] or attempt == tries:
             return found
@@ -197,7 +198,8 @@ def _without_offers(answers: Mapping[int, Read], samples: Samples, path: str) ->
     good = [answer for request, answer in answers.items() if samples.good[request]]
     if not good or any(answer.offers for answer in good):
         return None
-    return f"None of {len(good):,} answers that were read holds an offer where {path} leads."
+    read = many(len(good), "answer that was", "answers that were")
+    return f"None of {read} read holds an offer where {path} leads."
 
 
 def _sentence(reasons: Sequence[str]) -> str:

@@ -25,6 +25,7 @@ from bench.scorecard.lines import (
     not_measured,
 )
 from bench.scorecard.people import People
+from bench.scorecard.wording import many
 from builder import metrics
 from builder.answering import K
 from builder.baselines import segment
@@ -57,12 +58,12 @@ def segments_line(people: People, command: str) -> Line:
         seed=_SEED,
     )
     if gap.overall is None:
-        why = f"{len(cases):,} known customers ordered afterwards, too few to compare."
+        why = f"{many(len(cases), 'known customer')} ordered afterwards, too few to compare."
         return not_measured("segments", why, command)
     worth = _worth(cases, ours, theirs, prices)
     shared = overlap(ours, theirs)
     verdict, told = _judged(gap.overall)
-    counted = f"{gap.overall.n_examples:,} customers: of {K} offers,"
+    counted = f"{many(gap.overall.n_examples, 'customer')}: of {K} offers,"
     sentence = f"{counted} {shared:.1f} are on both lists on average. {told}"
     if worth is not None:
         sentence += f" At the shop’s prices that is {_money(worth)} a list."

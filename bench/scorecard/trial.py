@@ -35,6 +35,7 @@ from bench.scorecard.runs import Run, Service, run_once, say
 from bench.scorecard.serving import shared_out
 from bench.scorecard.shop import Shop
 from bench.scorecard.volume import Day
+from bench.scorecard.wording import begun, many
 from index.layout import STORE_NAME
 from index.manifest import read_manifest
 
@@ -89,7 +90,7 @@ def _replayed(
     offer_id = _most_shown(_asked(service, last))
     plan = replayed(day.questions.ts_us, day.speed_in(seconds))
     n = len(plan)
-    say(f"trial: {n:,} requests of {day.name} in {plan.seconds:.0f} s")
+    say(f"trial: {many(n, 'request')} of {day.name} in {plan.seconds:.0f} s")
     happened = Happened()
     doing: list[Thread] = []
 
@@ -172,13 +173,14 @@ def _line(  # noqa: PLR0917  # what the line tells of
     found: Run, day: Day, counts: Counts, happened: Happened, offer_id: str, command: str
 ) -> Line:
     verdict, wrong = judged(counts, happened)
+    broken = many(counts.n_broken, "of them was", "of them were")
     sentence = (
         f"All {counts.n:,} requests of {day.name} were answered, while a snapshot was swapped in,"
-        f" a worker killed and an offer taken away; {counts.n_broken:,} of them were asked again"
+        f" a worker killed and an offer taken away; {broken} asked again"
         " because their connection broke."
     )
     if wrong:
-        sentence = f"{'; '.join(wrong)}.".capitalize()
+        sentence = begun(f"{'; '.join(wrong)}.")
     bad = counts.n_after_first + counts.n_after_shown
     snapshots = [[f"answers from {name}", f"{n:,}"] for name, n in counts.by_snapshot.items()]
     rows = [
@@ -211,8 +213,9 @@ def _line(  # noqa: PLR0917  # what the line tells of
             ),
             phase_figures(
                 found,
-                f"The busiest of {day.n_days:,} days, in {found.samples.phases[0].seconds * 10:.0f}"
-                f" s, on a node of {WORKERS} workers. Phases are tenths of the day’s span, in UTC.",
+                f"The busiest of {many(day.n_days, 'day')}, in"
+                f" {found.samples.phases[0].seconds * 10:.0f} s, on a node of"
+                f" {WORKERS} workers. Phases are tenths of the day’s span, in UTC.",
             ),
         ),
         is_promise=True,

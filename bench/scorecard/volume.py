@@ -19,6 +19,7 @@ from bench.scorecard.peak import phase_figures
 from bench.scorecard.questions import Questions
 from bench.scorecard.runs import Run, Service, run
 from bench.scorecard.sla import Sla
+from bench.scorecard.wording import many
 
 _KEPT: Final = 20_000
 _DAY_US: Final = 86_400_000_000
@@ -140,8 +141,8 @@ def volume_lines(
             course_of(found, min(limits, default=None), hours_of(found)),
             phase_figures(
                 found,
-                f"The median day by orders of the {day.n_days:,} after the tables’ moment, replayed"
-                f" {_pace(speed)}; phases are tenths of its span, in UTC.",
+                f"The median day by orders of the {many(day.n_days, 'day')} after the tables’"
+                f" moment, replayed {_pace(speed)}; phases are tenths of its span, in UTC.",
             ),
             *_kinds(found),
         ),

@@ -248,7 +248,7 @@ def test_a_service_that_gives_nothing_under_load_keeps_no_promise() -> None:
     assert n_rest == 15
     assert [line.verdict for line in lines[:3]] == ["pass", "fail", "not measured"]
     assert lines[1].sentence.startswith(
-        f"{n_both} of {n_both} answers that were read at 5× (1,000 a second) hold no offer; at rest"
+        f"{n_both} of {n_both} answers read at 5× (1,000 a second) had no offer; at rest 0 had"
     )
 
 
@@ -278,7 +278,7 @@ def test_no_promise_is_kept_where_only_findings_were_asked_for(events: str, tmp_
     assert [line["verdict"] for line in told["lines"]] == ["fail"]
     assert (code, told["verdict"]) == (0, "not measured")
     page = (tmp_path / "scorecard.html").read_text()
-    assert "Not every promise could be measured: 0 pass, 1 fail" in page
+    assert "No promise was asked for: 0 pass, 1 fail, 0 not measured." in page
 
 
 def test_days_of_which_only_the_date_is_told_are_not_measured(

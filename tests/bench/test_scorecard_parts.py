@@ -288,8 +288,7 @@ def test_a_load_at_which_answers_lose_their_offers_keeps_no_promise() -> None:
     verdict, sentence = held([FULL] * 9 + [EMPTY], [EMPTY] * 10)
     assert verdict == FAILED
     assert sentence == (
-        "10 of 10 answers that were read at 5× hold no offer; at rest that were 1, to the same"
-        " questions."
+        "10 of 10 answers read at 5× had no offer; at rest 1 had none, to the same questions."
     )
     assert held([FULL] * 40, [EMPTY] * 21 + [FULL] * 19)[0] == FAILED
     assert held([FULL] * 40, [EMPTY] * 20 + [FULL] * 20) == (PASSED, "As judged.")
@@ -303,7 +302,7 @@ def test_what_is_empty_by_chance_or_at_any_load_is_not_the_loads_failure() -> No
 
     assert [found[0] for found in (few, at_random, nobody)] == [NOT_MEASURED] * 3
     assert few[1].endswith("That may be chance: too few questions tell.")
-    assert nobody[1] == "None of 9 answers that were read at 5× holds an offer."
+    assert nobody[1] == "None of 9 answers read at 5× holds an offer."
     assert held([FULL, EMPTY] * 20, [FULL, EMPTY] * 20)[0] == PASSED
 
 
@@ -473,6 +472,16 @@ def test_where_the_driver_was_the_limit_the_service_is_not_told_to_be_at_its_own
         f"{told} most, with 16 callers. The driver was busy for 90% of that time: the service alone"
         " may do more."
     )
+
+
+def test_one_is_told_as_one() -> None:
+    [one] = judge_trial(
+        answers_of(20), happened(), after=Read(offers=("o",), snapshot_id="second")
+    )[1]
+    strange = judge_trial(answers_of(20) | {3: Read(offers=(), snapshot_id="other")}, happened())
+
+    assert one == "1 answer held the offer long after it was taken away"
+    assert strange[1] == ["1 answer names a snapshot that nobody announced"]
 
 
 def test_combinations_count_sources_once(generation: Generation) -> None:
