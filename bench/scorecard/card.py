@@ -134,10 +134,10 @@ def measured(plan: Plan) -> Found:
             _volume(plan, shop, service, questions, found)
     if parts:
         _tables(plan, shop, parts, found)
-    if works:
-        remove_work(plan.wish)
     if "trial" in plan.only:
         _trial(plan, shop, questions, found)
+    if works:
+        remove_work(plan.wish)
     found.lines.sort(key=lambda line: list(PARTS).index(line.part))
     return found
 

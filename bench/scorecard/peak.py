@@ -158,7 +158,9 @@ def _spike_line(peaks: Peaks, spiked: Run) -> Line:
         f" second were answered in the spike, and the longest wait was {ms(longest)}."
     )
     n_spike = phases["spike"]["requests"]
-    if n_bad == 0 and n_spike < FEW:
+    if not n_spike:
+        verdict, sentence = NOT_MEASURED, f"No request fell into {place}."
+    elif n_bad == 0 and n_spike < FEW:
         verdict = NOT_MEASURED
         sentence = f"{many(n_spike, 'request')} fell into {place}: it takes {FEW} to tell."
     if spiked.distrust is not None:

@@ -109,6 +109,11 @@ def test_a_shop_is_measured_through_a_real_service_and_a_real_node(
 
     told = told_in(tmp_path / "out")
     lines = {line["title"]: line for line in told["lines"]}
+    n_spike = told["runs"]["spike"]["phases"]["spike"]["requests"]
+    assert 1 < n_spike < 100
+    assert lines["A spike of 10×: everyone is answered"]["sentence"] == (
+        f"{n_spike} requests fell into 10× (200 a second): it takes 100 to tell."
+    )
     assert json.loads(capsys.readouterr().out)["verdict"] == told["verdict"] == "fail"
     assert code == MISSED == 7
     assert {line["part"]: line["verdict"] for line in told["lines"]} == {
@@ -263,7 +268,7 @@ def test_a_spike_that_nobody_came_in_is_not_measured(events: str, tmp_path: Path
     assert told["runs"]["spike"]["phases"]["spike"]["requests"] == 0
     assert told["runs"]["spike"]["phases"]["after"]["requests"] == 1
     assert spike["verdict"] == "not measured"
-    assert spike["sentence"] == "0 requests fell into 10× (10 a second): it takes 100 to tell."
+    assert spike["sentence"] == "No request fell into 10× (10 a second)."
 
 
 @pytest.mark.usefixtures("patient")
