@@ -5,11 +5,14 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from math import ceil
+from multiprocessing.connection import Connection
 from time import monotonic_ns, perf_counter
 from typing import Final
 
@@ -50,7 +53,7 @@ def drive(
     cores: Collection[int] = (),
     on_begin: Callable[[int], None] | None = None,
 ) -> tuple[list[Trace], Host]:
-    """Let drivers do some work together.
+    """Let drivers do some work together; where this is left early, they end at once.
 
     Args:
         work: all of it; requests are dealt out in turn, connections evenly, at least one each.
@@ -71,18 +74,23 @@ def drive(
             f"{work.connections:,} connections at once are more than the {most:,} files that a"
             " process may open here"
         )
+    context = multiprocessing.get_context("spawn")
     with ExitStack() as stack:
+        held_by_driver, leash = context.Pipe(duplex=False)
+        stack.enter_context(held_by_driver)
         pools = [
             stack.enter_context(
                 ProcessPoolExecutor(
                     1,
-                    multiprocessing.get_context("spawn"),
+                    context,
                     _begin,
-                    (share_of(work, number, processes), set(cores)),
+                    (share_of(work, number, processes), set(cores), held_by_driver),
                 )
             )
             for number in range(processes)
         ]
+        # Is let go before the pools are left, which wait for their drivers.
+        stack.enter_context(leash)
         for ready in [pool.submit(_is_ready) for pool in pools]:
             ready.result()
         before, began_s = machine_busy_s(), perf_counter()
@@ -113,13 +121,27 @@ def share_of(work: Work, number: int, processes: int) -> Work:
 _work: list[Work] = []
 
 
-def _begin(work: Work, cores: set[int]) -> None:
+def _begin(work: Work, cores: set[int], leash: Connection) -> None:
+    """Runs first in every driver: leave interrupts to the parent, and end when it ends.
+
+    Only the parent holds the other end of the leash. Without it a driver would send all that is
+    left of a schedule for somebody who is gone.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_exit_with_parent, args=(leash,), daemon=True).start()
     _work.append(work)
     if cores:
         os.sched_setaffinity(0, cores)
     # A collection in the middle of a run would be measured as if the service had stalled.
     gc.freeze()
     gc.disable()
+
+
+def _exit_with_parent(leash: Connection) -> None:
+    try:
+        leash.recv_bytes()
+    except (EOFError, OSError):
+        os._exit(1)
 
 
 def _is_ready() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -196,6 +197,28 @@ def test_an_independent_tool_sees_the_same_waits(tmp_path: Path) -> None:
     assert statuses.tolist() == trace.statuses.tolist() == [200] * 20
     assert [np.count_nonzero(us >= 20_000) for us in (ours_us, theirs_us)] == [20, 20]
     assert np.median(ours_us) == pytest.approx(np.median(theirs_us), rel=0.5)
+
+
+@pytest.mark.parametrize(("ended_by", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_service_is_left_alone_once_the_verb_is_ended(
+    ended_by: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(60)
+        words = [f"http://127.0.0.1:{listener.getsockname()[1]}", "--connections=1"]
+        words += ["--seconds=600", "--timeout-ms=600000", "--customers=1000", "--offers=1000"]
+        command = [sys.executable, "-m", "almanac", "bench", "load", *words]
+        with subprocess.Popen([*command, f"--out-dir={tmp_path}"], cwd=ROOT) as verb:
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(60)
+                asked = connection.recv(1 << 16)
+                verb.send_signal(ended_by)
+                assert verb.wait(60) == code
+                while connection.recv(1 << 16):
+                    pass
+
+    assert asked.startswith(b"POST /v1/offers ")
 
 
 SHELL = """

@@ -235,6 +235,18 @@ def test_drivers_share_the_work_and_nothing_is_sent_twice() -> None:
     assert 0 < host.busy_share <= 1.1
 
 
+def test_drivers_end_at_once_where_whoever_waits_for_them_is_stopped() -> None:
+    def stop(_: int) -> None:
+        raise SystemExit
+
+    with load_server() as server:
+        work = work_for(server.target, [b"fine"] * 400, rate=100)
+        with pytest.raises(SystemExit):
+            drive(work, processes=2, on_begin=stop)
+
+    assert sum(server.asked.values()) < 400
+
+
 def test_a_share_is_every_so_manieth_request() -> None:
     work = work_for(target_of("http://127.0.0.1:1"), [b"a", b"b", b"c", b"d", b"e"], connections=1)
 
