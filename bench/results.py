@@ -34,14 +34,26 @@ def tell_run(
         out_dir: folder of all runs.
         json: print the summary as JSON instead.
     """
-    run_dir = out_dir / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    run_dir.mkdir(parents=True)
+    run_dir = _own_folder(out_dir, f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
     np.savez_compressed(run_dir / "samples.npz", **dict(samples or {}))  # type: ignore[arg-type]
     (run_dir / "summary.json").write_bytes(
         orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
     )
     sys.stdout.write(f"{orjson.dumps(summary).decode() if json else text}\n")
     sys.stderr.write(f"kept in {run_dir}\n")
+
+
+def _own_folder(out_dir: Path, name: str) -> Path:
+    """A new folder of that name; with a number after it where another run ended just then."""
+    folder, number = out_dir / name, 1
+    while True:
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+            folder = out_dir / f"{name}-{number}"
+        else:
+            return folder
 
 
 def aligned(rows: list[list[str]]) -> str:

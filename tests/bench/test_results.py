@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import numpy as np
 import orjson
 import pytest
 
+from bench import results
 from bench.results import tell_run
 
 
@@ -32,3 +34,26 @@ def test_a_run_without_samples_keeps_an_empty_file_of_them(tmp_path: Path) -> No
     (run_dir,) = tmp_path.iterdir()
     with np.load(run_dir / "samples.npz") as kept:
         assert not kept.files
+
+
+def test_runs_that_end_in_the_same_second_are_kept_beside_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped:
+        @staticmethod
+        def now(zone: tzinfo) -> datetime:
+            return datetime(2026, 11, 1, tzinfo=zone)
+
+    monkeypatch.setattr(results, "datetime", Stopped)
+    for number in range(3):
+        tell_run("http", {"run": number}, "", out_dir=tmp_path, json=False)
+
+    kept = {
+        path.name: orjson.loads((path / "summary.json").read_bytes())["run"]
+        for path in tmp_path.iterdir()
+    }
+    assert kept == {
+        "http-20261101T000000Z": 0,
+        "http-20261101T000000Z-2": 1,
+        "http-20261101T000000Z-3": 2,
+    }
