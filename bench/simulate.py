@@ -3,9 +3,9 @@
 Requests come at given moments. The balancer gives each to a node, the kernel of that node to one
 of its workers, and a worker answers one after another in the order they came. How long a worker is
 busy is drawn from measured times. A node that is lost takes with it what it had under way, and
-what the balancer still sends it until the loss is noticed; no request is tried again. A swap stops
-every worker for a while, which is worse than what a node does: it opens a snapshot beside the one
-that answers.
+what the balancer still sends it until the loss is noticed; no request is tried again. Where no node
+is left, every request fails. A swap stops every worker for a while, which is worse than what a node
+does: it opens a snapshot beside the one that answers.
 """
 
 from __future__ import annotations
@@ -121,6 +121,8 @@ def simulate(
     latency_s = np.full(n, nan)
     for number, now_s in enumerate(arrivals_s.tolist()):
         node = state.pick(now_s, node_draws[number])
+        if node is None:
+            continue
         done_s = state.serve(node, worker_draws[number], now_s, busy_s[number], crowded)
         if done_s is not None:
             latency_s[number] = done_s - now_s + around_s
@@ -139,10 +141,15 @@ class _State:
         self._left: Sequence[int] = range(1, fleet.nodes)
         self.busy_s = [0.0] * fleet.nodes
 
-    def pick(self, now_s: float, draw: float) -> int:
-        """The node that the balancer chooses at a moment; equals are told apart by a draw."""
+    def pick(self, now_s: float, draw: float) -> int | None:
+        """The node that the balancer chooses at a moment; equals are told apart by a draw.
+
+        None where it knows of none that is left.
+        """
         known_lost = now_s >= self._trouble.lost_at_s + self._trouble.noticed_s
         nodes = self._left if known_lost else self._all
+        if not nodes:
+            return None
         if not self._counts:
             return nodes[int(draw * len(nodes))]
         fewest, best = inf, []

@@ -94,6 +94,21 @@ def test_what_a_lost_node_had_under_way_is_lost_too() -> None:
     assert np.isnan(outcome.latency_s).tolist() == [False, True, True]
 
 
+@pytest.mark.parametrize("balancer", BALANCERS)
+def test_every_request_fails_where_the_only_node_is_lost(balancer: Balancer) -> None:
+    outcome = simulate(
+        Fleet(nodes=1, workers=2, balancer=balancer),
+        np.arange(10.0),
+        steady(0.5),
+        seed=1,
+        trouble=Trouble(lost_at_s=4.0, noticed_s=3.0),
+    )
+
+    assert np.isnan(outcome.latency_s).tolist() == [False] * 4 + [True] * 6
+    assert outcome.lost == 6
+    assert outcome.busy_s.tolist() == [2.0]
+
+
 def test_a_swap_stops_every_worker_once() -> None:
     outcome = simulate(
         Fleet(nodes=1, workers=1),
