@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from math import ceil
 from typing import Any, Final
 
 import numpy as np
 
-from bench.load.schedule import Phase, scheduled
+from bench.load.schedule import MAX_REQUESTS, Phase, scheduled
 from bench.percentiles import percentiles_us
 from bench.simulate import BALANCERS, Balancer, Fleet, Seconds, ServiceTimes, Trouble, simulate
 
@@ -22,8 +24,16 @@ YEAR_S: Final = 365 * 86_400
 _REHEARSED_S: Final = 10.0
 _REHEARSED_AT_LEAST: Final = 40_000
 PARTS: Final = ("calm", "peak", "a node lost", "noticed", "swap", "after")
-_ENDS: Final = (0.2, 0.4, 0.5, 0.7, 0.8, 1.0)
-"""Where each part of a rehearsal ends; the node that is lost stays lost."""
+_SHARES: Final = (0.2, 0.2, 0.1, 0.2, 0.1, 0.2)
+"""How long each part of a rehearsal is; the node that is lost stays lost."""
+_LOST: Final = PARTS.index("a node lost")
+
+
+class ImpossibleRehearsal(Exception):
+    """Nobody could simulate it: there are more requests than memory holds."""
+
+    exit_code = 2
+    hint = "give a lower --peak, or a shorter --notice-s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +116,29 @@ def need(volume: Volume, times: ServiceTimes, workers_per_node: int) -> Need:
     )
 
 
+def part_ends_s(volume: Volume, noticed_s: float) -> list[float]:
+    """When each part of a rehearsal ends, in seconds since it began.
+
+    Args:
+        volume: how much is asked.
+        noticed_s: the part in which a node is lost and the balancer does not know is as long.
+
+    Raises:
+        ImpossibleRehearsal: there would be too many requests.
+    """
+    seconds = max(_REHEARSED_S, _REHEARSED_AT_LEAST / volume.peak_per_s)
+    lengths_s = [seconds * share for share in _SHARES]
+    lengths_s[_LOST] = max(lengths_s[_LOST], noticed_s)
+    ends_s = list(accumulate(lengths_s))
+    n = volume.mean_per_s * ends_s[0] + volume.peak_per_s * (ends_s[-1] - ends_s[0])
+    if n > MAX_REQUESTS:
+        raise ImpossibleRehearsal(
+            f"{volume.name}, and {noticed_s:g} s until a lost node is noticed: a rehearsal of that"
+            f" has {n:,.0f} requests, at most {MAX_REQUESTS:,} can be simulated"
+        )
+    return ends_s
+
+
 def rehearsal(
     volume: Volume,
     times: ServiceTimes,
@@ -121,16 +154,20 @@ def rehearsal(
         volume: how much is asked.
         times: measured.
         workers_per_node: one a core.
-        noticed_s: how long the balancer goes on sending to the lost node.
+        noticed_s: how long the balancer goes on sending to the lost node; the part in which it does
+            is as long, where it would be shorter.
         swap_s: how long each worker answers nothing while it changes over.
         seed: of all draws.
 
     Returns:
-        `need`, and by balancer and part: requests, lost ones, how busy, and percentiles.
+        `need`, and by balancer and part: requests, lost ones, and percentiles.
+
+    Raises:
+        ImpossibleRehearsal: see `part_ends_s`.
     """
     needed = need(volume, times, workers_per_node)
-    seconds = max(_REHEARSED_S, _REHEARSED_AT_LEAST / volume.peak_per_s)
-    calm, rest = seconds * _ENDS[0], seconds * (1 - _ENDS[0])
+    ends_s = part_ends_s(volume, noticed_s)
+    calm, rest = ends_s[0], ends_s[-1] - ends_s[0]
     mean, peak = volume.mean_per_s, volume.peak_per_s
     schedule = scheduled(
         (
@@ -141,17 +178,16 @@ def rehearsal(
         seed,
     )
     arrivals_s: Seconds = schedule.due_ns / 1e9
-    lost_at_s = seconds * _ENDS[1]
     trouble = Trouble(
-        lost_at_s=lost_at_s,
-        noticed_s=min(noticed_s, seconds * (_ENDS[2] - _ENDS[1])),
-        swap_at_s=seconds * _ENDS[3],
+        lost_at_s=ends_s[1],
+        noticed_s=noticed_s,
+        swap_at_s=ends_s[3],
         swap_s=swap_s,
     )
     return {
         "volume": asdict(volume),
         "need": asdict(needed),
-        "seconds": seconds,
+        "seconds": ends_s[-1],
         "trouble": asdict(trouble),
         "balancers": {
             balancer: _parts(
@@ -159,7 +195,7 @@ def rehearsal(
                 arrivals_s,
                 times,
                 trouble,
-                seconds=seconds,
+                ends_s=ends_s,
                 seed=seed,
             )
             for balancer in BALANCERS
@@ -191,11 +227,11 @@ def _parts(
     times: ServiceTimes,
     trouble: Trouble,
     *,
-    seconds: float,
+    ends_s: Sequence[float],
     seed: int,
 ) -> dict[str, Any]:
     outcome = simulate(fleet, arrivals_s, times, seed=seed, trouble=trouble)
-    edges = np.searchsorted(arrivals_s, [0.0, *(seconds * end for end in _ENDS)])
+    edges = np.searchsorted(arrivals_s, [0.0, *ends_s])
     found = {}
     for name, begin, end in zip(PARTS, edges, edges[1:], strict=False):
         latency_s = outcome.latency_s[begin:end]

@@ -43,6 +43,13 @@ _KIND: Final = ("any",)
 _TIMEOUT_NS: Final = 5_000_000_000
 
 
+class NoSuchRun(Exception):
+    """What a request costs can't be read from there."""
+
+    exit_code = 4
+    hint = "name a folder that `almanac bench http` kept its run in, or leave out --http-run"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What is measured and simulated.
@@ -99,9 +106,10 @@ def cost_of_run(run_dir: Path, server: str) -> Cost:
         server: under which the edge ran.
 
     Raises:
+        NoSuchRun: there is no run, or that of another benchmark.
         ServerFailed: the run has no such row.
     """
-    rows = orjson.loads((run_dir / "summary.json").read_bytes())["rows"]
+    rows, samples = _kept(run_dir)
     crowds = sorted(
         int(name.rpartition(" ")[2]) for name in rows if name.startswith(f"{EDGE} {server} ")
     )
@@ -110,13 +118,23 @@ def cost_of_run(run_dir: Path, server: str) -> Cost:
     alone, crowded = (f"{EDGE} {server} {crowds[place]}" for place in (0, -1))
     if None in (rows[alone]["cpu_together_us"], rows[crowded]["cpu_together_us"]):
         raise ServerFailed(f"in {run_dir} the edge under {server} gave no good answer")
-    with np.load(run_dir / "samples.npz") as samples:
-        latencies = samples[alone]
+    latencies = samples[alone]
     return Cost(
         latencies_ns=latencies[latencies >= 0],
         alone_cpu_us=rows[alone]["cpu_together_us"],
         crowded_cpu_us=rows[crowded]["cpu_together_us"],
     )
+
+
+def _kept(run_dir: Path) -> tuple[dict[str, Any], dict[str, NDArray[np.int64]]]:
+    try:
+        rows = orjson.loads((run_dir / "summary.json").read_bytes())["rows"]
+        with np.load(run_dir / "samples.npz") as samples:
+            return rows, dict(samples)
+    except OSError as problem:
+        raise NoSuchRun(f"{run_dir}: no run can be read there ({problem.strerror})") from problem
+    except (KeyError, orjson.JSONDecodeError) as problem:
+        raise NoSuchRun(f"{run_dir}: that is no run of `almanac bench http`") from problem
 
 
 def check(plan: Plan) -> tuple[Cost, list[dict[str, Any]]]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from bench.capacity import VOLUMES, rehearsal, volume_at
+from bench.capacity import VOLUMES, part_ends_s, rehearsal, volume_at
 from bench.capacity_check import Plan, check, cost_of_run
 from bench.capacity_report import capacity_text
 from bench.http_contenders import ServerName
@@ -22,18 +22,18 @@ from builder.places import make_folder
 
 def capacity(
     *,
-    peak: list[float] | None = None,
+    peak: Annotated[list[float] | None, Parameter(validator=Number(gte=0.001))] = None,
     http_run: Path | None = None,
     server: ServerName = "uvicorn",
     workers_per_node: Annotated[int, Parameter(validator=Number(gte=1, lte=256))] = 4,
     notice_s: Annotated[float, Parameter(validator=Number(gte=0))] = 1.0,
-    swap_ms: Annotated[float, Parameter(validator=Number(gte=0))] = 50.0,
+    swap_ms: Annotated[float, Parameter(validator=Number(gte=0, lte=3_600_000))] = 50.0,
     load: list[float] | None = None,
     seconds: Annotated[float, Parameter(validator=Number(gt=0))] = 10.0,
     customers: Annotated[int, Parameter(validator=Number(gte=1000))] = 100_000,
     offers: Annotated[int, Parameter(validator=Number(gte=1000))] = 20_000,
     requests: Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000))] = 3000,
-    seed: int = 1,
+    seed: Annotated[int, Parameter(validator=Number(gte=0))] = 1,
     out_dir: Path = DEFAULT_DIR,
     json: bool = False,
 ) -> None:
@@ -57,7 +57,8 @@ def capacity(
     workers_per_node
         One a core.
     notice_s
-        How long the balancer goes on sending to a node that is lost.
+        How long the balancer goes on sending to a node that is lost; that part of the rehearsal is
+        as long.
     swap_ms
         How long each worker answers nothing while it changes over; it does answer, so this is
         more than it costs.
@@ -78,6 +79,10 @@ def capacity(
     json
         Print the summary as JSON instead of tables.
     """
+    volumes = [volume_at(rate) for rate in peak] if peak else VOLUMES
+    # Before anything is measured, since that takes minutes.
+    for volume in volumes:
+        part_ends_s(volume, notice_s)
     make_folder(out_dir, flag="--out-dir")
     words = f"--workers-per-node {workers_per_node} --notice-s {notice_s:g} --swap-ms {swap_ms:g}"
     words += f" --seed {seed}" + "".join(f" --peak {rate:.10g}" for rate in peak or ())
@@ -108,7 +113,7 @@ def capacity(
             swap_s=swap_ms / 1000,
             seed=seed,
         )
-        for volume in ([volume_at(rate) for rate in peak] if peak else VOLUMES)
+        for volume in volumes
     ]
     summary = {
         "machine": facts,

@@ -23,7 +23,8 @@ PARTS: Final = 10
 _STEP: Final = 5.0
 _SPIKE: Final = 10.0
 _SPIKE_SHARE: Final = 0.1
-_MAX_REQUESTS: Final = 20_000_000
+MAX_REQUESTS: Final = 20_000_000
+"""More than that, and memory is what is measured."""
 _MINUTE_US: Final = 60_000_000
 
 
@@ -139,9 +140,9 @@ def scheduled(phases: Sequence[Phase], arrivals: Arrivals, seed: int) -> Schedul
     """
     ends = np.cumsum([phase.expected for phase in phases])
     total = float(ends[-1])
-    if not 0 < total <= _MAX_REQUESTS:
+    if not 0 < total <= MAX_REQUESTS:
         raise ImpossibleSchedule(
-            f"the schedule asks for {total:,.0f} requests, expected 1 to {_MAX_REQUESTS:,}"
+            f"the schedule asks for {total:,.0f} requests, expected 1 to {MAX_REQUESTS:,}"
         )
     if arrivals == "even":
         # A request of a count that is whole but for rounding must not get lost.

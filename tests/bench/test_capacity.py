@@ -10,7 +10,8 @@ import numpy as np
 import orjson
 import pytest
 
-from bench.capacity import UTILISATION, VOLUMES, Volume, balanced, need, rehearsal
+from almanac import main
+from bench.capacity import UTILISATION, VOLUMES, Volume, balanced, need, rehearsal, volume_at
 from bench.capacity_check import Cost, cost_of_run
 from bench.capacity_cli import capacity
 from bench.capacity_report import check_rows, need_rows, rehearsal_rows
@@ -69,6 +70,57 @@ def test_a_rehearsal_accounts_for_every_request_and_loses_only_what_the_lost_nod
         told["balancers"][name]["a node lost"]["lost"] for name in ("random", "least-connections")
     )
     assert least > 1.2 * random
+
+
+@pytest.mark.parametrize("noticed_s", [0.2, 4.0])
+def test_a_lost_node_is_sent_to_for_as_long_as_was_asked(noticed_s: float) -> None:
+    """Every other request of the two nodes; the part is a second long, or as long as that."""
+    told = rehearsal(
+        volume_at(4000.0), STEADY, workers_per_node=4, noticed_s=noticed_s, swap_s=0.0, seed=1
+    )
+
+    assert told["need"]["nodes"] == 2
+    assert told["trouble"]["noticed_s"] == noticed_s
+    assert told["seconds"] == pytest.approx(9.0 + max(noticed_s, 1.0))
+    parts = told["balancers"]["random"]
+    lost = parts["a node lost"]
+    assert lost["requests"] == pytest.approx(4000 * max(noticed_s, 1.0), rel=0.05)
+    assert lost["lost"] == pytest.approx(2000 * noticed_s, rel=0.1)
+    assert parts["noticed"]["lost"] == 0
+    assert parts["swap"]["requests"] == pytest.approx(4000, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "problem", "remedy"),
+    [
+        (["--peak=0"], 2, "for --peak. Must be >= 0.001", "--help"),
+        (["--peak=nan"], 2, "for --peak. Must be >= 0.001", "--help"),
+        (["--peak=100", "--peak=-5"], 2, "for --peak. Must be >= 0.001", "--help"),
+        (["--peak=inf"], 2, "has inf requests, at most 20,000,000", "give a lower --peak"),
+        (["--notice-s=600"], 2, "and 600 s until a lost node is noticed", "shorter --notice-s"),
+        (["--notice-s=nan"], 2, "for --notice-s. Must be >= 0", "--help"),
+        (["--swap-ms=inf"], 2, "for --swap-ms. Must be <= 3600000", "--help"),
+        (["--seed=-1"], 2, "Must be >= 0", "--help"),
+        (["--http-run=nope"], 4, "nope: no run can be read there (No such file", "--http-run"),
+        (["--http-run={other}"], 4, "that is no run of `almanac bench http`", "--http-run"),
+    ],
+)
+def test_what_cannot_be_told_is_refused_before_anything_is_measured(
+    flags: list[str],
+    code: int,
+    problem: str,
+    remedy: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "summary.json").write_text("{}")
+    words = [flag.format(other=tmp_path) for flag in flags]
+
+    assert main(["bench", "capacity", *words, f"--out-dir={tmp_path / 'runs'}"]) == code
+
+    said, hint = capsys.readouterr().err.split("hint: ")
+    assert problem in said
+    assert remedy in hint
 
 
 def test_costs_become_times_whose_mean_is_processor_time() -> None:
