@@ -82,7 +82,8 @@ def verdict_on(samples: Samples, traces: Sequence[Trace], host: Host) -> Verdict
     reasons = [*_late_phases(samples), *_busy_drivers(samples, traces)]
     if host.stolen_share > STOLEN_SHARE:
         reasons.append(
-            f"the host gave {host.stolen_share:.0%} of the processors to other machines"
+            f"the host gave {_above(host.stolen_share, STOLEN_SHARE)} of the processors to other"
+            " machines"
             f" (at most {STOLEN_SHARE:.0%})"
         )
     return Verdict(
@@ -125,7 +126,7 @@ def _late_phases(samples: Samples) -> list[str]:
         share = float(late[inside].mean()) if inside.any() else 0.0
         if share > LATE_SHARE:
             found.append(
-                f"in {name} it got to {share:.1%} of the requests more than"
+                f"in {name} it got to {_above(share, LATE_SHARE, 1)} of the requests more than"
                 f" {LATE_NS / 1e6:g} ms late (at most {LATE_SHARE:.0%})"
             )
     return found
@@ -143,7 +144,7 @@ def _busy_drivers(samples: Samples, traces: Sequence[Trace]) -> list[str]:
         by_phase = _busy_by_phase(samples.phases, samples.phase[number :: len(traces)], trace)
         shares |= {f"phase {name}": (share, FULL_SHARE) for name, share in by_phase.items()}
         found += [
-            f"driver {number + 1} was busy for {share:.0%} of {when} (at most {most:.0%})"
+            f"driver {number + 1} was busy for {_above(share, most)} of {when} (at most {most:.0%})"
             for when, (share, most) in shares.items()
             if share > most
         ]
@@ -167,6 +168,17 @@ def _busy_by_phase(
         idle_ns = int(trace.idle_ns[until] - trace.idle_ns[begin])
         found[one.name] = 1 - idle_ns / span_ns
     return found
+
+
+def _above(share: float, most: float, digits: int = 0) -> str:
+    """A share that is more than it may be, with as many digits as it takes to show that.
+
+    >>> _above(0.0151, 0.01, 1), _above(0.010004, 0.01, 1), _above(0.81, 0.8)
+    ('1.5%', '1.0004%', '81%')
+    """
+    while (told := f"{share:.{digits}%}") == f"{most:.{digits}%}":
+        digits += 1
+    return told
 
 
 def _remarks(samples: Samples) -> list[str]:

@@ -175,6 +175,22 @@ def test_a_late_driver_gives_no_verdict(plan: Schedule) -> None:
     assert told.startswith("the driver was the bottleneck, no verdict: in phase 1×")
 
 
+def test_a_share_is_told_so_that_it_is_seen_to_be_too_much() -> None:
+    even = scheduled(constant(3000, 1), "even", 0)
+    taken_ns = even.due_ns.copy()
+    taken_ns[:31] += 2 * MS
+    trace = trace_of(even, taken_ns=taken_ns, done_ns=taken_ns + MS, busy_ns=802 * MS)
+
+    host = Host(busy_share=0.9, stolen_share=0.0504)
+    verdict = verdict_on(samples_of(even, trace), [trace], host)
+
+    assert verdict.reasons == (
+        "in phase constant it got to 1.03% of the requests more than 1 ms late (at most 1%)",
+        "driver 1 was busy for 80.2% of its time (at most 80%)",
+        "the host gave 5.04% of the processors to other machines (at most 5%)",
+    )
+
+
 def test_phases_of_a_few_requests_are_judged_together() -> None:
     """One late request of eight says nothing of a driver; one in fifty of all of them does."""
     hours = tuple(replace(constant(4, 2)[0], name=f"hour {hour}") for hour in range(40))
