@@ -67,7 +67,7 @@ def load(
     timeout_ms: Annotated[int, Parameter(validator=Number(gte=1))] = 5000,
     processes: Annotated[int, Parameter(validator=Number(gte=1, lte=64))] = 1,
     core: list[int] | None = None,
-    seed: int = 1,
+    seed: Annotated[int, Parameter(validator=Number(gte=0))] = 1,
     emit_for: Annotated[Tool | None, Parameter(name="--emit")] = None,
     emit_dir: Path = Path("load"),
     out_dir: Path = DEFAULT_DIR,
@@ -164,7 +164,9 @@ def load(
         mix = mix_of_orders(orders, placement=placement, k=k)
     if is_replay:
         assert orders is not None
-        times = speed_for(orders.ts_us, scale) if scale is not None else speed or 1.0
+        times = 1.0 if speed is None else speed
+        if scale is not None:
+            times = speed_for(orders.ts_us, scale)
         plan = replayed(orders.ts_us, times)
         which: Ints = np.arange(len(plan))
     else:

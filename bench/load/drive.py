@@ -33,6 +33,16 @@ class TooManyConnections(Exception):
     hint = "ask for fewer by --connections, or raise the limit: ulimit -Hn"
 
 
+class NoSuchCore(Exception):
+    """No driver may run where it should."""
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, hint: str) -> None:
+        super().__init__(what)
+        self.hint = hint
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """The machine while it was measured.
@@ -65,8 +75,10 @@ def drive(
         A trace of each driver, the first with the requests 0, processes, 2·processes, …
 
     Raises:
+        NoSuchCore: the system does not let processes run on one of the cores.
         TooManyConnections: the system does not grant so many files.
     """
+    _require_cores(cores)
     processes = min(processes, len(work.due_ns))
     most = allow_many_connections()
     if ceil(work.connections / processes) > most - _FILES_BESIDE:
@@ -116,6 +128,20 @@ def share_of(work: Work, number: int, processes: int) -> Work:
         connections=max(connections, 1),
         kept=None if work.kept is None else work.kept[number::processes],
     )
+
+
+def _require_cores(cores: Collection[int]) -> None:
+    ours = os.sched_getaffinity(0)
+    for core in cores:
+        try:
+            os.sched_setaffinity(0, {core})
+        except (OSError, ValueError, OverflowError) as problem:
+            here = ", ".join(map(str, sorted(ours)))
+            raise NoSuchCore(
+                f"--core {core}: no process may run there", hint=f"give --core one of {here}"
+            ) from problem
+        finally:
+            os.sched_setaffinity(0, ours)
 
 
 _work: list[Work] = []

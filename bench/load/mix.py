@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -34,7 +35,7 @@ class WrongShares(Exception):
     """Shares that nothing can be drawn with, or of customers that the events do not hold."""
 
     exit_code = 2
-    hint = None
+    hint = "give three numbers: of known, thin and cold customers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +82,11 @@ class Mix:
         rng = np.random.default_rng(seed)
         if shares is None:
             return rng.integers(0, len(self.bodies), n)
-        if min(shares) < 0 or sum(shares) <= 0:
-            raise WrongShares(f"{shares} are no shares: none may be negative, nor all nothing")
+        if not (min(shares) >= 0 and 0 < sum(shares) < inf):
+            told = " ".join(f"{share:g}" for share in shares)
+            raise WrongShares(
+                f"--shares {told} are no shares: none may be negative, nor all of them 0"
+            )
         chosen = rng.choice(len(shares), n, p=np.array(shares) / sum(shares))
         which: Ints = np.empty(n, dtype=np.int64)
         for number, share in enumerate(shares):

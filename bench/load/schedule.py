@@ -26,6 +26,8 @@ _SPIKE_SHARE: Final = 0.1
 MAX_REQUESTS: Final = 20_000_000
 """More than that, and memory is what is measured."""
 _MINUTE_US: Final = 60_000_000
+_SHORTEST_S: Final = 1e-9
+_LONGEST_S: Final = 9e9
 
 
 class ImpossibleSchedule(Exception):
@@ -172,11 +174,17 @@ def replayed(ts_us: Ints, speed: float) -> Schedule:
         A schedule in ten parts of the same length, each named after the shop's moment it begins.
 
     Raises:
-        ImpossibleSchedule: there are no orders, or all have the same moment.
+        ImpossibleSchedule: there are no orders, all have the same moment, or at that speed nobody
+            could follow.
     """
     span_us = int(ts_us[-1] - ts_us[0]) if len(ts_us) else 0
     if span_us <= 0:
         raise ImpossibleSchedule(f"{len(ts_us)} orders at one moment are no course to replay")
+    if not (speed > 0 and _SHORTEST_S <= span_us / 1e6 / speed <= _LONGEST_S):
+        raise ImpossibleSchedule(
+            f"{span_us / 1e6:g} s of orders can't be replayed at {speed:g} times their speed:"
+            f" expected {_SHORTEST_S:g} to {_LONGEST_S:g} s in all; give another --speed or --scale"
+        )
     since_us = ts_us - ts_us[0]
     edges_us = np.linspace(0, span_us, PARTS + 1)
     number = np.minimum(np.searchsorted(edges_us, since_us, side="right") - 1, PARTS - 1)

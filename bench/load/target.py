@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 from bench.http_requests import on_the_wire
 
 Address: TypeAlias = str | tuple[str, int]
+_AS: Final = "give the service's URL as http://127.0.0.1:8080"
 
 
 class WrongTarget(Exception):
@@ -18,7 +19,7 @@ class WrongTarget(Exception):
 
     exit_code = 2
 
-    def __init__(self, what: str, *, hint: str | None = None) -> None:
+    def __init__(self, what: str, *, hint: str) -> None:
         super().__init__(what)
         self.hint = hint
 
@@ -61,14 +62,13 @@ def target_of(url: str, unix: Path | None = None) -> Target:
     Raises:
         WrongTarget: it is no such URL, or its host is unknown.
     """
-    parts, port = urlsplit(url), 80
-    is_wrong = parts.scheme != "http" or not parts.hostname
     try:
-        port = parts.port or port
-    except ValueError:
-        is_wrong = True
-    if is_wrong:
-        raise WrongTarget(f"{url!r} is no http:// URL", hint="give it as http://127.0.0.1:8080")
+        parts = urlsplit(url)
+        port = parts.port or 80
+        if parts.scheme != "http" or not parts.hostname:
+            raise ValueError(url)
+    except ValueError as problem:
+        raise WrongTarget(f"{url!r} is no http:// URL", hint=_AS) from problem
     path = parts.path if parts.path not in ("", "/") else "/v1/offers"
     path += f"?{parts.query}" if parts.query else ""
     whole = f"http://{parts.netloc}{path}"
@@ -83,7 +83,9 @@ def target_of(url: str, unix: Path | None = None) -> Target:
     try:
         found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except OSError as problem:
-        raise WrongTarget(f"{parts.hostname}: {problem.strerror}") from problem
+        raise WrongTarget(f"{parts.hostname}: {problem.strerror}", hint=_AS) from problem
+    except UnicodeError as problem:
+        raise WrongTarget(f"{parts.hostname!r} is no name of a host", hint=_AS) from problem
     family, _, _, _, (address, *_) = found[0]
     return Target(
         url=whole,

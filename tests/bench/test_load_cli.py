@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from almanac import main
 from bench.load.cli import NO_VERDICT, Contradiction, load
 from bench.load.driver import Work, follow
 from bench.load.schedule import constant, scheduled
@@ -166,6 +167,32 @@ def test_bad_rows_are_refused_or_left_out_and_told(
 def test_flags_that_contradict_each_other_are_refused(flags: dict[str, object], why: str) -> None:
     with pytest.raises(Contradiction, match=why):
         load(URL, **flags)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem", "remedy"),
+    [
+        (["--core=99999"], "--core 99999: no process may run there", "give --core one of "),
+        (["--core=-1"], "--core -1: no process may run there", "give --core one of "),
+        (["--seed=-1"], 'Invalid value "-1" for --seed', "--help"),
+        (["--shares", "nan", "1", "1"], "--shares nan 1 1 are no shares", "give three numbers"),
+    ],
+)
+def test_flags_that_mean_nothing_are_refused(
+    flags: list[str],
+    problem: str,
+    remedy: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["--customers=1000", "--offers=1000", f"--out-dir={tmp_path}"]
+
+    assert main(["bench", "load", URL, *words, *flags]) == 2
+
+    said, hint = capsys.readouterr().err.split("hint: ")
+    assert problem in said
+    assert remedy in hint
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load (nghttp2-client) is missing")

@@ -276,10 +276,17 @@ def test_a_target_is_what_its_url_says() -> None:
     assert target_of("http://[::1]:99/x?y=1").path == "/x?y=1"
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8080", "https://shop", "http://", "http://shop:99999"])
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8080", "https://shop", "http://", "http://shop:99999", "http://[::1/"]
+)
 def test_what_cannot_be_asked_is_refused(url: str) -> None:
     with pytest.raises(WrongTarget, match="no http"):
         target_of(url)
+
+
+def test_a_name_that_no_host_can_have_is_refused() -> None:
+    with pytest.raises(WrongTarget, match=r"'a\.\.b' is no name of a host"):
+        target_of("http://a..b/")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from math import inf, nan
 from pathlib import Path
 
 import msgspec
@@ -188,7 +189,7 @@ def test_a_share_of_customers_that_are_not_there_is_refused() -> None:
         mix_of_kinds([KNOWN, COLD]).draw(10, 1, (1, 1, 1))
 
 
-@pytest.mark.parametrize("shares", [(0, 0, 0), (1, -1, 1)])
+@pytest.mark.parametrize("shares", [(0, 0, 0), (1, -1, 1), (nan, 1, 1), (1, nan, 1), (1, 1, inf)])
 def test_shares_that_say_nothing_are_refused(shares: tuple[float, float, float]) -> None:
     with pytest.raises(WrongShares, match="no shares"):
         mix_of_kinds([KNOWN, THIN, COLD]).draw(10, 1, shares)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf, nan
 
 import numpy as np
 import pytest
@@ -182,3 +183,9 @@ def test_orders_at_one_moment_are_no_course(moments: list[int]) -> None:
         replayed(np.array(moments, dtype=np.int64), 1.0)
     with pytest.raises(ImpossibleSchedule, match="at one moment"):
         speed_for(np.array(moments, dtype=np.int64), 100.0)
+
+
+@pytest.mark.parametrize("speed", [0.0, -1.0, nan, inf, 1e300, 1e-300])
+def test_a_replay_that_nobody_could_follow_is_refused(speed: float) -> None:
+    with pytest.raises(ImpossibleSchedule, match="give another --speed or --scale"):
+        replayed(np.array([0, 60_000_000]), speed)
