@@ -87,7 +87,7 @@ class Cost:
         """Times that a worker is busy: the latencies' distribution, processor time's mean.
 
         Of a lone request's latency the part that is no processor time of the worker is spent
-        around it: in the loopback, and until the driver wakes.
+        around it: in the loopback, and in a closed loop until the driver wakes.
         """
         mean_us = float(self.latencies_ns.mean()) / 1000
         share = min(self.alone_cpu_us / mean_us, 1.0)

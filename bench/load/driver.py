@@ -7,6 +7,11 @@ process is woken some tens of microseconds late.
 A request that is due finds a free connection or waits for one. Both waits are kept: `taken` is the
 moment the driver got to it, `sent` the moment it had a connection. A late `taken` is the driver's
 fault; a late `sent` is that of a server that keeps all connections busy.
+
+An answer is done when its last bytes came, not when the driver looked: a caller that was slow to
+look, since its own core stood still or it was busy with other answers, is no slow service. Over TCP
+the kernel stamps when bytes came; over a Unix socket it does not, and an answer is done when it is
+`read`. Hence what is due can go out before answers that lie there are read.
 """
 
 from __future__ import annotations
@@ -15,9 +20,12 @@ import select
 import socket
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from errno import EINPROGRESS
-from time import monotonic_ns, process_time_ns
+from math import inf
+from struct import Struct
+from time import monotonic_ns, process_time_ns, time_ns
 from typing import Final
 
 import numpy as np
@@ -42,7 +50,12 @@ WATCHED_IN_REAL_TIME_NS: Final = 20_000
 ms in each second from him for whoever else is to run on that core."""
 _PENDING: Final = -9
 _ALWAYS: Final = select.EPOLLIN | select.EPOLLRDHUP
-_RECEIVED_AT_ONCE: Final = 1 << 18
+_RECEIVED_AT_ONCE: Final = 1 << 16
+"""For much more, memory would be mapped and given back each time, which takes long."""
+_SO_TIMESTAMPNS: Final = 35
+"""Of Linux; Python's `socket` has no name for it."""
+_TIMESPEC: Final = Struct("qq")
+_STAMP_SPACE: Final = socket.CMSG_SPACE(_TIMESPEC.size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +96,8 @@ class Trace:
         taken_ns: int64, the driver got to it.
         idle_ns: int64, how long the driver had slept or watched in vain by then.
         sent_ns: int64, it went out, or began to connect; `NEVER` if it never did.
-        done_ns: int64, its answer was whole, or it was given up.
+        done_ns: int64, the last bytes of its answer came, or it was given up.
+        read_ns: int64, the driver had read its answer, or given it up.
         statuses: int64, HTTP statuses, or `LOST`, `TIMED_OUT`, `REFUSED`, `GARBLED`.
         connects: connections that were begun.
         cpu_ns: processor time of the driver, watching included.
@@ -96,6 +110,7 @@ class Trace:
     idle_ns: Ints
     sent_ns: Ints
     done_ns: Ints
+    read_ns: Ints
     statuses: Ints
     connects: int
     cpu_ns: int
@@ -140,9 +155,9 @@ class _Driver:
         # Items of a memory view are read and written several times faster than those of an array.
         self._due = (work.due_ns + begin_ns).data
         self._which = work.which.copy().data
-        # Rows: taken, sent, done.
-        self._moments: Ints = np.full((3, n), NEVER, dtype=np.int64)
-        self._taken, self._sent, self._done = (row.data for row in self._moments)
+        # Rows: taken, sent, done, read.
+        self._moments: Ints = np.full((4, n), NEVER, dtype=np.int64)
+        self._taken, self._sent, self._done, self._read_at = (row.data for row in self._moments)
         self._idle_by: Ints = np.zeros(n, dtype=np.int64)
         self._idle = self._idle_by.data
         self._idle_ns = 0
@@ -171,8 +186,7 @@ class _Driver:
         while True:
             worked = bool(events)
             if worked:
-                for fd, event in events:
-                    self._on(self._by_fd[fd], event)
+                self._handle(events)
                 now_ns = monotonic_ns()
             if self._next < self._n and self._due[self._next] <= now_ns:
                 self._take_due(now_ns)
@@ -189,7 +203,7 @@ class _Driver:
             if slept or not events:
                 self._idle_ns += now_ns - idle_from_ns
         ended_ns = monotonic_ns()
-        taken, sent, done = (
+        taken, sent, done, read = (
             np.where(row == NEVER, NEVER, row - self._begin_ns) for row in self._moments
         )
         return Trace(
@@ -197,6 +211,7 @@ class _Driver:
             idle_ns=self._idle_by,
             sent_ns=sent,
             done_ns=done,
+            read_ns=read,
             statuses=self._results,
             connects=self._connects,
             cpu_ns=process_time_ns() - cpu_ns,
@@ -209,6 +224,21 @@ class _Driver:
         for line in self._lines:
             self._hang_up(line)
         self._epoll.close()
+
+    def _handle(self, events: Sequence[tuple[int, int]]) -> None:
+        """Handle what came until a request is due.
+
+        What is left comes again with the next look, after that request is sent. Connections that
+        were closed are looked at all the same: none of them may be given that request.
+        """
+        due_ns = self._due[self._next] if self._next < self._n else inf
+        for number, (fd, event) in enumerate(events, 1):
+            self._on(self._by_fd[fd], event)
+            if due_ns <= monotonic_ns():
+                for left_fd, left in events[number:]:
+                    if left & select.EPOLLRDHUP:
+                        self._on(self._by_fd[left_fd], left)
+                return
 
     def _take_due(self, now_ns: int) -> None:
         """Whatever is due gets a free connection, or waits for one behind others."""
@@ -232,10 +262,17 @@ class _Driver:
                     return
                 line = next((line for line in self._lines if line.number == number), None)
                 if line is None:
-                    self._end(number, TIMED_OUT, now_ns)
+                    self._end(number, TIMED_OUT, now_ns, now_ns)
                 else:
-                    self._fail(line, TIMED_OUT)
+                    self._read_or_fail(line, number)
             self._oldest += 1
+
+    def _read_or_fail(self, line: _Line, number: int) -> None:
+        """Its time ran out; but an answer may lie there, and the driver has not looked."""
+        if not line.connecting:
+            self._read(line)
+        if self._statuses[number] == _PENDING:
+            self._fail(line, TIMED_OUT)
 
     def _wait(self, now_ns: int) -> tuple[bool, list[tuple[int, int]]]:
         """Until something comes or is due; whether it slept, and what came."""
@@ -293,6 +330,8 @@ class _Driver:
             line.socket.setblocking(False)
             if target.family != socket.AF_UNIX:
                 line.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                with suppress(OSError):  # a system without stamps: done is when it was read
+                    line.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
             failed = line.socket.connect_ex(target.address)
         except OSError:
             self._fail(line, REFUSED)
@@ -322,12 +361,12 @@ class _Driver:
     def _read(self, line: _Line) -> None:
         assert line.socket is not None
         try:
-            data = line.socket.recv(_RECEIVED_AT_ONCE)
+            data, stamps, _, _ = line.socket.recvmsg(_RECEIVED_AT_ONCE, _STAMP_SPACE)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
-        now_ns = monotonic_ns()
+            data, stamps = b"", []
+        now_ns, now_realtime_ns = monotonic_ns(), time_ns()
         if not data or line.number < 0:
             self._fail(line, LOST)
             return
@@ -341,7 +380,13 @@ class _Driver:
             return
         number, received = line.number, line.received
         line.number, line.received = -1, b""
-        self._end(number, answer.status, now_ns)
+        done_ns = now_ns
+        if stamps:
+            seconds, rest_ns = _TIMESPEC.unpack(stamps[0][2])
+            # Where the clock of the stamps was set meanwhile, it says nothing.
+            came_ns = now_ns - now_realtime_ns + seconds * 1_000_000_000 + rest_ns
+            done_ns = min(max(came_ns, self._sent[number]), now_ns)
+        self._end(number, answer.status, done_ns, now_ns)
         if self._kept is not None and self._kept[number]:
             self._answers[number] = received[len(received) - answer.size :]
         if not (answer.stays and self._work.stays):
@@ -353,11 +398,13 @@ class _Driver:
         number, line.number = line.number, -1
         self._hang_up(line)
         if number >= 0:
-            self._end(number, status, monotonic_ns())
+            now_ns = monotonic_ns()
+            self._end(number, status, now_ns, now_ns)
             self._free.append(line)
 
-    def _end(self, number: int, status: int, now_ns: int) -> None:
-        self._done[number] = now_ns
+    def _end(self, number: int, status: int, done_ns: int, read_ns: int) -> None:
+        self._done[number] = done_ns
+        self._read_at[number] = read_ns
         self._statuses[number] = status
 
     def _hang_up(self, line: _Line) -> None:

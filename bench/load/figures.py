@@ -43,12 +43,16 @@ def summary_of(samples: Samples, traces: Sequence[Trace], host: Host) -> dict[st
 def driver_figures(trace: Trace) -> dict[str, Any]:
     """What a driver cost; watching for the next due moment is processor time, but not busy."""
     n = len(trace.statuses)
+    unread_ns = (trace.read_ns - trace.done_ns)[trace.statuses > 0]
+    if not unread_ns.any():  # over a Unix socket nobody knows
+        unread_ns = unread_ns[:0]
     return {
         "requests": n,
         "connects": trace.connects,
         "cpu_share": round(trace.cpu_ns / trace.wall_ns, 3),
         "busy_share": round(trace.busy_ns / trace.wall_ns, 3),
         "busy_us_per_request": round(trace.busy_ns / n / 1000, 2) if n else None,
+        "unread": percentiles_us(unread_ns),
     }
 
 

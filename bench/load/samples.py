@@ -39,9 +39,10 @@ class Samples:
         kinds: names of the kinds of request.
         kind: uint8, numbers of kinds.
         due_ns: int64, see `driver.Work`.
-        taken_ns: int64, see `driver.Trace`, as the next three.
+        taken_ns: int64, see `driver.Trace`, as the next four.
         sent_ns: int64.
         done_ns: int64.
+        read_ns: int64.
         statuses: int64.
     """
 
@@ -53,6 +54,7 @@ class Samples:
     taken_ns: Ints
     sent_ns: Ints
     done_ns: Ints
+    read_ns: Ints
     statuses: Ints
 
     @property
@@ -92,6 +94,7 @@ class Samples:
             "taken_ns": self.taken_ns,
             "sent_ns": self.sent_ns,
             "done_ns": self.done_ns,
+            "read_ns": self.read_ns,
             "statuses": self.statuses,
         }
 
@@ -119,6 +122,7 @@ def gathered(
         taken_ns=merged("taken_ns"),
         sent_ns=merged("sent_ns"),
         done_ns=merged("done_ns"),
+        read_ns=merged("read_ns"),
         statuses=merged("statuses"),
     )
 

@@ -30,13 +30,17 @@ MIX = {"cart_items": {"p50": 3, "p90": 5, "max": 9}}
 
 
 def trace_of(plan: Schedule, **changes: Any) -> Trace:
-    """Each request was taken and sent when it was due, and answered half a millisecond later."""
+    """Each request was taken and sent when it was due, and answered half a millisecond later.
+
+    Answers were read when they came.
+    """
     due_ns = plan.due_ns
     trace = Trace(
         taken_ns=due_ns.copy(),
         idle_ns=due_ns * 5 // 6,
         sent_ns=due_ns.copy(),
         done_ns=due_ns + MS // 2,
+        read_ns=changes.get("done_ns", due_ns + MS // 2),
         statuses=np.full(len(plan), 200),
         connects=8,
         cpu_ns=10**9,
@@ -83,6 +87,23 @@ def test_a_good_run_is_trusted_and_told_by_phase_kind_and_second(plan: Schedule)
     assert load_text(summary | {"mix": MIX}).startswith("the driver kept its schedule")
 
 
+def test_how_long_answers_lay_unread_is_told_of_each_driver(plan: Schedule) -> None:
+    unread_ns = np.full(len(plan), 2 * MS)
+    unread_ns[:50] = 3 * MS
+    statuses = np.full(len(plan), 200)
+    statuses[-1] = TIMED_OUT  # nothing came
+    trace = trace_of(plan, read_ns=plan.due_ns + MS // 2 + unread_ns, statuses=statuses)
+
+    samples = samples_of(plan, trace)
+    summary = summary_of(samples, [trace, trace_of(plan)], QUIET)
+
+    assert [driver["unread"]["p99_us"] for driver in summary["drivers"]] == [3000, None]
+    told = load_text(summary | {"mix": MIX})
+    assert "connections made, answers unread for 3.00 ms (p99)\ndriver 2:" in told
+    assert "connections made, answers unread for – ms (p99)\nall cores" in told
+    assert samples.arrays()["read_ns"].tolist() == samples.read_ns.tolist()
+
+
 def test_answers_count_where_they_come_not_where_they_were_due(plan: Schedule) -> None:
     trace = trace_of(plan, done_ns=plan.due_ns + 2_000 * MS)
 
@@ -98,7 +119,7 @@ def test_drivers_samples_come_back_in_the_order_they_were_due(plan: Schedule) ->
             whole,
             **{
                 name: getattr(whole, name)[first::2]
-                for name in ("taken_ns", "sent_ns", "done_ns", "statuses")
+                for name in ("taken_ns", "sent_ns", "done_ns", "read_ns", "statuses")
             },
         )
         for first in range(2)

@@ -188,6 +188,7 @@ def run_of(
         taken_ns=due_ns,
         sent_ns=due_ns,
         done_ns=due_ns + 1000,
+        read_ns=due_ns + 1000,
         statuses=np.array(statuses or [200] * n, dtype=np.int64),
     )
     return Run(

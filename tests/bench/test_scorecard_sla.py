@@ -119,6 +119,7 @@ def made_up(waits_us: list[float], statuses: list[int] | None = None) -> Samples
         taken_ns=due_ns,
         sent_ns=due_ns,
         done_ns=due_ns + (np.array(waits_us) * 1000).astype(np.int64),
+        read_ns=due_ns + (np.array(waits_us) * 1000).astype(np.int64),
         statuses=np.array(statuses or [200] * n, dtype=np.int64),
     )
 

@@ -37,6 +37,7 @@ def open_turn(
             taken_ns=due_ns + late_ns,
             sent_ns=due_ns + late_ns,
             done_ns=due_ns + wait_us * 1000,
+            read_ns=due_ns + wait_us * 1000,
             statuses=np.array([200] * n if statuses is None else statuses, dtype=np.int64),
         ),
     )
