@@ -18,6 +18,7 @@ import orjson
 from numpy.typing import NDArray
 
 from bench.capacity import balanced
+from bench.counts import counted
 from bench.http_contenders import EDGE
 from bench.http_load import Driver
 from bench.http_processes import ServerFailed
@@ -188,7 +189,7 @@ def _closed_loop(plan: Plan, node: Serving, wire: Sequence[bytes]) -> float:
                 n=plan.requests,
             )
             if lap.errors:
-                raise ServerFailed(f"{lap.errors} requests had no good answer")
+                raise ServerFailed(f"{counted(lap.errors, 'request')} had no good answer")
             if number:  # the first lap warms up
                 spent_ns += node.workers[0].cpu_ns() - before_ns
     return spent_ns / (_LAPS * plan.requests) / 1000

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from bench.capacity import UTILISATION
 from bench.capacity_report import check_rows, cost_line, need_rows, rehearsal_rows
+from bench.counts import counted
 from bench.http_dependence import ASPECTS
 from bench.http_open import open_rows
 from bench.http_report import other_of
@@ -240,7 +241,7 @@ def _beside_words(http: _Run) -> str:
 
 def _on(machine: _Run) -> str:
     return (
-        f"{machine['cores']} cores of {machine['cpu']}, Python {machine['python']}, "
+        f"{counted(machine['cores'], 'core')} of {machine['cpu']}, Python {machine['python']}, "
         f"{machine['date'][:10]}, commit {machine['commit']}"
     )
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.counts import counted
 from bench.percentiles import as_cell, percentiles_us
 from bench.results import aligned
 from bench.soak_load import Heard
@@ -175,9 +176,11 @@ def soak_table(summary: Mapping[str, Any]) -> str:
             ]
         )
     counts = (
-        f"{summary['swaps']} swaps, {summary['requests']:,} requests: {summary['failed']} failed,"
+        f"{counted(summary['swaps'], 'swap')}, {counted(summary['requests'], 'request')}:"
+        f" {summary['failed']} failed,"
         f" {summary['refused']} refused, {summary['torn']} torn;"
-        f" {summary['leaked']} snapshots leaked, {summary['restarts']} workers replaced.\n"
+        f" {counted(summary['leaked'], 'snapshot')} leaked,"
+        f" {counted(summary['restarts'], 'worker')} replaced.\n"
         f"From announcement to served: median {summary['swap_s']['median']} s,"
         f" longest {summary['swap_s']['longest']} s."
     )

@@ -12,6 +12,7 @@ import numpy as np
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from bench.counts import counted
 from bench.load.drive import drive
 from bench.load.driver import Work
 from bench.load.emit.load import Load
@@ -195,7 +196,7 @@ def load(
     )
     make_folder(out_dir, flag="--out-dir")
     facts = machine_facts(shlex.join(["almanac", *sys.argv[1:]]))
-    print(f"sending {len(plan):,} requests in {plan.seconds:,.1f} s", file=sys.stderr)
+    print(f"sending {counted(len(plan), 'request')} in {plan.seconds:,.1f} s", file=sys.stderr)
     traces, host = drive(work, processes=processes, cores=core or ())
     samples = gathered(plan, mix.kinds, mix.kind[which], traces)
     summary = {

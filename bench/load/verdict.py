@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.counts import counted
 from bench.load.drive import Host
 from bench.load.driver import NEVER, Trace
 from bench.load.samples import Samples, failures
@@ -64,7 +65,8 @@ class Verdict:
     def sentence(self) -> str:
         """The verdict in one line."""
         if not self.n_answered:
-            return f"none of {self.n_requests:,} requests was answered, no verdict: {self._told}"
+            asked = counted(self.n_requests, "request")
+            return f"none of {asked} was answered, no verdict: {self._told}"
         whole = "the driver kept its schedule: latencies are the service's"
         if not self.is_trusted:
             whole = f"the driver was the bottleneck, no verdict: {'; '.join(self.reasons)}"
@@ -185,8 +187,9 @@ def _remarks(samples: Samples) -> list[str]:
     n_waited = int(np.count_nonzero(has_waited(samples)))
     if not n_waited:
         return []
+    they = "it" if n_waited == 1 else "they"
     remark = (
-        f"{n_waited:,} requests waited for one of the connections, as in a client's pool;"
-        " with more connections they would have waited inside the service"
+        f"{counted(n_waited, 'request')} waited for one of the connections, as in a client's pool;"
+        f" with more connections {they} would have waited inside the service"
     )
     return [remark]

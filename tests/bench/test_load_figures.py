@@ -317,3 +317,20 @@ def test_the_histogram_says_what_the_samples_say() -> None:
         percentile = 100.0 if name == "max_us" else float(name[1:-3])
         assert exact_us is not None
         assert kept.get_value_at_percentile(percentile) / 1000 == pytest.approx(exact_us, rel=1e-3)
+
+
+def test_one_of_a_kind_is_told_in_the_singular() -> None:
+    one = scheduled(constant(1, 1), "even", 0)
+    waited = trace_of(one, sent_ns=one.due_ns + 2 * MS, done_ns=one.due_ns + 3 * MS, connects=1)
+    summary = summary_of(samples_of(one, waited), [waited], QUIET)
+
+    (remark,) = summary["verdict"]["remarks"]
+    assert remark == (
+        "1 request waited for one of the connections, as in a client's pool;"
+        " with more connections it would have waited inside the service"
+    )
+    assert "1 connection made," in load_text(summary | {"mix": MIX})
+    refused = trace_of(one, statuses=np.array([REFUSED]))
+    assert verdict_on(samples_of(one, refused), [refused], QUIET).sentence == (
+        "none of 1 request was answered, no verdict: 1 × refused"
+    )
