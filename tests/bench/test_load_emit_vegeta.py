@@ -20,19 +20,20 @@ from tests.bench.emitted_load import URL, brief, by_phase, load_of, steps, year
 from tests.bench.load_server import load_server
 
 needs_vegeta = pytest.mark.skipif(shutil.which("vegeta") is None, reason="vegeta is not installed")
-# Notes what it is told; an attack or a request of one phase may fail.
+# Notes what it is told; an attack or a request of one phase may fail, or some not be sent.
 FAKE = """\
 #!/bin/sh
 echo "$*" >> told
 case "$*" in
   attack*"-name=$BROKEN "*) exit 1 ;;
   attack*) echo "answers" ;;
-  *json*"$FAILED"*) echo '{"requests":20,"success":0.95,"errors":["503"]}' ;;
+  *json*"$FAILED"*) echo '{"requests":100,"success":0.95,"errors":["503"]}' ;;
+  *json*vegeta-1*) echo '{"requests":'"$MIDDLE"',"success":1,"errors":[]}' ;;
   *json*) echo '{"requests":20,"success":1,"errors":[]}' ;;
   *) echo "report of $2" ;;
 esac
 """
-NOTHING = {"BROKEN": "none", "FAILED": "none"}
+NOTHING = {"BROKEN": "none", "FAILED": "none", "MIDDLE": "100"}
 
 
 def calls_of(run_path: Path) -> list[list[str]]:
@@ -109,7 +110,15 @@ def test_a_part_of_a_replay_in_which_nobody_came_is_left_out(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("failing", "expected"),
-    [({}, 0), ({"BROKEN": "phase-0"}, 1), ({"FAILED": "vegeta-1"}, 1), ({"FAILED": "vegeta-2"}, 1)],
+    [
+        ({}, 0),
+        ({"BROKEN": "phase-0"}, 1),
+        ({"FAILED": "vegeta-1"}, 1),
+        ({"FAILED": "vegeta-2"}, 1),
+        ({"MIDDLE": "98"}, 0),
+        ({"MIDDLE": "97"}, 1),
+        ({"MIDDLE": ""}, 1),
+    ],
 )
 def test_every_phase_is_run_and_told_and_one_failure_is_the_script_s(
     failing: dict[str, str], expected: int, fake_vegeta: None, tmp_path: Path
