@@ -18,7 +18,6 @@ import orjson
 from numpy.typing import NDArray
 
 from bench.capacity import balanced
-from bench.counts import counted
 from bench.http_contenders import EDGE
 from bench.http_load import Driver
 from bench.http_processes import ServerFailed
@@ -34,6 +33,7 @@ from bench.scale import split_cores
 from bench.serving import Serving, serving
 from bench.simulate import ServiceTimes
 from bench.synthetic import Shape, write_synthetic
+from bench.wording import many
 
 _BODIES: Final = 10_000
 _CROWD: Final = 16
@@ -189,7 +189,7 @@ def _closed_loop(plan: Plan, node: Serving, wire: Sequence[bytes]) -> float:
                 n=plan.requests,
             )
             if lap.errors:
-                raise ServerFailed(f"{counted(lap.errors, 'request')} had no good answer")
+                raise ServerFailed(f"{many(lap.errors, 'request')} had no good answer")
             if number:  # the first lap warms up
                 spent_ns += node.workers[0].cpu_ns() - before_ns
     return spent_ns / (_LAPS * plan.requests) / 1000

@@ -24,8 +24,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, Self
 
-from bench.counts import counted
 from bench.synthetic import SECRET, Shape, customer_id, write_synthetic
+from bench.wording import many
 
 N_NODES: Final = 6
 N_CUSTOMERS: Final = 2000
@@ -186,13 +186,13 @@ def drill(folder: Path) -> bool:
                 story.tell(f"  rollout: {line.strip()}")
                 reached |= {node for node, name in fleet.serving().items() if name == bad}
             code = at_the_wheel.wait()
-            story.tell(f"rollout ended with {code}; it had reached {counted(len(reached), 'node')}")
+            story.tell(f"rollout ended with {code}; it had reached {many(len(reached), 'node')}")
             _waited(lambda: set(fleet.serving().values()) == {good})
             story.tell(f"all {N_NODES} nodes answer from {good} again")
             sys.stdout.write(fleet.run("status", *place))
             time.sleep(2)
         answers = ", ".join(f"{n:,} from {name}" for name, n in callers.answers.most_common())
-        story.tell(f"callers had {answers}, and {counted(len(callers.failures), 'error')}")
+        story.tell(f"callers had {answers}, and {many(len(callers.failures), 'error')}")
     well = code == _ROLLED_BACK and 0 < len(reached) < N_NODES and not callers.failures
     story.tell("ended well" if well else f"ENDED BADLY {callers.failures[:3]}")
     return well

@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from bench.capacity import UTILISATION
 from bench.capacity_report import check_rows, cost_line, need_rows, rehearsal_rows
-from bench.counts import counted
 from bench.http_dependence import ASPECTS
 from bench.http_open import open_rows
 from bench.http_report import other_of
 from bench.percentiles import as_cell
 from bench.scale_report import SCALING_AIM, judged
+from bench.wording import many
 
 _Run = Mapping[str, Any]
 _LEAST: Final[Mapping[str, float | None]] = {
@@ -241,7 +241,7 @@ def _beside_words(http: _Run) -> str:
 
 def _on(machine: _Run) -> str:
     return (
-        f"{counted(machine['cores'], 'core')} of {machine['cpu']}, Python {machine['python']}, "
+        f"{many(machine['cores'], 'core')} of {machine['cpu']}, Python {machine['python']}, "
         f"{machine['date'][:10]}, commit {machine['commit']}"
     )
 

@@ -23,12 +23,12 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from bench.counts import counted
 from bench.http_load import Driver, Lap
 from bench.http_processes import ServerFailed
 from bench.http_requests import on_the_wire, request_bodies
 from bench.serving import Serving, serving
 from bench.synthetic import Shape, write_synthetic
+from bench.wording import many
 
 _BODIES: Final = 10_000
 _WARM_CUSTOMERS: Final = 1000
@@ -235,7 +235,7 @@ def _served(
         paused = [lap(place, pause_s=_PAUSE_S) for place in range(_AFTER_PAUSES)]
         (private,) = node.private_bytes()
     if first.errors or rest.errors:
-        raise ServerFailed(f"{counted(first.errors + rest.errors, 'request')} had no good answer")
+        raise ServerFailed(f"{many(first.errors + rest.errors, 'request')} had no good answer")
     return {
         "served_first_us": int(first.nanoseconds[0]) / 1000,
         "served_new_us": float(np.median([one.nanoseconds[0] for one in others])) / 1000,

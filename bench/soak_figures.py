@@ -9,12 +9,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.counts import counted
 from bench.percentiles import as_cell, percentiles_us
 from bench.results import aligned
 from bench.soak_load import Heard
 from bench.soak_node import Held
 from bench.swap_soak import Soak
+from bench.wording import many
 
 WINDOWS: Final = ("steady", "bringing", "changing over")
 MOST_RATIO: Final = 2.0
@@ -176,11 +176,11 @@ def soak_table(summary: Mapping[str, Any]) -> str:
             ]
         )
     counts = (
-        f"{counted(summary['swaps'], 'swap')}, {counted(summary['requests'], 'request')}:"
+        f"{many(summary['swaps'], 'swap')}, {many(summary['requests'], 'request')}:"
         f" {summary['failed']} failed,"
         f" {summary['refused']} refused, {summary['torn']} torn;"
-        f" {counted(summary['leaked'], 'snapshot')} leaked,"
-        f" {counted(summary['restarts'], 'worker')} replaced.\n"
+        f" {many(summary['leaked'], 'snapshot')} leaked,"
+        f" {many(summary['restarts'], 'worker')} replaced.\n"
         f"From announcement to served: median {summary['swap_s']['median']} s,"
         f" longest {summary['swap_s']['longest']} s."
     )

@@ -19,11 +19,11 @@ from typing import Final
 
 import msgspec
 
-from bench.counts import counted
 from bench.http_requests import checkable_bodies, on_the_wire
 from bench.soak_load import Callers, Expected, Heard
 from bench.soak_node import Held, Node, OwnStore
 from bench.synthetic import SECRET, Shape, write_synthetic
+from bench.wording import many
 from index.decide import decide
 from index.encode import decision_json
 from index.request import Request
@@ -110,7 +110,7 @@ def soak(folder: Path, plan: SoakPlan, tell: Callable[[str], None] = lambda _: N
         )
         # From here on this process only looks on: it must not stand in anybody's way.
         os.setpriority(os.PRIO_PROCESS, 0, _LOOKING_ON)
-        tell(f"{counted(plan.workers, 'worker')} for {counted(plan.rate, 'request')} per second")
+        tell(f"{many(plan.workers, 'worker')} for {many(plan.rate, 'request')} per second")
         time.sleep(max(plan.seconds_between, _CLOSED_S))
         held.append(node.held())
         for number in range(1, plan.swaps + 1):
@@ -122,7 +122,7 @@ def soak(folder: Path, plan: SoakPlan, tell: Callable[[str], None] = lambda _: N
             time.sleep(plan.seconds_between)
             held.append(node.held())
             if number % max(1, plan.swaps // 10) == 0:
-                tell(counted(number, "swap"))
+                tell(many(number, "swap"))
         # What retired last is closed after its grace: what is mapped then stays mapped.
         time.sleep(_CLOSED_S)
         held[-1] = node.held()

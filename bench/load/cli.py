@@ -12,7 +12,6 @@ import numpy as np
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from bench.counts import counted
 from bench.load.drive import drive
 from bench.load.driver import Work
 from bench.load.emit.load import Load
@@ -26,6 +25,7 @@ from bench.load.target import target_of
 from bench.machine import machine_facts
 from bench.results import DEFAULT_DIR, tell_run
 from bench.synthetic import Shape
+from bench.wording import many
 from builder.places import make_folder
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def load(
     )
     make_folder(out_dir, flag="--out-dir")
     facts = machine_facts(shlex.join(["almanac", *sys.argv[1:]]))
-    print(f"sending {counted(len(plan), 'request')} in {plan.seconds:,.1f} s", file=sys.stderr)
+    print(f"sending {many(len(plan), 'request')} in {plan.seconds:,.1f} s", file=sys.stderr)
     traces, host = drive(work, processes=processes, cores=core or ())
     samples = gathered(plan, mix.kinds, mix.kind[which], traces)
     summary = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.counts import counted
 from bench.percentiles import as_ms
 from bench.results import aligned
+from bench.wording import many
 
 
 def load_text(summary: Mapping[str, Any]) -> str:
@@ -52,7 +52,7 @@ def driver_lines(summary: Mapping[str, Any]) -> str:
     lines = [
         f"driver {number}: busy {driver['busy_share']:.0%} of its time"
         f" ({driver['busy_us_per_request']} µs per request), {driver['cpu_share']:.0%} of a core"
-        f" with watching, {counted(driver['connects'], 'connection')} made, answers unread for"
+        f" with watching, {many(driver['connects'], 'connection')} made, answers unread for"
         f" {as_ms(driver['unread']['p99_us'])} ms (p99)"
         for number, driver in enumerate(summary["drivers"], 1)
     ]

@@ -16,7 +16,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.counts import counted
+from bench.wording import many
 
 Arrivals: TypeAlias = Literal["poisson", "even"]
 Ints: TypeAlias = NDArray[np.int64]
@@ -181,7 +181,7 @@ def replayed(ts_us: Ints, speed: float) -> Schedule:
     """
     span_us = int(ts_us[-1] - ts_us[0]) if len(ts_us) else 0
     if span_us <= 0:
-        told = counted(len(ts_us), "order")
+        told = many(len(ts_us), "order")
         raise ImpossibleSchedule(f"{told} at one moment: no course to replay")
     if not (speed > 0 and _SHORTEST_S <= span_us / 1e6 / speed <= _LONGEST_S):
         raise ImpossibleSchedule(
@@ -216,7 +216,7 @@ def speed_for(ts_us: Ints, per_day: float) -> float:
     """
     span_us = int(ts_us[-1] - ts_us[0]) if len(ts_us) else 0
     if span_us <= 0:
-        raise ImpossibleSchedule(f"{counted(len(ts_us), 'order')} at one moment: no daily volume")
+        raise ImpossibleSchedule(f"{many(len(ts_us), 'order')} at one moment: no daily volume")
     return per_day * (span_us / 86_400e6) / (len(ts_us) - 1)
 
 

@@ -13,11 +13,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.counts import counted
 from bench.load.drive import Host
 from bench.load.driver import NEVER, Trace
 from bench.load.samples import Samples, failures
 from bench.load.schedule import Phase
+from bench.wording import many
 
 LATE_NS: Final = 1_000_000
 """A request that the driver got to so long after it was due is late."""
@@ -65,7 +65,7 @@ class Verdict:
     def sentence(self) -> str:
         """The verdict in one line."""
         if not self.n_answered:
-            asked = counted(self.n_requests, "request")
+            asked = many(self.n_requests, "request")
             return f"none of {asked} was answered, no verdict: {self._told}"
         whole = "the driver kept its schedule: latencies are the service's"
         if not self.is_trusted:
@@ -189,7 +189,7 @@ def _remarks(samples: Samples) -> list[str]:
         return []
     they = "it" if n_waited == 1 else "they"
     remark = (
-        f"{counted(n_waited, 'request')} waited for one of the connections, as in a client's pool;"
+        f"{many(n_waited, 'request')} waited for one of the connections, as in a client's pool;"
         f" with more connections {they} would have waited inside the service"
     )
     return [remark]

@@ -14,7 +14,7 @@ from bench.load.schedule import Ints
 from bench.load.verdict import BUSY_SHARE
 from bench.scorecard.questions import Questions
 from bench.scorecard.runs import Service
-from bench.scorecard.wording import many
+from bench.wording import many
 
 SHARE: Final = 0.12
 """The base rate by default: then 5× is 60 % of what the service can do, and 10× more than that."""

@@ -30,8 +30,8 @@ from bench.scorecard.shop import Shop, Wish, check_work, later_orders, remove_wo
 from bench.scorecard.sla import Sla
 from bench.scorecard.trial import trial_lines
 from bench.scorecard.volume import busiest_day, days_asked_about, usual_day, volume_lines
-from bench.scorecard.wording import many
 from bench.standstill import Standstill, standstill
+from bench.wording import many
 from index.snapshot import open_snapshot
 
 POOL: Final = 5000

@@ -24,7 +24,7 @@ from bench.scorecard.lines import (
     not_measured,
 )
 from bench.scorecard.people import People, owners_of, without_context
-from bench.scorecard.wording import many
+from bench.wording import many
 from builder.answering import K
 from builder.baselines import default, segment
 from builder.cases import Case, Order

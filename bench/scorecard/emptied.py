@@ -7,7 +7,7 @@ from scipy.special import bdtrc
 from bench.scorecard.judging import CHANCE, Judged
 from bench.scorecard.lines import FAILED, NOT_MEASURED
 from bench.scorecard.runs import Run
-from bench.scorecard.wording import many
+from bench.wording import many
 
 
 def held_to_rest(judged: Judged, found: Run, number: int, *, place: str, rest: int = 0) -> Judged:

@@ -15,7 +15,7 @@ from bench.load.samples import Samples
 from bench.percentiles import BEYOND, percentiles_us
 from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED, Verdict
 from bench.scorecard.sla import PERCENTILE_OF, Sla
-from bench.scorecard.wording import many
+from bench.wording import many
 
 CHANCE: Final = 0.05
 """A promise that is not kept may look as if it were with no more than this."""

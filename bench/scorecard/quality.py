@@ -8,7 +8,7 @@ from bench.scorecard.answers import ndcg
 from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED, Bar, Bars, Line, Table, Verdict
 from bench.scorecard.questions import K, Questions
 from bench.scorecard.runs import Run
-from bench.scorecard.wording import many
+from bench.wording import many
 from builder import metrics
 from builder.metrics import Interval
 

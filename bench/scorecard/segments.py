@@ -25,7 +25,7 @@ from bench.scorecard.lines import (
     not_measured,
 )
 from bench.scorecard.people import People
-from bench.scorecard.wording import many
+from bench.wording import many
 from builder import metrics
 from builder.answering import K
 from builder.baselines import segment

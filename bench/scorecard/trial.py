@@ -35,7 +35,7 @@ from bench.scorecard.runs import Run, Service, run_once, say
 from bench.scorecard.serving import shared_out
 from bench.scorecard.shop import Shop
 from bench.scorecard.volume import Day
-from bench.scorecard.wording import begun, many
+from bench.wording import begun, many
 from index.layout import STORE_NAME
 from index.manifest import read_manifest
 
