@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from scipy.special import bdtrc
-
 from bench.scorecard.judging import CHANCE, Judged
 from bench.scorecard.lines import FAILED, NOT_MEASURED
 from bench.scorecard.runs import Run
 from bench.wording import many
+from builder.binomial import chance_of_at_least
 
 
 def held_to_rest(judged: Judged, found: Run, number: int, *, place: str, rest: int = 0) -> Judged:
@@ -37,7 +36,7 @@ def held_to_rest(judged: Judged, found: Run, number: int, *, place: str, rest: i
             f"{n_empty:,} of {many(len(both), 'answer')} read at {place} had no offer; at rest"
             f" {len(both) - n_had:,} had none, to the same questions."
         )
-        if bdtrc(n_lost - 1, n_lost + n_won, 0.5) <= CHANCE:
+        if chance_of_at_least(n_lost, n_lost + n_won, 0.5) <= CHANCE:
             return Judged(FAILED, told)
         return Judged(NOT_MEASURED, f"{told} That may be chance: too few questions tell.")
     if there and not any(answer.offers for answer in there.values()):

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from math import ceil
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr, gammaincinv
 
 from bench.load.driver import GARBLED
 from bench.load.samples import Samples
@@ -16,6 +13,7 @@ from bench.percentiles import BEYOND, percentiles_us
 from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED, Verdict
 from bench.scorecard.sla import PERCENTILE_OF, Sla
 from bench.wording import many
+from builder.binomial import chance_of_at_most, enough
 
 CHANCE: Final = 0.05
 """A promise that is not kept may look as if it were with no more than this."""
@@ -70,20 +68,12 @@ def _judged_errors(sla: Sla, n: int, n_bad: int, place: str) -> Judged:
     if n_bad / n >= sla.limit:
         return Judged(FAILED, told)
     # A service whose share is at the limit has no more bad answers than these with this chance.
-    if bdtr(n_bad, n, sla.limit) <= CHANCE:
+    if chance_of_at_most(n_bad, n, sla.limit) <= CHANCE:
         return Judged(PASSED, told)
     return Judged(
         NOT_MEASURED,
         f"{told} That is too few requests to be sure: with no more failures than that it takes"
-        f" {_enough(n_bad, sla.limit):,}.",
-    )
-
-
-def _enough(n_bad: int, share: float) -> int:
-    """Of how many requests at least so few bad ones are no chance, where the share is this."""
-    most = ceil(gammaincinv(n_bad + 1, 1 - CHANCE) / share)  # if they came as of a Poisson process
-    return bisect_left(
-        range(most), True, lo=n_bad + 1, key=lambda n: bool(bdtr(n_bad, n, share) <= CHANCE)
+        f" {enough(n_bad, sla.limit, CHANCE):,}.",
     )
 
 
