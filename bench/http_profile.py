@@ -19,7 +19,8 @@ from bench.http_requests import request_bodies
 from bench.peers import noop
 from bench.synthetic import SECRET, Shape, write_synthetic
 from edge.app import create_app
-from edge.counters import Counters, blank_rows
+from edge.cells import blank_rows
+from edge.counters import Counters
 from edge.middleware import Front
 from edge.offers import completed, parsed
 from edge.settings import settings_from

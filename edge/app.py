@@ -11,8 +11,9 @@ from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edge.batch import PostBatch
+from edge.cells import blank_rows
 from edge.context_offers import GetOffers
-from edge.counters import Counters, blank_rows
+from edge.counters import Counters
 from edge.errors import SettingsRefused
 from edge.health import Readyz, livez, send_json
 from edge.middleware import Front, Hot, route, wrapped

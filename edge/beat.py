@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from edge.counters import BEAT, READY, Cells
+from edge.cells import BEAT, READY, Cells
 
 LOOK_S: Final = 1.0
 """Between two looks of the supervisor."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from edge.counters import LOG_DROPPED, Counters
+from edge.counters import Counters
 from edge.overload import CEILINGS
 from edge.spool import Spool
 from index.less import Ceiling
@@ -99,7 +99,7 @@ class DecisionLog:
         name = placement.encode("utf-8", "replace")
         head = _HEAD.pack(time.time_ns() // 1000, CEILINGS.index(at_most), len(name))
         if not self._spool.put(head, name, answer):
-            self._counters.row[LOG_DROPPED] += 1
+            self._counters.not_logged()
 
 
 def line_of(entry: bytes) -> bytes:

@@ -8,24 +8,22 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Final
 
-from edge.counters import (
+from edge.cells import (
     DEATHS,
+    DRAINING,
     IN_FLIGHT,
     PID,
     PRESSURE_MILLI,
     READY,
     STARTED_S,
-    TIERS,
     Cells,
-    Totals,
-    extended,
-    percentile_us,
     row_of,
 )
+from edge.counters import extended
 from edge.memory import memory_of
 from edge.messages import SnapshotFacts
 from edge.node.messages import SyncState
-from edge.worker import DRAINING
+from edge.totals import Totals, percentile_us
 
 _SECONDS: Final = 60
 
@@ -183,10 +181,8 @@ def _described(facts: SnapshotFacts) -> dict[str, Any]:
 
 
 def _sums(totals: Totals) -> dict[str, Any]:
-    tiers = dict.fromkeys(TIERS, 0)
-    placements: dict[str, int] = {}
-    for (placement, tier), count in totals.decisions.items():
-        tiers[tier] += count
+    tiers, placements = totals.tiers, dict[str, int]()
+    for (placement, _), count in totals.decisions.items():
         placements[placement] = placements.get(placement, 0) + count
     buckets = totals.buckets
     counts = [n for _, n in buckets]

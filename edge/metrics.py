@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from starlette.types import Receive, Scope, Send
 
 from edge.answered import Answered, lines_of, send_answered
-from edge.counters import LEVELS
+from edge.cells import LEVELS
 from edge.fleet import Fleet
 from edge.memory import memory_of
 

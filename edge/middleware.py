@@ -19,7 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.answered import Answered, HeaderList, lines_of, send_answered
 from edge.bodies import HEADERS, ClientGone
-from edge.counters import Counters, blank_rows
+from edge.cells import blank_rows
+from edge.counters import Counters
 from edge.direct import Shortcut
 from edge.open_files import most_callers
 from edge.overload import AT_MOST, CEILINGS, REFUSED, Admission

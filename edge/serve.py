@@ -18,7 +18,8 @@ import structlog
 
 from edge.admin import admin_app
 from edge.beat import LOOK_S, Beats
-from edge.counters import extended, row_of
+from edge.cells import row_of, shared_cells
+from edge.counters import extended
 from edge.errors import EdgeError, WorkerRefused, WorkersDied
 from edge.fleet import Fleet
 from edge.listeners import UnixSocket, bound, url_of
@@ -39,7 +40,7 @@ from edge.open_files import require_files
 from edge.settings import Settings
 from edge.swap import OnDisk, Swap
 from edge.sync_link import SyncLink
-from edge.worker import Server, server_config, shared_cells
+from edge.worker import Server, server_config
 from edge.workers import Death, Slot, Workers
 from index.adder import IS_COMPILED
 

@@ -15,7 +15,8 @@ import structlog
 import uvicorn
 
 from edge.app import create_app
-from edge.counters import Counters, blank_rows
+from edge.cells import blank_rows
+from edge.counters import Counters
 from edge.settings import Settings
 from edge.state import State
 from index.generation import Generation

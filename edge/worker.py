@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from edge.beat import beat
-from edge.counters import IN_FLIGHT, PID, READY, STARTED_S, Cells, Counters, row_of
+from edge.cells import DRAINING, IN_FLIGHT, PID, READY, STARTED_S, row_of, shared_cells
+from edge.counters import Counters
 from edge.direct import DirectProtocol
 from edge.errors import EdgeError
 from edge.listeners import BACKLOG, several_times
@@ -32,9 +33,6 @@ from edge.settings import Settings
 
 if TYPE_CHECKING:
     from index.generation import Generation
-
-DRAINING = -1
-"""The last of all shared cells says whether the edge is on its way out."""
 
 
 class Server(uvicorn.Server):
@@ -165,11 +163,6 @@ def work(  # noqa: PLR0917  # what a process is given, in its order
         beat(loop, row)
         runner.run(server.serve(sockets=several_times(listeners)))
     state.close()
-
-
-def shared_cells(cells: Any) -> Cells:
-    """The shared array as cells."""
-    return memoryview(cells).cast("B").cast("Q")
 
 
 def facts_of(generation: Generation) -> SnapshotFacts:

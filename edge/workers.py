@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from edge.counters import ROW_CELLS
+from edge.cells import ROW_CELLS
 from edge.listeners import UnixSocket, listener_at
 from edge.messages import FromWorker, Refused, ToWorker
 from edge.sender import Sender

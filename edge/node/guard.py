@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from edge.counters import Totals, row_of
+from edge.cells import row_of, shared_cells
+from edge.totals import Totals
 
 _FAILED: Final = "500"
 _LEAST_FAILED: Final = 20
@@ -24,7 +25,7 @@ class Guard:
     """
 
     def __init__(self, cells: Any, n_workers: int) -> None:
-        self._cells = memoryview(cells).cast("B").cast("Q")
+        self._cells = shared_cells(cells)
         self._n_workers = n_workers
         self._before = self._codes()
 

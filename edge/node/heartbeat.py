@@ -9,7 +9,8 @@ from typing import Final, Literal, Protocol
 
 from msgspec.structs import replace
 
-from edge.counters import READY, Cells, OverlayCells, Totals, percentile_us, row_of
+from edge.cells import READY, Cells, row_of
+from edge.totals import OverlayCells, Totals, percentile_us
 from edge.version import software_version
 from index.shipping.heartbeat import MAX_SWAPS, Guards, Heartbeat, Swap
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import structlog
 
+from edge.cells import shared_cells
 from edge.node.failures import PROBLEMS
 from edge.node.heartbeat import BEAT_S, GuardWindow, heartbeat_of
 from edge.node.line import Line, LineClosed
@@ -63,8 +64,7 @@ class Pulse:
         self._report = report
         self._served = served
         self._state = NodeState(settings.state_dir, tries=settings.tries)
-        shared = memoryview(cells).cast("B").cast("Q")
-        self._window = GuardWindow(shared, settings.workers)
+        self._window = GuardWindow(shared_cells(cells), settings.workers)
         self._began_s = time.monotonic()
         # Made when they are first needed: what hinders one must not take the other along.
         self._watch: OverlayWatch | None = None

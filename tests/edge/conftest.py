@@ -9,7 +9,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from edge.app import create_app
-from edge.counters import Counters, blank_rows
+from edge.cells import blank_rows
+from edge.counters import Counters
 from edge.settings import settings_from
 from edge.state import State
 from index.generation import Generation

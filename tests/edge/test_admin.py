@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from edge.admin import admin_app
-from edge.counters import READY, blank_rows, row_of
+from edge.cells import READY, blank_rows, row_of
 from edge.fleet import Fleet
 from edge.messages import SnapshotFacts
 from edge.node.messages import SyncState

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from edge.counters import Counters, Totals, blank_rows
+from edge.cells import blank_rows
+from edge.counters import Counters
 from edge.middleware import route, wrapped
 from edge.overload import REFUSED, Admission
+from edge.totals import Totals
 
 MS = 1_000_000
 

@@ -10,10 +10,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from edge.batch import PostBatch
-from edge.counters import Totals
 from edge.offers import timed_answer
 from edge.overload import Admission
 from edge.state import State
+from edge.totals import Totals
 from index.answer import Answer
 from index.decide import decide
 from index.encode import decision_json

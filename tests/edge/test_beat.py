@@ -14,7 +14,7 @@ import pytest
 import structlog
 
 from edge.beat import MOST_SILENT, Beats
-from edge.counters import BEAT, READY, blank_rows, row_of
+from edge.cells import BEAT, READY, blank_rows, row_of
 from edge.listeners import bound
 from edge.serve import Listeners, Supervisor
 from edge.settings import settings_from

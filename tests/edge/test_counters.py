@@ -7,21 +7,18 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.counters import (
+from edge.cells import (
     BUCKETS_US,
     FINE_NS,
     MAX_PLACEMENTS,
     OTHER,
     ROW_CELLS,
     TIERS,
-    Counters,
-    Totals,
     blank_rows,
-    bounded_placements,
-    extended,
-    percentile_us,
     row_of,
 )
+from edge.counters import Counters, bounded_placements, extended
+from edge.totals import Totals, percentile_us
 
 durations = st.lists(st.integers(0, 200_000_000), max_size=50)
 

@@ -14,7 +14,8 @@ import pytest
 
 from builder.estimators.reading import read_decisions
 from builder.estimators.served import Joined, join_outcomes
-from edge.counters import LOG_DROPPED, Counters, blank_rows
+from edge.cells import LOG_DROPPED, blank_rows
+from edge.counters import Counters
 from edge.decision_log import DecisionLog, LoggedDecision, line_of
 from edge.errors import FolderBusy
 from edge.log_files import LogFiles

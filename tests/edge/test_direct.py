@@ -21,12 +21,14 @@ from uvicorn.server import ServerState
 
 from edge.answered import HeaderList
 from edge.app import create_app
-from edge.counters import IN_FLIGHT, Counters, Totals, blank_rows
+from edge.cells import IN_FLIGHT, blank_rows
+from edge.counters import Counters
 from edge.direct import DirectProtocol, Shortcut
 from edge.known_head import KnownHead
 from edge.overload import REFUSED, Admission
 from edge.settings import settings_from
 from edge.state import State
+from edge.totals import Totals
 from edge.worker import server_config
 from index.generation import Generation
 

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 import edge.fleet_board
 from edge.admin import admin_app
-from edge.counters import blank_rows
+from edge.cells import blank_rows
 from edge.fleet import Fleet
 from edge.fleet_board import FleetBoard, read_board
 from index.shipping.names import channel_key

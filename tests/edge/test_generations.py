@@ -13,7 +13,8 @@ from typing import TypeVar
 
 import pytest
 
-from edge.counters import Counters, blank_rows, row_of
+from edge.cells import blank_rows, row_of
+from edge.counters import Counters
 from edge.generations import Generations
 from edge.messages import Activate, Activated, Closed, FromWorker, Leaked, Prepare, Prepared
 from edge.state import State

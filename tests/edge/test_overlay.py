@@ -10,10 +10,12 @@ import msgspec
 import pytest
 from starlette.testclient import TestClient
 
-from edge.counters import READY, Counters, Totals, blank_rows, row_of
+from edge.cells import READY, blank_rows, row_of
+from edge.counters import Counters
 from edge.fleet import Fleet
 from edge.metrics import FleetCollector
 from edge.state import State, apply_overlay
+from edge.totals import Totals
 from index.errors import Corrupt
 from index.overlay import NewPrice, Overlay, Removal
 from index.snapshot import open_snapshot

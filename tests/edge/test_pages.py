@@ -13,7 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from edge.admin import admin_app
-from edge.counters import blank_rows
+from edge.cells import blank_rows
 from edge.errors import SettingsRefused
 from edge.fleet import Fleet
 from edge.state import State

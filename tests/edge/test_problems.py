@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-from edge.counters import CODES, Counters, Totals, blank_rows
+from edge.cells import CODES, blank_rows
+from edge.counters import Counters
 from edge.middleware import route, wrapped
 from edge.state import State
+from edge.totals import Totals
 from index.request import REPEAT_REMEDY
 
 ORIGIN = {"origin": "https://shop.example"}

@@ -11,7 +11,8 @@ import uvicorn
 
 from edge import warm
 from edge.app import create_app
-from edge.counters import Counters, blank_rows
+from edge.cells import blank_rows
+from edge.counters import Counters
 from edge.settings import Settings, settings_from
 from edge.state import State
 from edge.warm import warm_up_server

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import Any, Self
 
-from edge.counters import ROW_CELLS
+from edge.cells import ROW_CELLS
 from edge.node.messages import (
     Blame,
     NotSwapped,

@@ -12,7 +12,8 @@ import pytest
 from msgspec.structs import replace
 
 from almanac import main
-from edge.counters import Counters, row_of
+from edge.cells import row_of, shared_cells
+from edge.counters import Counters
 from edge.node.standing import NodeState
 from index.manifest import FileEntry, check_digest, read_manifest
 from index.shipping import channel_changes as changes
@@ -164,7 +165,7 @@ def test_answers_that_fail_while_a_snapshot_is_watched_end_it(world: World) -> N
     with world.node(watch_s=3600) as node:
         world.announce("b")
         node.until(lambda: node.state.phase == "watching")
-        cells = memoryview(node.cells).cast("B").cast("Q")
+        cells = shared_cells(node.cells)
         counters = Counters(row_of(cells, 0))
         for code in [200] * 60 + [500] * 40:
             counters.arrived()

@@ -27,7 +27,7 @@ PARENT = """
 import os, sys
 from multiprocessing import get_context
 from pathlib import Path
-from edge.counters import ROW_CELLS
+from edge.cells import ROW_CELLS
 from edge.node.messages import Serving
 from edge.node.sync import follow
 from edge.settings import settings_from

@@ -9,7 +9,8 @@ from typing import Literal
 
 import pytest
 
-from edge.counters import READY, Counters, blank_rows, row_of
+from edge.cells import READY, blank_rows, row_of
+from edge.counters import Counters
 from edge.fleet import Fleet
 from edge.node.heartbeat import BEAT_S, GuardWindow, heartbeat_of
 from index.shipping.heartbeat import Swap

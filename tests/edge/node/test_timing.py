@@ -7,7 +7,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.counters import Counters, blank_rows, row_of
+from edge.cells import blank_rows, row_of
+from edge.counters import Counters
 from edge.node.folder import NodeFolder
 from edge.node.guard import Guard
 from edge.node.scrub import PIECE_BYTES, Scrub
