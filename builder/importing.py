@@ -40,7 +40,6 @@ from index.layout import customer_key, customer_keys
 
 BATCH_ROWS: Final = 500_000
 PARTS: Final = "events"
-_DAY_US: Final = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +121,7 @@ class ImportEvents:
         settings, bits = self.settings, self.n_partitions.bit_length() - 1
         top = f"(CASE WHEN identity IS NULL THEN order_key ELSE customer_hi END) >> {64 - bits}"
         contexts = "".join(f", ctx_{name}" for name in self.contexts)
-        day = f"(ts_us // {_DAY_US})::VARCHAR"
+        day = f"local_day(ts_us, {literal(settings.zone)})::VARCHAR"
         return f"""
         SELECT * EXCLUDE (identity), {top if bits else 0}::USMALLINT AS p FROM (
             SELECT coalesce(customer_hi, 0)::UBIGINT AS customer_hi,

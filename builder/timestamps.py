@@ -87,6 +87,9 @@ CREATE OR REPLACE TEMP MACRO text_time_unit(written, form) AS CASE form
 CREATE OR REPLACE TEMP MACRO hour_of_local_week(time_us, zone) AS (
     (isodow(timezone(zone, make_timestamptz(time_us))) - 1) * 24
     + hour(timezone(zone, make_timestamptz(time_us))))::UTINYINT;
+
+CREATE OR REPLACE TEMP MACRO local_day(time_us, zone) AS
+    epoch_us(timezone(zone, make_timestamptz(time_us))) // 86400000000;
 """
 
 

@@ -199,6 +199,18 @@ def test_orders_without_id_are_a_customers_day(tmp_path: Path) -> None:
     assert not {first, third} & set(others)
 
 
+def test_a_customers_day_is_the_shops(tmp_path: Path) -> None:
+    times = ["2024-03-30T22:30:00Z", "2024-03-30T23:30:00Z", "2024-03-31T21:59:59Z"]
+    times += ["2024-03-31T22:00:00Z", "2024-10-26T22:00:00Z", "2024-10-27T22:59:59Z"]
+    times += ["2024-10-27T23:00:00Z"]
+    path = write_rows(tmp_path / "e.csv", [row(ts=ts) for ts in times])
+    imported = import_files(tmp_path / "work", path, config=LENIENT)
+    keys = [key for (key,) in events_of(imported, "order_key")]
+    # The last day of March has 23 hours there, that of October 25.
+    days = [keys.index(key) for key in keys]
+    assert days == [0, 1, 1, 3, 4, 4, 6]
+
+
 def test_no_id_leaves_the_import(tmp_path: Path) -> None:
     ids = {"customer_id": "ada.lovelace", "order_id": "order-of-ada", "session_id": "visit-of-ada"}
     path = write_rows(tmp_path / "e.csv", [row(**ids)])
