@@ -140,7 +140,7 @@ def build(
         if not re.match(STORE_NAME, chosen.brand.name):
             engine.listener.say(_UNSHIPPABLE.format(chosen.brand.name))
         inputs = Inputs(events=tuple(events), items=tuple(items or ()), offers=tuple(offers or ()))
-        imported = import_inputs(engine, inputs, chosen, secret, parent=parent)
+        imported = import_inputs(engine, inputs, chosen, secret, parent=parent, as_of_us=as_of_us)
         plan = plan_for(imported, chosen, as_of_us, memory_bytes, work_dir)
         night = Night(
             engine=engine,

@@ -15,6 +15,48 @@ from builder.timestamps import UNITS
 
 _MANY_BOTS: Final = 0.01
 _EPOCHS: Final = frozenset({"s", "ms", "us", "ns"})
+# Counts of the vocabulary that nobody wishes for, by group and name, as they are told.
+_MISFITS: Final = (
+    (
+        "redemptions",
+        "of_unknown_offers",
+        "events: {n} of {events} redemptions are of offers that are not known, and teach nothing",
+    ),
+    (
+        "items",
+        "events_not_in_catalogue",
+        (
+            "items: {n} of {events} events are of items that the catalogue lacks, so these are not"
+            " shown; add those that are still sold"
+        ),
+    ),
+    (
+        "items",
+        "listed_again",
+        "items: lines that a later one of the same item replaces: {n}; list each item once",
+    ),
+    (
+        "offers",
+        "listed_again",
+        "offers: lines that a later one of the same offer replaces: {n}; list each offer once",
+    ),
+    (
+        "offers",
+        "unknown_items",
+        (
+            "offers: item_ids that are neither in the catalogue nor in the events: {n}; offers go"
+            " without them, so correct them"
+        ),
+    ),
+    (
+        "offers",
+        "without_items",
+        (
+            "offers: those of which no item is known: {n}; orders teach nothing of them, so name"
+            " item_ids, or categories of the catalogue"
+        ),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,12 +178,22 @@ def notices(imported: TableImport, zone: str, currency: str) -> list[str]:
 
 def vocabulary_notices(vocabulary: Tally) -> list[str]:
     """What was found when ids of different inputs were brought together, a sentence each."""
-    redeemed = vocabulary.counts.get("redemptions", {})
-    n_unknown = redeemed.get("of_unknown_offers", 0)
-    if not n_unknown:
-        return []
-    of_all = f"{n_unknown} of {redeemed['events']} redemptions"
-    return [f"events: {of_all} are of offers that are not known, and teach nothing"]
+    return [
+        sentence.format(n=n_found, **vocabulary.counts[group])
+        for group, name, sentence in _MISFITS
+        if (n_found := vocabulary.counts.get(group, {}).get(name))
+    ]
+
+
+def hidden_notice(n_offers: int, n_expired: int, n_sold_out: int, moment_us: int) -> str | None:
+    """Said when no offer can be shown from a moment on; see `vocabulary.count_hidden`."""
+    if not n_offers or n_expired + n_sold_out < n_offers:
+        return None
+    return (
+        f"offers: none of {n_offers} can be shown from {moment(moment_us)} on (expired:"
+        f" {n_expired}, with no item available: {n_sold_out}); correct expires_at or availability,"
+        " or give those of today"
+    )
 
 
 def moment(time_us: int | None) -> str | None:

@@ -25,6 +25,7 @@ from builder.events import CONTEXTS, EVENTS, EventSettings, event_rules
 from builder.import_report import (
     TableImport,
     gate_sentence,
+    hidden_notice,
     notices,
     table_report,
     vocabulary_notices,
@@ -35,7 +36,7 @@ from builder.offers import OFFER_RULES, OFFERS, ImportOffers
 from builder.parent import Parent
 from builder.sources import SourceFile, expand, inspected, inspections
 from builder.tally import Tally, read_tally, total
-from builder.vocabulary import MakeVocabulary
+from builder.vocabulary import MakeVocabulary, count_hidden
 from index.layout import secret_check
 
 REPORT_NAME: Final = "import-report.json"
@@ -137,6 +138,7 @@ def import_inputs(
     *,
     now_us: int | None = None,
     parent: Parent | None = None,
+    as_of_us: int | None = None,
     in_part: bool = False,
 ) -> Imported:
     """Read, clean and order everything.
@@ -148,8 +150,9 @@ def import_inputs(
         secret: keys customer ids.
         now_us: events after this are in the future; by default `end_of_today`.
         parent: an earlier snapshot whose rows items and offers keep.
+        as_of_us: the moment the tables shall stand for; None for the end of the data.
         in_part: the choices are of a build that had other inputs besides, so a renaming may be
-            meant for those.
+            meant for those, and what can be shown is not told by these.
 
     Raises:
         InputNotFound: a name or pattern stands for no file.
@@ -184,10 +187,14 @@ def import_inputs(
     report = _report(tables, config, read_tally(vocabulary_dir))
     if by_lot:
         report["notices"].append(_BY_LOT)
+    tally = tables[0].tally
+    if not in_part and tally.last_us is not None:
+        from_us = tally.last_us + 1 if as_of_us is None else as_of_us
+        hidden = count_hidden(vocabulary_dir, from_us, _REPORT_MEMORY_BYTES)
+        report["notices"] += filter(None, [hidden_notice(*hidden, from_us)])
     report_path = _write_report(engine, report)
     for notice in report["notices"]:
         engine.listener.say(notice)
-    tally = tables[0].tally
     if tally.first_us is None or tally.last_us is None:
         raise _no_events(tally, report_path, quarantine_path)
     return Imported(

@@ -105,8 +105,18 @@ class Night:
 def plan_for(
     imported: Imported, config: Config, as_of_us: int | None, memory_bytes: int, temp_dir: Path
 ) -> Plan:
-    """Choose the cuts of a build."""
+    """Choose the cuts of a build.
+
+    Raises:
+        DataGate: there is nothing to learn from, or nothing that it could be learned for.
+    """
     target = config.input.target
+    counts = imported.report["vocabulary"]["items"]
+    if counts["events"] and counts["events_not_in_catalogue"] == counts["events"]:
+        raise DataGate(
+            f"items: none of the {counts['in_catalogue']} items of the catalogue is in the events",
+            hint="do both have the same item ids? If another column has them: --map SOURCE=item_id",
+        )
 
     def n_orders(from_us: int, until_us: int) -> int:
         return orders_between(

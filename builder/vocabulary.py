@@ -76,6 +76,32 @@ class MakeVocabulary:
         tally.write(out_dir)
 
 
+def count_hidden(vocabulary_dir: Path, moment_us: int, memory_bytes: int) -> tuple[int, int, int]:
+    """How many offers there are, and of these, how many can't be shown from a moment on.
+
+    Args:
+        vocabulary_dir: folder of a finished `MakeVocabulary`.
+        moment_us: UTC microseconds.
+        memory_bytes: for this process.
+
+    Returns:
+        Offers; of these, expired ones; of the others, those of which no item is available.
+    """
+    with connect(memory_bytes, vocabulary_dir) as connection:
+        [(n_offers, n_expired, n_sold_out)] = connection.execute(
+            f"""
+            SELECT count(*), count_if(is_over), count_if(NOT is_over AND is_sold_out) FROM (
+                SELECT coalesce(expires_us <= {moment_us}, false) AS is_over,
+                    coalesce(NOT bool_or(available), false) AS is_sold_out
+                FROM {literal(vocabulary_dir / OFFERS_NAME)}
+                LEFT JOIN {literal(vocabulary_dir / ITEM_OFFERS_NAME)} USING (offer_row)
+                LEFT JOIN {literal(vocabulary_dir / ITEMS_NAME)} AS items USING (item_row)
+                GROUP BY offer_row, expires_us)
+            """
+        ).fetchall()
+    return n_offers, n_expired, n_sold_out
+
+
 def _number_items(
     connection: duckdb.DuckDBPyConnection,
     events: Sequence[Path],
@@ -99,15 +125,16 @@ def _number_items(
         FROM seen FULL JOIN listed USING (item_id);
         """
     )
-    [(n_items, n_listed, n_available, n_lost)] = connection.execute(
+    [(n_items, n_listed, n_available, n_events, n_lost)] = connection.execute(
         """
         SELECT count(*), count(*) FILTER (in_catalogue), count(*) FILTER (available),
+            coalesce(sum(n_events), 0)::BIGINT,
             coalesce(sum(n_events) FILTER (NOT in_catalogue), 0)::BIGINT
         FROM items LEFT JOIN seen USING (item_id)
         """
     ).fetchall()
     tally.n_read = tally.n_kept = n_items
-    numbers = [("in_catalogue", n_listed), ("available", n_available)]
+    numbers = [("in_catalogue", n_listed), ("available", n_available), ("events", n_events)]
     tally.count("items", [*numbers, ("events_not_in_catalogue", n_lost if items else 0)])
 
 

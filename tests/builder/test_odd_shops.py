@@ -184,6 +184,13 @@ def test_views_alone_are_no_orders_to_learn_from(tmp_path: Path) -> None:
     assert not (tmp_path / "snapshot").exists()
 
 
+def test_a_catalogue_of_other_items_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataGate, match="none of the 1 items of the catalogue is in the events"):
+        build_here(tmp_path, changed(lambda line: {}), items=[{"item_id": "elsewhere"}])
+
+    assert not (tmp_path / "snapshot").exists()
+
+
 def test_no_rows_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataGate, match="none of 600 rows is left"):
         build_here(tmp_path, changed(lambda line: {"order_id": "test-1"}))

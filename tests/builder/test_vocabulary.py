@@ -70,6 +70,7 @@ def test_with_a_catalogue_only_its_items_are_available(tmp_path: Path) -> None:
         "n_items": 4,
         "items": {
             "available": 2,
+            "events": 5,
             "events_not_in_catalogue": 4,
             "in_catalogue": 2,
             "listed_again": 0,
@@ -101,3 +102,46 @@ def test_rows_do_not_depend_on_files_or_partitions(tmp_path: Path, n_partitions:
     for table in ("items", "offers", "item_offers"):
         paths = [imported.vocabulary_dir / f"{table}.parquet" for imported in (whole, split)]
         assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_what_does_not_fit_together_is_told(tmp_path: Path) -> None:
+    events = write_rows(tmp_path / "e.csv", EVENTS)
+    items = write_rows(tmp_path / "i.csv", [ITEMS[0], *ITEMS])
+    offers = [
+        {"offer_id": "a", "item_ids": "jam|lost|gone", "expires_at": ""},
+        {"offer_id": "b", "item_ids": "tea", "expires_at": "2024-01-07"},
+        {"offer_id": "b", "item_ids": "tea", "expires_at": "2024-01-06"},
+        {"offer_id": "c", "item_ids": "lost", "expires_at": "2024-01-01"},
+    ]
+    imported = import_files(
+        tmp_path / "work",
+        events,
+        items=[items],
+        offers=[write_rows(tmp_path / "o.csv", offers)],
+    )
+    first, *told = imported.report["notices"][1:]
+    assert first == (
+        "items: 4 of 5 events are of items that the catalogue lacks, so these are not shown; add"
+        " those that are still sold"
+    )
+    *told, last = told
+    assert [notice.partition(";")[0] for notice in told] == [
+        "items: lines that a later one of the same item replaces: 1",
+        "offers: lines that a later one of the same offer replaces: 1",
+        "offers: item_ids that are neither in the catalogue nor in the events: 3",
+        "offers: those of which no item is known: 1",
+    ]
+    assert last == (
+        "offers: none of 3 can be shown from 2024-01-07T00:00:00Z on (expired: 2, with no item"
+        " available: 1); correct expires_at or availability, or give those of today"
+    )
+
+
+def test_what_fits_together_is_not_told(tmp_path: Path) -> None:
+    imported = import_files(
+        tmp_path / "work",
+        write_rows(tmp_path / "e.csv", EVENTS),
+        items=[write_rows(tmp_path / "i.csv", [{"item_id": i} for i in ("jam", "tea", "Éclair")])],
+        offers=[write_rows(tmp_path / "o.csv", [{"offer_id": "a", "item_ids": "jam"}])],
+    )
+    assert len(imported.report["notices"]) == 1
