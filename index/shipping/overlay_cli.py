@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,7 +28,7 @@ from index.shipping.channel_flags import (
 )
 from index.shipping.channel_told import moment_text
 from index.shipping.documents import moment_now
-from index.shipping.names import overlay_key
+from index.shipping.names import channel_key, overlay_key
 from index.shipping.overlay_store import OverlayInForce, read_overlay_in_force, write_overlay
 from index.shipping.plain_words import plain
 from index.shipping.publish import publish_roots
@@ -268,6 +269,12 @@ def _change(
         stamped(roots, manner),
         (place.brand, place.channel),
     )
+    if before is None and store.head(channel_key(place.brand, place.channel)) is None:
+        print(
+            f"note: {place.brand} has no channel {place.channel} in the store, so no node reads"
+            " this: is it the one you mean?",
+            file=sys.stderr,
+        )
     _carry_out(store, before, after, signers, keys, manner)
 
 

@@ -385,6 +385,21 @@ def test_a_revocation_of_what_is_not_there_is_noted(
     assert noted == [True, False]
 
 
+def test_an_overlay_that_no_node_reads_is_noted(
+    run: Run, snapshots: list[Path], address: str, keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody in a hurry mistypes a channel, and would believe that the offer is gone."""
+    run("publish", str(snapshots[0]), brand=False)
+    run("announce", ids(snapshots)[0])
+    where = ["--store", address, "--keys", str(keys), "--reason", "why"]
+    capsys.readouterr()
+    noted = []
+    for place in (["--brand=toys"], ["--brand=toy", "--channel=stabel"], ["--brand=toy"]):
+        assert main(["overlay", "kill", "a", *place, *where]) == 0
+        noted.append("is it the one you mean?" in capsys.readouterr().err)
+    assert noted == [True, True, False]
+
+
 def test_a_rollout_that_is_only_asked_for_changes_nothing(run: Run, snapshots: list[Path]) -> None:
     first, second, _ = ids(snapshots)
     for path in snapshots[:2]:
