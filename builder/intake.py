@@ -307,10 +307,10 @@ def _plan(
 
 def _ranges(file: SourceFile) -> list[tuple[int, int]]:
     """First and last row of each task: Parquet can be entered anywhere, text cannot."""
-    step = _ROWS_PER_TASK if file.format == "parquet" else max(1, file.n_rows)
-    return [
-        (first, min(first + step - 1, file.n_rows)) for first in range(1, file.n_rows + 1, step)
-    ]
+    # A file without rows has a task as well, which writes that there are none.
+    n_rows = max(1, file.n_rows)
+    step = _ROWS_PER_TASK if file.format == "parquet" else n_rows
+    return [(first, min(first + step - 1, n_rows)) for first in range(1, n_rows + 1, step)]
 
 
 def _merges(plan: _Plan, folders: Sequence[Path], config: Config, *, by_lot: bool) -> list[Task]:

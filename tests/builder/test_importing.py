@@ -350,10 +350,14 @@ def test_no_event_left_is_told_as_such(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "e.csv", [row(customer_id="t@example.com")])
     with pytest.raises(DataGate, match="events: none of 1 rows is left to learn from"):
         import_files(tmp_path / "work", path)
-    header = tmp_path / "header.csv"
-    header.write_text("ts,item_id,customer_id\n")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_header_alone_is_told_as_such(tmp_path: Path, kind: str) -> None:
+    path, columns = tmp_path / f"header.{kind}", "'' AS ts, '' AS item_id, '' AS customer_id"
+    query(f"COPY (SELECT {columns} LIMIT 0) TO '{path}' (FORMAT {kind})")
     with pytest.raises(DataGate, match="events: the files hold no rows") as caught:
-        import_files(tmp_path / "work", header)
+        import_files(tmp_path / "work", path)
     # Nothing has no time that all of it could have.
     assert caught.value.report_path is not None
     assert json.loads(caught.value.report_path.read_bytes())["notices"] == []
