@@ -21,6 +21,7 @@ from builder.evaluation_text import evaluation_text
 from builder.intake import Inputs
 from builder.progress import on_stderr
 from builder.report_files import as_json
+from index.batch import output_file
 from index.secret import brand_secret
 from index.snapshot import open_snapshot
 
@@ -119,14 +120,19 @@ def evaluate(
         )
     told = as_json(found)
     if html is not None:
-        html.write_text(render_evaluation(found), encoding="utf-8")
+        _write(html, render_evaluation(found).encode())
     if out is not None:
-        out.write_bytes(told)
+        _write(out, told)
     print(
         told.decode().rstrip("\n")
         if json
         else evaluation_text(found, is_terminal=sys.stdout.isatty())
     )
+
+
+def _write(path: Path, content: bytes) -> None:
+    with output_file(path) as file:
+        file.write(content)
 
 
 def _check_file(path: Path) -> None:

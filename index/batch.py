@@ -3,11 +3,13 @@
 BatchError
 ├── BadLines        some lines are no requests      → correct them      (exit 5)
 ├── NoSuchRequests  the input cannot be read        → correct the path  (exit 4)
-└── NoOutput        the output cannot be written    → correct the path  (exit 1)
+├── NoOutput        the output cannot be written    → correct the path  (exit 1)
+└── NoRoom          the output's disk is full       → make room         (exit 75)
 """
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -33,6 +35,7 @@ STANDARD: Final = Path("-")
 """Standard input or standard output, where a file would be named."""
 
 _BUFFER_BYTES: Final = 1 << 20
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 _NO_REQUEST: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _PLACE: Final = re.compile(r" - at `(?P<path>[^`]*)`$")
 
@@ -82,6 +85,13 @@ class NoOutput(BatchError):
     """The output cannot be written."""
 
 
+class NoRoom(BatchError):
+    """The disk that the output goes to is full; nothing is there of it."""
+
+    exit_code = 75
+    hint = "make room or raise the quota, then try again"
+
+
 def read_lines(path: Path) -> Iterator[bytes]:
     """Lines of a file, unpacked when its name ends in `.gz`; `-` is standard input.
 
@@ -108,6 +118,7 @@ def output_file(path: Path) -> Iterator[IO[bytes]]:
 
     Raises:
         NoOutput: it cannot be written.
+        NoRoom: the disk is full.
     """
     if path == STANDARD:
         yield sys.stdout.buffer
@@ -130,7 +141,8 @@ def output_file(path: Path) -> Iterator[IO[bytes]]:
         if not in_place:
             aside.replace(path)
     except OSError as problem:
-        raise NoOutput(f"{path}: cannot be written ({problem.strerror})") from problem
+        refused = NoRoom if problem.errno in _NO_ROOM else NoOutput
+        raise refused(f"{path}: cannot be written ({problem.strerror})") from problem
     finally:
         if not in_place:
             aside.unlink(missing_ok=True)

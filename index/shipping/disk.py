@@ -26,12 +26,8 @@ def disk_failures(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        if problem.errno in _NO_ROOM:
-            raise DiskFull(
-                f"the disk is full ({problem.strerror})",
-                where=str(path),
-                hint="make room or raise the quota, then try again",
-            ) from problem
+        if full := full_disk(problem, path):
+            raise full from problem
         reason = problem.strerror or str(problem)
         raise StoreFailed(f"the system refused ({reason})", where=str(path)) from problem
 
@@ -44,6 +40,15 @@ def free_bytes(disk: os.statvfs_result) -> int:
 def missing_bytes(found: os.stat_result, size: int) -> int:
     """Room that a file of some size still needs, beside what it has taken already."""
     return max(0, size - found.st_blocks * _BLOCK_BYTES)
+def full_disk(problem: OSError, path: Path) -> DiskFull | None:
+    """Our error where the system says that there is no room, or a quota is used up."""
+    if problem.errno not in _NO_ROOM:
+        return None
+    return DiskFull(
+        f"the disk is full ({problem.strerror})",
+        where=str(path),
+        hint="make room or raise the quota, then try again",
+    )
 
 
 def make_folder(folder: Path) -> None:

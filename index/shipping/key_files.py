@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from index.shipping.disk import full_disk
 from index.shipping.durable import create_file
 from index.shipping.signing import SigningKey
 from index.shipping.trust_errors import AlreadyWritten, BadKeyFile, KeyNotFound
@@ -51,12 +52,19 @@ def write_key(path: Path, key: SigningKey) -> None:
 
     Raises:
         AlreadyWritten: a file of that name exists; it is untouched.
+        DiskFull: the disk is full.
         BadKeyFile: it could not be written.
     """
     try:
         create_file(path, key.private_pem, mode=PRIVATE_MODE)
-        create_file(path.with_suffix(".pub"), key.public_pem)
+        try:
+            create_file(path.with_suffix(".pub"), key.public_pem)
+        except OSError:
+            path.unlink()
+            raise
     except FileExistsError as problem:
         raise AlreadyWritten("exists, and keys are never overwritten", path=path) from problem
     except OSError as problem:
+        if full := full_disk(problem, path):
+            raise full from problem
         raise BadKeyFile(f"cannot be written ({problem.strerror})", path=path) from problem

@@ -12,16 +12,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from index.shipping.disk import full_disk
 from index.shipping.documents import ROLES, ROOT, Role
 from index.shipping.durable import create_file
 from index.shipping.key_files import read_private_key, write_key
 from index.shipping.root import Root, first_root, make_root, next_root, seal_root
 from index.shipping.signing import SigningKey
+from index.shipping.store_errors import DiskFull
 from index.shipping.trust_errors import (
     AlreadyWritten,
     BadKeyFile,
@@ -231,14 +234,15 @@ def plan_rotation(
 
 
 def write_plan(folder: Path, plan: Plan) -> list[Path]:
-    """Write keys, then the root.
+    """Write keys, then the root; what can't be written whole leaves nothing.
 
     Returns:
         The private keys and the root, in the order they were written.
 
     Raises:
         AlreadyWritten: a file of that name exists.
-        BadKeyFile: the disk is full, or the folder cannot be written to.
+        DiskFull: the disk is full.
+        BadKeyFile: the folder cannot be written to.
     """
     path = root_path(folder, plan.root.version)
     written: list[Path] = []
@@ -246,14 +250,30 @@ def write_plan(folder: Path, plan: Plan) -> list[Path]:
         (folder / "keys").mkdir(parents=True, exist_ok=True, mode=0o700)
         path.parent.mkdir(exist_ok=True)
         for role, key in plan.new_keys:
-            written.append(key_path(folder, role, key.key_id))
-            write_key(written[-1], key)
+            name = key_path(folder, role, key.key_id)
+            write_key(name, key)
+            written.append(name)
         create_file(path, plan.envelope)
-    except FileExistsError as problem:
-        raise AlreadyWritten("exists, and roots are never overwritten", path=path) from problem
-    except OSError as problem:
+    except (OSError, TrustError, DiskFull) as problem:
+        _take_back(folder, written)
+        if isinstance(problem, FileExistsError):
+            raise AlreadyWritten("exists, and roots are never overwritten", path=path) from problem
+        if not isinstance(problem, OSError):
+            raise
+        if full := full_disk(problem, folder):
+            raise full from problem
         raise BadKeyFile(f"cannot be written to ({problem.strerror})", path=folder) from problem
     return [*written, path]
+
+
+def _take_back(folder: Path, written: Iterable[Path]) -> None:
+    """Remove keys that no root names, and folders that hold nothing."""
+    for path in written:
+        path.unlink()
+        path.with_suffix(".pub").unlink()
+    for empty in (folder / "keys", folder / "trust", folder):
+        with suppress(OSError):
+            empty.rmdir()
 
 
 def _read_root(path: Path) -> bytes:

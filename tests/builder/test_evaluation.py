@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from builder.evaluation_html import render_evaluation
 from builder.evaluation_report import Evaluation, Seen, notes
 from builder.evaluation_text import evaluation_text
 from builder.intake import Inputs
+from builder.report import Figures, Report
 from index.errors import WrongSecret
 from index.manifest import read_manifest
 from tests.builder.files import in_threads, write_rows
@@ -248,6 +250,35 @@ def test_what_cannot_be_evaluated_says_why(
 
     assert main(["evaluate", *given]) == code
     assert said in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--out", "--html"])
+def test_a_full_disk_leaves_no_figures(
+    shipped: BuiltShop,
+    report: Report,
+    small_disk: Callable[[int], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    flag: str,
+) -> None:
+    found = Evaluation(
+        **{field.name: getattr(report, field.name) for field in fields(Figures)},
+        brand="planted",
+        snapshot_id="today",
+        seen=SEEN,
+        min_orders=1,
+        shop=report.shop,
+        imports=report.imports,
+        notes=(),
+        command="almanac evaluate",
+    )
+    monkeypatch.setattr("builder.evaluate_cli.run_evaluation", lambda *_, **__: found)
+    monkeypatch.setenv("ALMANAC_SECRET", SECRET_TEXT)
+    disk = small_disk(4)
+
+    assert main(["evaluate", str(shipped.path), "--events=x.csv", flag, str(disk / "told")]) == 75
+    assert "hint: make room" in capfd.readouterr().err
+    assert list(disk.iterdir()) == []
 
 
 @pytest.mark.parametrize(

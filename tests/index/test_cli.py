@@ -283,8 +283,9 @@ def test_a_full_disk_leaves_no_answers(
     path.write_text('{"k": 40}\n' * 2000)
     done = almanac("decide", toy_dir, "--requests", path, "--out", disk / "out")
 
-    assert done.returncode == 1
+    assert done.returncode == 75
     assert "No space left on device" in done.stderr
+    assert "hint: make room" in done.stderr
     assert list(disk.iterdir()) == []
 
 

@@ -208,6 +208,15 @@ def test_a_folder_that_can_not_be_written_to_is_told(keys: Shell, tmp_path: Path
     assert f"error: {tmp_path}/file/keys: cannot be written to" in done.stderr
 
 
+def test_a_full_disk_leaves_no_keys(keys: Shell, small_disk: Callable[[int], Path]) -> None:
+    disk = small_disk(16)
+    done = keys("init", disk / "shop-keys")
+
+    assert done.returncode == 75
+    assert "hint: make room" in done.stderr
+    assert list(disk.iterdir()) == []
+
+
 # almanac keys rotate ----------------------------------------------------------------------------
 
 
