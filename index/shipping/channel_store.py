@@ -8,17 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
 from index.shipping.channel import Channel, decode_channel, require_name, seal_channel
-from index.shipping.documents import CHANNEL, unseal_document
+from index.shipping.documents import CHANNEL, document_at, unseal_document
 from index.shipping.names import channel_key, past_channel_key
 from index.shipping.probe import probe_conditional
 from index.shipping.root import Root, vouching_root
 from index.shipping.signing import Sealed, SigningKey
 from index.shipping.store import Store
 from index.shipping.store_errors import NotInStore
+
+CHANNEL_REMEDY: Final = (
+    "put the newest document of its history in its place, as docs/operations.md has it under"
+    " 'When somebody wrote over a channel'"
+)
+"""What mends a channel that can't be read."""
+PAST_REMEDY: Final = (
+    "bring it back from a copy of the store, or delete it: nodes don't read what was in force once"
+)
+"""What mends a document of the past that can't be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +68,15 @@ def read_channel(
         TrustError: it is not what a release key of any root signed for this channel.
         StoreError: whatever the store has against it.
     """
+    key = channel_key(brand, channel)
     try:
-        blob = store.read(channel_key(brand, channel), limit=CHANNEL.max_bytes)
+        blob = store.read(key, limit=CHANNEL.max_bytes)
     except NotInStore:
         return None
-    sealed = unseal_document(CHANNEL, blob.data)
-    signed_under = None if roots is None else vouching_root(CHANNEL, sealed, roots).version
-    found = _opened(sealed, brand, channel)
+    with document_at(key, CHANNEL_REMEDY):
+        sealed = unseal_document(CHANNEL, blob.data)
+        signed_under = None if roots is None else vouching_root(CHANNEL, sealed, roots).version
+        found = _opened(sealed, brand, channel)
     return InForce(
         channel=found,
         envelope=blob.data,
@@ -128,10 +141,11 @@ def history(store: Store, brand: str, channel: str, roots: Sequence[Root] | None
     """
     now = require_channel(store, brand, channel, roots)
     folder = _past_folder(brand, channel)
-    envelopes = (
-        store.read(listed.key, limit=CHANNEL.max_bytes).data for listed in store.list(folder)
-    )
-    past = [_opened(unseal_document(CHANNEL, data), brand, channel) for data in envelopes]
+    past = []
+    for key in [listed.key for listed in store.list(folder)]:
+        data = store.read(key, limit=CHANNEL.max_bytes).data
+        with document_at(key, PAST_REMEDY):
+            past.append(_opened(unseal_document(CHANNEL, data), brand, channel))
     known = {document.epoch: document for document in (*past, now.channel)}
     return [known[epoch] for epoch in sorted(known, reverse=True)]
 

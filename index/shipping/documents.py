@@ -7,9 +7,11 @@ roles, thresholds, and keys that a root names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
@@ -23,6 +25,7 @@ from index.shipping.trust_errors import (
     NotAnEnvelope,
     TooFewSignatures,
     TooLarge,
+    TrustError,
     UnknownKey,
     WrongRole,
 )
@@ -94,6 +97,22 @@ HEARTBEAT: Final = Kind(
 def moment_now() -> datetime:
     """The moment, UTC, in whole seconds, as documents tell it."""
     return datetime.now(UTC).replace(microsecond=0)
+
+
+@contextmanager
+def document_at(key: str, remedy: str) -> Iterator[None]:
+    """Let what is wrong with a document of a store say where it lies, and what mends it.
+
+    Args:
+        key: its name in the store.
+        remedy: what to do where the error has no better hint.
+    """
+    try:
+        yield
+    except TrustError as problem:
+        problem.path = problem.path or Path(key)
+        problem.hint = problem.hint or remedy
+        raise
 
 
 def seal_document(kind: Kind, payload: bytes, keys: Iterable[SigningKey]) -> bytes:

@@ -17,9 +17,10 @@ from typing import Final
 
 from index.manifest import decode_manifest
 from index.shipping.channel import Channel, Target, decode_channel
+from index.shipping.channel_store import CHANNEL_REMEDY, PAST_REMEDY
 from index.shipping.delta_list import read_delta_list
-from index.shipping.documents import CHANNEL, MANIFEST, unseal_document
-from index.shipping.published import files_of
+from index.shipping.documents import CHANNEL, MANIFEST, document_at, unseal_document
+from index.shipping.published import MANIFEST_REMEDY, files_of
 from index.shipping.store import Listed, Store
 from index.shipping.store_errors import Damaged, NotInStore
 
@@ -226,7 +227,8 @@ def _targets(channel: Channel) -> Iterator[tuple[str, Target]]:
 def _channel(store: Store, key: str) -> Channel:
     # Whose signature it bears does not matter: a forged one can only keep what should go.
     data = store.read(key, limit=CHANNEL.max_bytes).data
-    return decode_channel(unseal_document(CHANNEL, data))
+    with document_at(key, PAST_REMEDY if key.startswith(_HISTORY) else CHANNEL_REMEDY):
+        return decode_channel(unseal_document(CHANNEL, data))
 
 
 def _digests(store: Store, key: str) -> Iterator[str]:
@@ -235,7 +237,9 @@ def _digests(store: Store, key: str) -> Iterator[str]:
         data = store.read(key, limit=MANIFEST.max_bytes).data
     except NotInStore:  # somebody else deleted it since it was listed
         return
-    manifest = decode_manifest(unseal_document(MANIFEST, data).payload, Path(key))
+    with document_at(key, MANIFEST_REMEDY):
+        payload = unseal_document(MANIFEST, data).payload
+    manifest = decode_manifest(payload, Path(key))
     for entry in files_of(manifest):
         yield entry.sha256
 

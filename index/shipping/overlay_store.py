@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from index.overlay import Overlay
-from index.shipping.documents import OVERLAY, unseal_document
+from index.shipping.documents import OVERLAY, document_at, unseal_document
 from index.shipping.names import overlay_key
 from index.shipping.overlay_document import decode_overlay, seal_overlay
 from index.shipping.probe import probe_conditional
@@ -14,6 +15,11 @@ from index.shipping.root import Root, vouching_root
 from index.shipping.signing import SigningKey
 from index.shipping.store import Store
 from index.shipping.store_errors import NotInStore
+
+_REMEDY: Final = (
+    "bring it back from a copy of the store; without one delete it, replace the overlay key, since"
+    " nodes have seen higher sequences, and say again what must not be shown"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +55,15 @@ def read_overlay_in_force(
         TrustError: it is not what an overlay key of any root signed for this channel.
         StoreError: whatever the store has against it.
     """
+    key = overlay_key(brand, channel)
     try:
-        blob = store.read(overlay_key(brand, channel), limit=OVERLAY.max_bytes)
+        blob = store.read(key, limit=OVERLAY.max_bytes)
     except NotInStore:
         return None
-    sealed = unseal_document(OVERLAY, blob.data)
-    signed_under = None if roots is None else vouching_root(OVERLAY, sealed, roots).version
-    overlay = decode_overlay(sealed, brand, channel)
+    with document_at(key, _REMEDY):
+        sealed = unseal_document(OVERLAY, blob.data)
+        signed_under = None if roots is None else vouching_root(OVERLAY, sealed, roots).version
+        overlay = decode_overlay(sealed, brand, channel)
     return OverlayInForce(
         overlay=overlay,
         token=blob.token,

@@ -16,9 +16,9 @@ from index.manifest import FileEntry, Manifest, read_manifest
 from index.shipping.channel import Target
 from index.shipping.chunks import object_key
 from index.shipping.collection import wait_for_collection
-from index.shipping.documents import MANIFEST, unseal_document
+from index.shipping.documents import MANIFEST, document_at, unseal_document
 from index.shipping.names import manifest_key, root_key
-from index.shipping.published import files_of, require_objects
+from index.shipping.published import MANIFEST_REMEDY, files_of, require_objects
 from index.shipping.put import Shipped, put_object
 from index.shipping.signed_manifest import seal_manifest, target_of
 from index.shipping.signing import SigningKey
@@ -156,7 +156,9 @@ def _write_manifest(store: Store, brand: str, readied: Readied) -> bool:
     except AlreadyThere:
         blob = store.read(key, limit=MANIFEST.max_bytes)
         ours = unseal_document(MANIFEST, readied.envelope).payload
-        if unseal_document(MANIFEST, blob.data).payload != ours:
+        with document_at(key, MANIFEST_REMEDY):
+            theirs = unseal_document(MANIFEST, blob.data).payload
+        if theirs != ours:
             raise
     store.replace(key, readied.envelope, expected=blob.token)
     return True

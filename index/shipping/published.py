@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from index.manifest import FileEntry, Manifest, decode_manifest
 from index.shipping.channel import Target
 from index.shipping.chunks import object_key
-from index.shipping.documents import MANIFEST, unseal_document
+from index.shipping.documents import MANIFEST, document_at, unseal_document
 from index.shipping.names import manifest_key
 from index.shipping.root import Root
 from index.shipping.signed_manifest import open_manifest, target_of
 from index.shipping.store import Store
 from index.shipping.store_errors import Damaged, NotInStore
 from index.shipping.trust_errors import WrongManifest
+
+MANIFEST_REMEDY: Final = "delete it, and publish the snapshot again"
+"""What mends a manifest that can't be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +59,15 @@ def read_published(store: Store, brand: str, snapshot_id: str, root: Root | None
             where=problem.where,
             hint="publish it first: almanac publish SNAPSHOT --store URL",
         ) from problem
-    target = target_of(unseal_document(MANIFEST, data).payload)
-    payload = open_manifest(data, root, brand=brand, target=target)
-    if target.snapshot_id != snapshot_id:
-        raise WrongManifest(
-            f"under the name of {snapshot_id} the store has the manifest of {target.snapshot_id}",
-            hint="find out who put it there; delete it, and publish the snapshot again",
-        )
+    with document_at(key, MANIFEST_REMEDY):
+        target = target_of(unseal_document(MANIFEST, data).payload)
+        payload = open_manifest(data, root, brand=brand, target=target)
+        if target.snapshot_id != snapshot_id:
+            raise WrongManifest(
+                f"under the name of {snapshot_id} the store has the manifest of"
+                f" {target.snapshot_id}",
+                hint=f"find out who put it there; {MANIFEST_REMEDY}",
+            )
     manifest = decode_manifest(payload, Path(key))
     require_objects(store, manifest)
     return InStore(target=target, manifest=manifest)

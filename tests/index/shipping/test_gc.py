@@ -19,7 +19,7 @@ from index.shipping.chunks import object_key
 from index.shipping.collection import collecting, wait_for_collection
 from index.shipping.delta_list import delta_list_key, read_delta_list
 from index.shipping.garbage import Keeping, find_garbage, sweep
-from index.shipping.names import channel_key, manifest_key
+from index.shipping.names import channel_key, manifest_key, overlay_key, past_channel_key
 from index.shipping.publish import publish, ready_snapshot
 from index.shipping.publish_deltas import publish_deltas
 from index.shipping.published import files_of, read_published
@@ -163,6 +163,35 @@ def test_what_cannot_be_read_keeps_everything(shop: Shop, snapshots: list[Path])
         os.utime(path, (0, 0))
     assert shop.snapshots() == set(ids)
     assert all(map(shop.is_whole, ids))
+
+
+def test_what_cannot_be_read_is_named_with_its_remedy(
+    shop: Shop, snapshots: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (shop.publish(path) for path in snapshots[:2])
+    for snapshot_id in (first, second):
+        assert shop.channel("announce", snapshot_id) == 0
+    assert shop.channel("overlay", "kill", "a", "--reason", "why") == 0
+    collect, places = ("gc", "--store", str(shop.folder)), ("--brand", "toy", "--insecure")
+    asked = ("--store", str(shop.folder), *places)
+    again = ("publish", str(snapshots[1]), "--store", str(shop.folder), "--insecure")
+    for key, remedy, *commands in (
+        (channel_key("toy", "stable"), "its history", collect, ("status", *asked)),
+        (past_channel_key("toy", "stable", 1), "or delete it", collect, ("history", *asked)),
+        (manifest_key("toy", second), "publish", collect, ("announce", second, *asked), again),
+        (overlay_key("toy", "stable"), "the overlay key", ("overlay", "show", *asked)),
+    ):
+        path = shop.folder / key
+        sound = path.read_bytes()
+        path.chmod(0o644)
+        path.write_bytes(sound[:-40])
+        for words in commands:
+            capsys.readouterr()
+            assert main([*words]) == 3
+            error, hint = capsys.readouterr().err.splitlines()[-2:]
+            assert error.startswith(f"error: {key}: is no signed envelope")
+            assert remedy in hint
+        path.write_bytes(sound)
 
 
 def test_two_do_not_collect_at_once_and_a_dead_one_holds_nobody_up(
