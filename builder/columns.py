@@ -60,10 +60,13 @@ class Chosen:
     Attributes:
         wanted: our name and the file's column, in our order.
         unknown: the file's other columns; they are not read.
+        passed_over: of these, the ones with a name of ours that another column was renamed to: our
+            name, the renamed column and the one that is not read.
     """
 
     wanted: tuple[tuple[str, Column], ...]
     unknown: tuple[str, ...]
+    passed_over: tuple[tuple[str, str, str], ...] = ()
 
 
 def choose(file: SourceFile, table: TableColumns, renames: Mapping[str, str]) -> Chosen:
@@ -87,7 +90,12 @@ def choose(file: SourceFile, table: TableColumns, renames: Mapping[str, str]) ->
             named.setdefault(plain, []).append(column)
         else:
             unknown.append(column.name)
-    unknown += [c.name for ours in renamed for c in named.pop(ours, [])]
+    passed_over = [
+        (ours, taken[0].name, column.name)
+        for ours, taken in renamed.items()
+        for column in named.pop(ours, [])
+    ]
+    unknown += [column for _, _, column in passed_over]
     found = named | renamed
     for ours, columns in found.items():
         if len(columns) > 1:
@@ -100,7 +108,11 @@ def choose(file: SourceFile, table: TableColumns, renames: Mapping[str, str]) ->
     _require(file, table, set(found))
     order = {name: place for place, name in enumerate(table.known)}
     names = sorted(found, key=lambda name: (order.get(name, len(order)), name))
-    return Chosen(wanted=tuple((name, found[name][0]) for name in names), unknown=tuple(unknown))
+    return Chosen(
+        wanted=tuple((name, found[name][0]) for name in names),
+        unknown=tuple(unknown),
+        passed_over=tuple(passed_over),
+    )
 
 
 def context_columns(chosen: Iterable[Chosen]) -> tuple[str, ...]:
@@ -129,6 +141,7 @@ def check_renames(
     tables: Sequence[TableColumns],
     files: Sequence[SourceFile],
     unread: Sequence[TableColumns] = (),
+    inherited: Mapping[str, str] | None = None,
 ) -> None:
     """Refuse a renaming that would do nothing.
 
@@ -138,6 +151,8 @@ def check_renames(
         files: of these tables.
         unread: tables of the same shop whose files are not read now. What may be meant for one of
             them is left alone, since it can't be told from what is in vain.
+        inherited: renamings of an earlier build. Its files had these columns; those of today may
+            have our names.
 
     Raises:
         UsageError: no file has the column, or we have no such name.
@@ -146,6 +161,8 @@ def check_renames(
     for source, ours in renames.items():
         is_taken, is_seen = any(table.takes(ours) for table in tables), _plain(source) in seen
         if not (is_taken and is_seen) and any(table.takes(ours) for table in unread):
+            continue
+        if not is_seen and (inherited or {}).get(source) == ours:
             continue
         if not is_taken:
             names = [name for table in tables for name in table.known]

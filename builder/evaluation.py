@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from builder.config import Config, Input, load
 from builder.duck import connect, literal
@@ -52,11 +52,8 @@ def settings_for(
         ConfigError: see `config.load`.
     """
     known = {entry.name for entry in fields(Input)}
-    told = manifest.build.get("input")
     usual: dict[str, object] = {
-        f"input.{name}": value
-        for name, value in (told if isinstance(told, dict) else {}).items()
-        if name in known
+        f"input.{name}": value for name, value in _told_input(manifest).items() if name in known
     }
     usual |= {"brand.name": manifest.brand, "learn.seed": manifest.build.get("seed", 0)}
     chosen = load(path, {**overrides, "brand.timezone": timezone}, usual=usual)
@@ -67,6 +64,12 @@ def settings_for(
             path=path,
         )
     return chosen
+
+
+def _told_input(manifest: Manifest) -> dict[str, Any]:
+    """How the build read its events, as far as it says so."""
+    told = manifest.build.get("input")
+    return told if isinstance(told, dict) else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,9 +142,9 @@ def evaluate(
         DataGate: no order is later than the tables, or the tables know none of the items.
     """
     # A wrong secret should be known before an hour of reading.
-    with open_snapshot(snapshot_dir, secret):
-        pass
-    imported = import_inputs(engine, inputs, config, secret, in_part=True)
+    with open_snapshot(snapshot_dir, secret) as generation:
+        inherited = _told_input(generation.manifest).get("map")
+    imported = import_inputs(engine, inputs, config, secret, in_part=True, inherited=inherited)
     with open_snapshot(snapshot_dir, secret) as generation:
         later = _Later(
             engine=engine,

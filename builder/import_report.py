@@ -171,6 +171,11 @@ def notices(imported: TableImport, zone: str, currency: str) -> list[str]:
         if rule.name.startswith("bot_") and (share := imported.share(rule.name)) > _MANY_BOTS
     ]
     for file, chosen in zip(imported.files, imported.chosen, strict=True):
+        found += [
+            f"{file.path.name}: {taken} is read as {ours}, and {other} is not; what turns that"
+            f" round is --map {other}={ours}, beside the others that are needed"
+            for ours, taken, other in chosen.passed_over
+        ]
         if chosen.unknown:
             found.append(f"{file.path.name}: columns not read: {', '.join(chosen.unknown)}")
     return [f"{imported.table}: {sentence}" for sentence in found]

@@ -140,6 +140,7 @@ def import_inputs(
     parent: Parent | None = None,
     as_of_us: int | None = None,
     in_part: bool = False,
+    inherited: Mapping[str, str] | None = None,
 ) -> Imported:
     """Read, clean and order everything.
 
@@ -153,6 +154,7 @@ def import_inputs(
         as_of_us: the moment the tables shall stand for; None for the end of the data.
         in_part: the choices are of a build that had other inputs besides, so a renaming may be
             meant for those, and what can be shown is not told by these.
+        inherited: renamings of an earlier build; see `check_renames`.
 
     Raises:
         InputNotFound: a name or pattern stands for no file.
@@ -161,7 +163,7 @@ def import_inputs(
         DataGate: more than `input.max_bad` of an input's rows are bad, or no event is left.
     """
     settings = EventSettings.of(config, end_of_today() if now_us is None else now_us)
-    files = _inspect(engine, inputs, config, in_part=in_part)
+    files = _inspect(engine, inputs, config, in_part=in_part, inherited=inherited or {})
     plan = _plan(files, config, settings, secret)
     results = iter(engine.run("import", plan.tasks))
     folders = {part.table: [next(results) for _ in part.tasks] for part in plan.parts}
@@ -223,7 +225,12 @@ def partition_count(n_rows: int) -> int:
 
 
 def _inspect(
-    engine: Engine, inputs: Inputs, config: Config, *, in_part: bool
+    engine: Engine,
+    inputs: Inputs,
+    config: Config,
+    *,
+    in_part: bool,
+    inherited: Mapping[str, str],
 ) -> dict[str, list[SourceFile]]:
     named = {
         "events": expand(inputs.events),
@@ -236,7 +243,7 @@ def _inspect(
     files = inspected(engine.run("inspect", inspections(paths, welcome)))
     read = [table for table in _TABLES if named[table.table]]
     unread = [table for table in _TABLES if in_part and table not in read]
-    check_renames(config.input.map, read, files, unread)
+    check_renames(config.input.map, read, files, unread, inherited)
     found = iter(files)
     return {table: [next(found) for _ in paths] for table, paths in named.items()}
 

@@ -182,6 +182,21 @@ def test_events_that_the_tables_have_seen_are_refused(shipped: BuiltShop, tmp_pa
         evaluate_here(shipped.path, tmp_path / "work", path)
 
 
+def test_a_renaming_of_the_build_that_is_not_needed_now_is_left_out(
+    shipped: BuiltShop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"map": {"basket_id": "order_id"}}
+    monkeypatch.setattr("builder.evaluation._told_input", lambda _: told)
+    seen = [line for line in order_lines() if line["ts"] < AS_OF and line["ts"][11:13] < "22"]
+    path = write_rows(tmp_path / "old.csv", seen)
+
+    with pytest.raises(DataGate, match="have seen what came before"):
+        evaluate_here(shipped.path, tmp_path / "work", path)
+    choices: dict[str, Any] = {"input.map": {"basket_nr": "order_id"}}
+    with pytest.raises(UsageError, match="no file has a column basket_nr"):
+        evaluate_here(shipped.path, tmp_path / "work", path, **choices)
+
+
 def test_events_of_another_shop_are_refused(shipped: BuiltShop, tmp_path: Path) -> None:
     rows = [{**line, "item_id": f"other-{line['item_id']}"} for line in order_lines()]
     path = write_rows(tmp_path / "other.csv", rows)

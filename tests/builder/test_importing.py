@@ -394,6 +394,21 @@ def test_renamed_columns_are_read(tmp_path: Path) -> None:
         import_files(tmp_path / "work", path, config=settings(input__map={"wen": "ts"}))
 
 
+def test_of_two_columns_for_one_name_the_renamed_is_read_and_told(tmp_path: Path) -> None:
+    rows = [row(basket_id="1", order_id="a"), row(basket_id="1", order_id="b", item_id="jam")]
+    path = write_rows(tmp_path / "e.csv", rows)
+    for source, n_orders in (("basket_id", 1), ("order_id", 2)):
+        config = settings(input__map={source: "order_id"})
+        imported = import_files(tmp_path / source, path, config=config)
+        assert len(set(events_of(imported, "order_key"))) == n_orders
+        told = [notice for notice in imported.report["notices"] if "turns that round" in notice]
+        said = (
+            "events: e.csv: basket_id is read as order_id, and order_id is not; what turns that"
+            " round is --map order_id=order_id, beside the others that are needed"
+        )
+        assert told == [said] * (2 - n_orders)
+
+
 def test_hours_and_days_are_the_brands(tmp_path: Path) -> None:
     rows = [row(ts=ts, item_id=ts[:10]) for ts in ("2024-01-07T23:30:00Z", "2024-07-07")]
     imported = import_files(tmp_path / "work", write_rows(tmp_path / "e.csv", rows), config=LENIENT)

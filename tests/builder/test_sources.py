@@ -315,6 +315,15 @@ def test_a_renaming_for_a_file_that_is_not_read_now_is_left_alone(tmp_path: Path
             check_renames(in_vain, [TABLE], [file], [catalogue])
 
 
+def test_a_renaming_of_an_earlier_build_may_have_become_needless(tmp_path: Path) -> None:
+    file = look(write_rows(tmp_path / "file.csv", [{"when": "1", "item_id": "2"}]), tmp_path)
+    renames = {"when": "ts", "sku": "item_id"}
+
+    check_renames(renames, [TABLE], [file], inherited=renames)
+    with pytest.raises(UsageError, match="no file has a column sku"):
+        check_renames(renames, [TABLE], [file], inherited={"sku": "title"})
+
+
 def test_context_columns_are_a_handful_and_none_is_derived(tmp_path: Path) -> None:
     def columns(*names: str) -> tuple[str, ...]:
         row = dict.fromkeys(("ts", "item_id", "order_id", *names), "x")
