@@ -246,14 +246,21 @@ def renames(pairs: list[str]) -> dict[str, str]:
     """Source column and ours, from SOURCE=OURS.
 
     Raises:
-        UsageError: one of them is no such pair.
+        UsageError: one of them is no such pair, or two are of the same column.
     """
     split = [pair.partition("=") for pair in pairs]
     if wrong := [source for source, equals, ours in split if not (source and equals and ours)]:
         raise UsageError(
             f"--map {wrong[0]!r} is no rename", hint="say it as --map basket_id=order_id"
         )
-    return {source: ours for source, _, ours in split}
+    found: dict[str, str] = {}
+    for source, _, ours in split:
+        if found.setdefault(source, ours) != ours:
+            raise UsageError(
+                f"--map renames {source} twice: to {found[source]} and to {ours}",
+                hint="a column is read as one of ours only: leave one of them out",
+            )
+    return found
 
 
 def _named(config: Config) -> Path | None:

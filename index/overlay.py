@@ -29,6 +29,9 @@ Reason = Annotated[str, Meta(max_length=500, pattern=r"\S")]
 Name = Annotated[str, Meta(pattern=STORE_NAME)]
 
 
+MAX_PRICE: Final = 1e12
+
+
 class Removal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Why an offer is not shown.
 
@@ -53,7 +56,7 @@ class NewPrice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
         until: from this moment on it no longer holds; None for until it is cleared.
     """
 
-    price: Annotated[float, Meta(ge=0, le=1e12)]
+    price: Annotated[float, Meta(ge=0, le=MAX_PRICE)]
     reason: Reason
     since: Moment
     until: Moment | None = None

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from index.overlay import NewPrice, Overlay, Removal
+from index.overlay import MAX_PRICE, NewPrice, Overlay, Removal
 from index.shipping.channel_changes import Stamp, require_text, require_words
 from index.shipping.trust_errors import ChannelRefused
 
@@ -80,6 +80,12 @@ def price(
         ChannelRefused: as `kill`; or a price below 0, above 1e12, or no number.
     """
     _check(prices, reason, until, stamp)
+    for offer_id, amount in prices.items():
+        if not 0 <= amount <= MAX_PRICE:
+            raise ChannelRefused(
+                f"{amount:g} is no price for {offer_id!r}",
+                hint=f"a price is a number from 0 to {MAX_PRICE:g}, in the brand's currency",
+            )
     entries = {
         offer_id: NewPrice(price=amount, reason=reason, since=stamp.now, until=until)
         for offer_id, amount in prices.items()

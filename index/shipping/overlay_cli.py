@@ -164,7 +164,13 @@ def price(
         signers: see there.
         manner: see there.
     """
-    prices = dict(_price(said) for said in offers)
+    prices: dict[str, float] = {}
+    for offer_id, amount in map(_price, offers):
+        if prices.setdefault(offer_id, amount) != amount:
+            raise ChannelRefused(
+                f"{offer_id!r} is given two prices: {prices[offer_id]:g} and {amount:g}",
+                hint="leave one of them out",
+            )
     _change(
         place,
         signers,

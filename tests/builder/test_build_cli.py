@@ -125,6 +125,7 @@ def test_help_shows_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
         (["--as-of", "soon"], 2, "--as-of 'soon' is no time"),
         (["--map", "item_id"], 2, "--map 'item_id' is no rename"),
         (["--target", "hope"], 2, "hope"),
+        (["--map", "a=session_id", "a=order_id"], 2, "--map renames a twice"),
         (["--max-bad", "7"], 2, "max_bad"),
         (["--seed", "-1"], 2, "seed"),
         (["--out", "."], 2, "something is there already"),
@@ -146,10 +147,11 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
 ) -> None:
     monkeypatch.chdir(orders.parent)
     monkeypatch.setenv("ALMANAC_SECRET", "a secret of tests, 32 bytes long")
-    given = {"--events": "orders.csv", "--out": "night/snapshot"}
-    given[words[0]] = words[1]
+    given = {"--events": ["orders.csv"], "--out": ["night/snapshot"]}
+    given[words[0]] = words[1:]
+    flags = [word for flag, values in given.items() for word in (flag, *values)]
 
-    assert main(["build", *(word for pair in given.items() for word in pair)]) == code
+    assert main(["build", *flags]) == code
     said = capfd.readouterr().err.splitlines()
     assert sentence in next(line for line in said if line.startswith("error: "))
     assert not Path("night/snapshot").exists()

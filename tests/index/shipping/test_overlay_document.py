@@ -212,6 +212,9 @@ def test_operators_kill_price_and_clear(
     assert run("stock-out", "c", *why, "--for", "2h", "--until", "2099-01-01")[0] == 2
     assert run("price", "a=x=1.99", "c=2", *why, "--until", "2099-01-01")[0] == 0
     assert run("price", "a", *why)[0] == 2
+    for twice in ("2", "nan"):
+        assert "'c' is given two prices: 1 and" in run("price", "c=1", f"c={twice}", *why)[1]
+    assert "error: -1 is no price for 'c'" in run("price", "a=1", "c=-1", *why)[1]
     _, told = run("show")
     assert (told["sequence"], told["signed_under"], told["stale"]) == (3, 1, False)
     assert list(told["kills"]) == ["a", "b"]
