@@ -24,7 +24,7 @@ from builder.config import Config, load
 from builder.effort import Effort
 from builder.engine import Engine
 from builder.errors import UsageError, out_of_space
-from builder.intake import Inputs, import_inputs
+from builder.intake import Imported, Inputs, import_inputs
 from builder.night import Night, plan_for
 from builder.parent import Parent, open_parent
 from builder.places import make_folder
@@ -152,9 +152,10 @@ def build(
             parent=parent,
         )
         built = run_build(night, out, command=shlex.join(["almanac", *sys.argv[1:]]), force=force)
-    if not keep_work:
+    bad_rows = _keep_quarantine(imported, out)
+    if not keep_work and bad_rows in (None, _quarantine_beside(out)):
         shutil.rmtree(work_dir, ignore_errors=True)
-    print(_as_json(built, out) if json else _as_text(built, out))
+    print(_as_json(built, out, bad_rows) if json else _as_text(built, out, imported, bad_rows))
 
 
 def parent_for(directory: Path, refresh: int, config: Config, secret: bytes) -> Parent | None:
@@ -267,15 +268,48 @@ def _named(config: Config) -> Path | None:
     return Path(config.brand.secret_file) if config.brand.secret_file else None
 
 
-def _as_text(built: Built, out: Path) -> str:
+def _quarantine_beside(out: Path) -> Path:
+    return out.with_name(f"{out.name}.quarantine.csv")
+
+
+def _keep_quarantine(imported: Imported, out: Path) -> Path | None:
+    """Bring the bad rows beside the snapshot; where they are then, and None where there are none.
+
+    What they hold may be of customers, so only the owner reads them there, too. Where there is no
+    room for them they stay in the work folder: the snapshot is made.
+    """
+    if imported.quarantine_path is None:
+        return None
+    path = _quarantine_beside(out)
+    aside = path.with_name(f".{path.name}.writing-{os.getpid()}")
+    try:
+        with imported.quarantine_path.open("rb") as found:
+            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                shutil.copyfileobj(found, file)
+        aside.replace(path)
+    except OSError as problem:
+        aside.unlink(missing_ok=True)
+        print(f"note: {path}: cannot be written ({problem.strerror})", file=sys.stderr)
+        return imported.quarantine_path
+    return path
+
+
+def _as_text(built: Built, out: Path, imported: Imported, bad_rows: Path | None) -> str:
     table = evaluation_table(built.report, is_terminal=sys.stdout.isatty())
-    return f"{table}\nsnapshot: {out}\nreport: {out / 'report.html'}"
+    told = f"{table}\nsnapshot: {out}\nreport: {out / 'report.html'}"
+    if bad_rows is None:
+        return told
+    tables = (imported.report.get(name, {}) for name in ("events", "items", "offers"))
+    n_bad = sum(table.get("rows_bad", 0) for table in tables)
+    return f"{told}\nbad rows: {bad_rows} ({n_bad:,})"
 
 
-def _as_json(built: Built, out: Path) -> str:
+def _as_json(built: Built, out: Path, bad_rows: Path | None) -> str:
     return orjson.dumps(
         {
             "snapshot": str(out),
+            "bad_rows": None if bad_rows is None else str(bad_rows),
             "snapshot_id": built.manifest.snapshot_id,
             "model_id": built.manifest.model_id,
             "counts": built.manifest.counts,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -124,8 +125,8 @@ def test_help_shows_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
         (["--memory", "1m"], 2, "--memory 1m is too little"),
         (["--as-of", "soon"], 2, "--as-of 'soon' is no time"),
         (["--map", "item_id"], 2, "--map 'item_id' is no rename"),
-        (["--target", "hope"], 2, "hope"),
         (["--map", "a=session_id", "a=order_id"], 2, "--map renames a twice"),
+        (["--target", "hope"], 2, "hope"),
         (["--max-bad", "7"], 2, "max_bad"),
         (["--seed", "-1"], 2, "seed"),
         (["--out", "."], 2, "something is there already"),
@@ -170,6 +171,18 @@ def test_bad_rows_stop_the_build_and_are_written_down(orders: Path, out: Path) -
     quarantine = out.parent / ".snapshot.work" / "quarantine.csv"
     assert str(quarantine) in done.stderr
     assert "yesterday" in quarantine.read_text()
+
+
+def test_bad_rows_that_are_few_are_kept_beside_the_snapshot(orders: Path, out: Path) -> None:
+    write_rows(orders, [*small_shop(), {**small_shop()[0], "ts": "yesterday"}])
+    done = build(orders, out, "--max-bad=0.01")
+
+    assert done.returncode == 0
+    kept = out.with_name("snapshot.quarantine.csv")
+    assert done.stdout.splitlines()[-1] == f"bad rows: {kept} (1)"
+    assert "yesterday" in kept.read_text()
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert sorted(out.parent.iterdir()) == [out, kept]
 
 
 def test_tables_worse_than_popularity_do_not_ship_unless_forced(tmp_path: Path, out: Path) -> None:
