@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
+from index.errors import SnapshotError
 from index.json_text import json_text
 from index.layout import STORE_NAME
 from index.shipping import channel_changes as changes
@@ -240,7 +241,8 @@ def rollback(
     """Go back to the last good snapshot on every node at once.
 
     Never simply to the one before: after two bad nights that one is bad, too. Ends with exit code 2
-    when no good one is known.
+    when no good one is known. A note says when the store has not all of it: then only nodes that
+    have it already go back.
 
         almanac rollback --brand shop --reason "empty lists"
 
@@ -250,7 +252,11 @@ def rollback(
         reason: why.
         manner: see there.
     """
-    _change(place, signers, manner, lambda now, stamp: changes.rollback(now, reason, stamp=stamp))
+    after = _change(
+        place, signers, manner, lambda now, stamp: changes.rollback(now, reason, stamp=stamp)
+    )
+    if after.target is not None:
+        _note_missing(place, after.target.snapshot_id, signers.chain())
 
 
 def revoke(
@@ -412,6 +418,17 @@ def _require_kept(
         read_published(store, place.brand, snapshot_id, newest(roots))
 
 
+def _note_missing(place: Place, snapshot_id: str, roots: Sequence[Root] | None) -> None:
+    try:
+        read_published(open_store(place.store), place.brand, snapshot_id, newest(roots))
+    except (StoreError, SnapshotError) as problem:
+        print(
+            f"note: nodes that have no {snapshot_id} can't fetch it: {problem}"
+            + (f" ({problem.hint})" if problem.hint else ""),
+            file=sys.stderr,
+        )
+
+
 def _who(node: str | None, *, every: bool) -> str:
     if (node is None) != every:
         raise ChannelRefused("say either --node ID or --all")
@@ -440,12 +457,13 @@ def _change(
     make: Callable[[Channel, Stamp], Channel],
     *,
     takes_replaced: bool = False,
-) -> None:
+) -> Channel:
     store, roots = open_store(place.store), signers.chain()
     before = require_channel(store, place.brand, place.channel, roots)
     keys = keys_to_change(CHANNEL, before, signers, roots, takes_replaced=takes_replaced)
     after = make(before.channel, stamped(roots, manner))
     _carry_out(store, before, after, signers, keys, manner)
+    return after
 
 
 def _carry_out(  # noqa: PLR0917  # a change, and who makes it how

@@ -385,6 +385,27 @@ def test_a_revocation_of_what_is_not_there_is_noted(
     assert noted == [True, False]
 
 
+def test_a_rollback_to_what_can_not_be_fetched_is_noted(
+    run: Run, snapshots: list[Path], address: str, keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It goes back all the same: nodes that have it need no store."""
+    for path in snapshots[:2]:
+        run("publish", str(path), brand=False)
+    run("announce", ids(snapshots)[0])
+    run("confirm")
+    lost = object_key(read_manifest(snapshots[0]).files[0].sha256)
+    where = ["--store", address, "--brand", "toy", "--keys", str(keys), "--reason", "why"]
+    noted = []
+    for is_lost in (False, True):
+        run("announce", ids(snapshots)[1])
+        if is_lost:
+            open_store(address).delete(lost)
+        capsys.readouterr()
+        assert main(["rollback", *where]) == 0
+        noted.append(lost in capsys.readouterr().err)
+    assert noted == [False, True]
+
+
 def test_an_overlay_that_no_node_reads_is_noted(
     run: Run, snapshots: list[Path], address: str, keys: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
