@@ -7,11 +7,12 @@ sends only what is missing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from index.layout import MANIFEST_NAME
+from index.layout import MANIFEST_NAME, STORE_NAME
 from index.manifest import FileEntry, Manifest, read_manifest
 from index.shipping.channel import Target
 from index.shipping.chunks import object_key
@@ -24,6 +25,7 @@ from index.shipping.signed_manifest import seal_manifest, target_of
 from index.shipping.signing import SigningKey
 from index.shipping.store import Store
 from index.shipping.store_errors import AlreadyThere
+from index.shipping.trust_errors import WrongManifest
 from index.verify import verify_snapshot
 
 
@@ -77,6 +79,13 @@ def ready_snapshot(directory: Path, keys: Iterable[SigningKey]) -> Readied:
     for _ in verify_snapshot(directory, deep=True):
         pass
     manifest = read_manifest(directory)
+    if not re.match(STORE_NAME, manifest.brand):
+        raise WrongManifest(
+            f"its brand {manifest.brand!r} can't be the name of anything in a store",
+            path=directory,
+            hint="build it again with another name under [brand]: up to 100 of the letters a to z"
+            " and A to Z, digits, '.', '_' and '-', the first a letter or digit",
+        )
     data = (directory / MANIFEST_NAME).read_bytes()
     return Readied(
         directory=directory,

@@ -195,6 +195,16 @@ def test_an_unsound_snapshot_is_not_sent(
     assert open_store(address).head(manifest_key("toy", ids(snapshots)[0])) is None
 
 
+def test_a_brand_that_no_store_takes_is_named(run: Run, tmp_path: Path) -> None:
+    """It may be built and served from a folder; where it is published it needs a plain name."""
+    write_toy(tmp_path / "local", model=toy_model(brand="My Shop Österreich"))
+    code, told = run("publish", str(tmp_path / "local"), brand=False)
+
+    assert code == 3
+    assert "its brand 'My Shop Österreich' can't be the name of anything in a store" in told
+    assert "regex" not in told
+
+
 def test_what_can_not_be_fetched_whole_is_not_announced(
     run: Run, snapshots: list[Path], address: str
 ) -> None:
