@@ -47,6 +47,7 @@ def prove(path: Path, expected_bytes: int) -> None:
 
     Raises:
         Incomplete: a mapped page lies past the end of the file, or cannot be read.
+        OSError: this machine has no memory for the pages, which says nothing of the file.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -63,6 +64,8 @@ def prove(path: Path, expected_bytes: int) -> None:
                 code = ctypes.get_errno()
                 if code == errno.EINVAL:
                     return
+                if code == errno.ENOMEM:
+                    raise OSError(code, os.strerror(code), str(path))
                 raise Incomplete(
                     f"a mapped page cannot be read ({os.strerror(code)})",
                     path=path,

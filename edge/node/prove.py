@@ -14,6 +14,11 @@ from edge.node.apart import Ended, run_apart
 from edge.node.verdict import Verdict
 
 LIMIT_S: Final = 600.0
+_FROM_OUTSIDE: Final = {
+    int(signal.SIGKILL): "usually by the kernel, for want of memory: free some",
+    int(signal.SIGTERM): "find out who ends processes of this node",
+    int(signal.SIGXCPU): "allow more time of the processor (ulimit -t, LimitCPU)",
+}
 
 
 def prove(
@@ -50,11 +55,12 @@ def prove(
 
 
 def _judged(ended: Ended, max_private_bytes: int) -> Verdict:
-    if ended.code == -signal.SIGKILL:
-        # What is damaged ends a process in other ways.
+    # What is damaged ends a process in other ways.
+    if remedy := _FROM_OUTSIDE.get(-ended.code):
+        name = signal.Signals(-ended.code).name
         raise Unfit(
-            "the process that tried it was killed from outside",
-            hint="usually by the kernel, for want of memory: free some; it is tried again",
+            f"the process that tried it was killed from outside ({name})",
+            hint=f"{remedy}; it is tried again",
         )
     if ended.code < 0:
         raise NotProved(

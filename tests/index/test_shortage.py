@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import subprocess
 import sys
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from index import mapping
 from index.errors import Corrupt, Exhausted, Incomplete
 from index.generation import Generation
 from index.manifest import read_manifest
 from index.shortage import shortage_in
+from index.snapshot import open_snapshot
 from tests.index.test_snapshot import ROOT
 
 LIMITED = """
@@ -73,6 +76,19 @@ def test_case_42_however_little_memory_is_granted_the_snapshot_is_not_blamed(toy
 
     assert 1 <= len(refused) < len(room)
     assert all(told.endswith(": can't be opened (Cannot allocate memory)") for told in refused)
+
+
+def test_pages_that_no_memory_is_left_for_are_not_missing(
+    toy_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: int) -> bool:
+        ctypes.set_errno(errno.ENOMEM)
+        return False
+
+    monkeypatch.setattr(mapping, "_is_cached", lambda *_: False)
+    monkeypatch.setattr(mapping, "_populate", refused)
+    with pytest.raises(Exhausted, match="Cannot allocate memory"):
+        open_snapshot(toy_dir)
 
 
 def test_what_asks_for_too_much_as_it_is_damaged_is_to_blame(toy_dir: Path, tmp_path: Path) -> None:

@@ -53,11 +53,12 @@ def test_case_25_a_signal_ends_the_trial_and_nothing_else(
         tried(first_night, meanwhile=killing(number))
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGXCPU])
 def test_case_42_the_kernel_kills_for_want_of_memory_and_damage_in_other_ways(
-    first_night: World,
+    first_night: World, number: signal.Signals
 ) -> None:
-    with pytest.raises(Unfit, match="killed from outside"):
-        tried(first_night, meanwhile=killing(signal.SIGKILL))
+    with pytest.raises(Unfit, match=f"killed from outside .{number.name}"):
+        tried(first_night, meanwhile=killing(number))
 
 
 def test_a_trial_that_takes_too_long_is_over(first_night: World) -> None:
