@@ -27,6 +27,18 @@ SLICE_TITLES: Final[Mapping[str, str]] = {
     "cold_without_cart": "Cold, without a cart",
 }
 
+
+def asked_of(n_examples: int, n_customers: int) -> str:
+    """How much stands behind the figures of a slice.
+
+    >>> asked_of(1200, 1)
+    '1,200 examples of 1 customer'
+    """
+    examples = "example" if n_examples == 1 else "examples"
+    customers = "customer" if n_customers == 1 else "customers"
+    return f"{n_examples:,} {examples} of {n_customers:,} {customers}"
+
+
 _METRICS = (metrics.recall, metrics.ndcg, metrics.hit)
 
 

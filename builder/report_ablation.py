@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from builder.ablation import CONTEXT, PRIOR, SliceAblation, Without
-from builder.comparison import QUESTION_TITLES, SLICE_TITLES, title
+from builder.comparison import QUESTION_TITLES, SLICE_TITLES, asked_of, title
 from builder.gate import MIN_CUSTOMERS
 from builder.report import Figures
-from builder.report_parts import Html, element, html, number, percent, table, with_interval
+from builder.report_parts import Html, element, html, percent, table, with_interval
 
 SIGNAL_TITLES = {
     PRIOR: "prior: all offers alike",
@@ -59,7 +59,7 @@ def unheard(result: SliceAblation) -> str:
 
 def _slice(result: SliceAblation) -> Html:
     names = (title(result.question, QUESTION_TITLES), title(result.slice_name, SLICE_TITLES))
-    examples = f"{number(result.n_examples)} examples of {number(result.n_customers)} customers."
+    examples = f"{asked_of(result.n_examples, result.n_customers)}."
     few = "" if result.n_customers >= MIN_CUSTOMERS else " Too few to tell signals apart."
     return element(
         "article",

@@ -14,6 +14,7 @@ from builder.comparison import (
     MethodResult,
     Score,
     SliceResult,
+    asked_of,
     title,
 )
 from builder.evaluate import TierCalibration
@@ -95,7 +96,7 @@ def _slice(result: SliceResult) -> Html:
     heading = element("h3", title(result.slice_name, SLICE_TITLES), " ", element("small", about))
     if not result.methods:
         return element("article", heading, element("p", f"{NOT_MEASURED.capitalize()}."))
-    examples = f"{number(result.n_examples)} examples of {number(result.n_customers)} customers"
+    examples = asked_of(result.n_examples, result.n_customers)
     return element(
         "article",
         heading,

@@ -9,7 +9,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from builder.comparison import OURS, QUESTION_TITLES, SLICE_TITLES, MethodResult, SliceResult, title
+from builder.comparison import (
+    OURS,
+    QUESTION_TITLES,
+    SLICE_TITLES,
+    MethodResult,
+    SliceResult,
+    asked_of,
+    title,
+)
 from builder.report import Figures, Report
 from builder.report_parts import NOT_MEASURED
 from builder.report_text_further import ablation_tables
@@ -45,7 +53,7 @@ def slice_blocks(report: Figures, *, is_terminal: bool = False) -> list[str]:
 def heading(result: SliceResult) -> str:
     """Question, slice and how much stands behind the figures."""
     names = (title(result.question, QUESTION_TITLES), title(result.slice_name, SLICE_TITLES))
-    examples = f"{result.n_examples:,} examples of {result.n_customers:,} customers"
+    examples = asked_of(result.n_examples, result.n_customers)
     return " · ".join((*names, examples if result.methods else NOT_MEASURED))
 
 

@@ -286,9 +286,12 @@ def _even(size: int, piece_bytes: int) -> list[_Piece]:
 
 def _gravest(failures: Sequence[StoreError]) -> StoreError:
     """The failure to tell first, which also says how many others there were."""
-    worst = min(failures, key=lambda failure: _GRAVITY.index(failure.exit_code))
-    others = len(failures) - 1
-    what = f"{worst.what} (and {others} more failed attempts)" if others else worst.what
+    every = [one for failure in failures for one in (failure.attempts or (failure,))]
+    worst = min(every, key=lambda failure: _GRAVITY.index(failure.exit_code))
+    others = len(every) - 1
+    attempts = "attempt" if others == 1 else "attempts"
+    what = f"{worst.what} (and {others} more failed {attempts})" if others else worst.what
     told = type(worst)(what, where=worst.where, hint=worst.hint)
+    told.attempts = tuple(every)
     told.__cause__ = worst
     return told

@@ -125,12 +125,17 @@ def role_keys(folder: Path, root: Root, role: Role) -> list[SigningKey]:
     ]
     if len(keys) < asked.threshold:
         raise KeyNotFound(
-            f"root {root.version} asks for {asked.threshold} keys of role {role},"
-            f" {len(keys)} are here",
+            _too_few(root, role, len(keys)),
             path=folder / "keys",
             hint=f"copy {paths[0].name} here, from the machine that signs for {role}",
         )
     return keys
+
+
+def _too_few(root: Root, role: Role, n_here: int) -> str:
+    n_asked = root.roles[role].threshold
+    keys, here = "key" if n_asked == 1 else "keys", "is" if n_here == 1 else "are"
+    return f"root {root.version} asks for {n_asked} {keys} of role {role}, {n_here} {here} here"
 
 
 def _named(path: Path, key_id: str) -> SigningKey:
@@ -311,6 +316,6 @@ def _require_enough(signers: Mapping[str, SigningKey], current: Root, root: Root
         if len(have) < keys.threshold:
             lacking = ", ".join(name[:_SHORT] for name in keys.key_ids if name not in signers)
             raise KeyNotFound(
-                f"root {which.version} asks for {keys.threshold} root keys, {len(have)} are here",
+                _too_few(which, "root", len(have)),
                 hint=f"bring some of {lacking}: --root-key FILE for each",
             )

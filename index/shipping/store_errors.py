@@ -28,6 +28,9 @@ class StoreError(Exception):
         what: what was expected and what was found, as one sentence.
         where: the blob, file or store the sentence is about; never with a password in it.
         hint: what a person can do about it.
+
+    Attributes:
+        attempts: the failures that this one tells of, when there were several.
     """
 
     exit_code = 1
@@ -37,6 +40,7 @@ class StoreError(Exception):
         self.what = what
         self.where = where
         self.hint = hint
+        self.attempts: tuple[StoreError, ...] = ()
 
     def __str__(self) -> str:
         return self.what if self.where is None else f"{self.where}: {self.what}"

@@ -290,7 +290,7 @@ def test_root_keys_that_lie_elsewhere_are_brought(
 
     for refused in (few, same_twice):
         assert refused.returncode == 4
-        assert "root 1 asks for 2 root keys, 1 are here" in refused.stderr
+        assert "root 1 asks for 2 keys of role root, 1 is here" in refused.stderr
     assert enough.returncode == 0
     assert len(read_roots(folder)) == 2
 

@@ -306,6 +306,8 @@ def test_damage_without_end_is_given_up(origin: Watched, tmp_path: Path, tries: 
     assert len(bad.asked) == n_lists + tries + n_whole
     assert caught.value.exit_code == 3
     assert SHA in str(caught.value)
+    more = "1 more failed attempt" if tries == 1 else f"{tries} more failed attempts"
+    assert caught.value.what.partition(" (and ")[2] == f"{more})"
     assert not (tmp_path / "objects" / SHA).exists()
 
 
