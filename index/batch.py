@@ -3,6 +3,7 @@
 BatchError
 ├── BadLines        some lines are no requests      → correct them      (exit 5)
 ├── NoSuchRequests  the input cannot be read        → correct the path  (exit 4)
+├── CutRequests     the input's packing is broken   → bring it again    (exit 5)
 ├── NoOutput        the output cannot be written    → correct the path  (exit 1)
 └── NoRoom          the output's disk is full       → make room         (exit 75)
 """
@@ -81,6 +82,13 @@ class NoSuchRequests(BatchError):
     exit_code = 4
 
 
+class CutRequests(BatchError):
+    """The input is there, and ends in the middle or is damaged."""
+
+    exit_code = 5
+    hint = "the file is damaged or incomplete: fetch or export it again"
+
+
 class NoOutput(BatchError):
     """The output cannot be written."""
 
@@ -96,7 +104,8 @@ def read_lines(path: Path) -> Iterator[bytes]:
     """Lines of a file, unpacked when its name ends in `.gz`; `-` is standard input.
 
     Raises:
-        NoSuchRequests: it cannot be read, or its packing is broken.
+        NoSuchRequests: it cannot be read.
+        CutRequests: its packing is broken.
     """
     try:
         if path == STANDARD:
@@ -107,8 +116,10 @@ def read_lines(path: Path) -> Iterator[bytes]:
         else:
             with path.open("rb", buffering=_BUFFER_BYTES) as plain:
                 yield from plain
-    except (OSError, EOFError, zlib.error) as problem:
-        reason = getattr(problem, "strerror", None) or problem
+    except (gzip.BadGzipFile, EOFError, zlib.error) as problem:
+        raise CutRequests(f"{path}: cannot be read to its end ({problem})") from problem
+    except OSError as problem:
+        reason = problem.strerror or problem
         raise NoSuchRequests(f"{path}: cannot be read ({reason})") from problem
 
 
@@ -198,7 +209,7 @@ def requests_of(path: Path) -> list[Request]:
 
     Raises:
         BadLines: some are none; the first of them is told.
-        NoSuchRequests: see `read_lines`.
+        NoSuchRequests, CutRequests: see `read_lines`.
     """
     decode, found, done = msgspec.json.Decoder(Request).decode, [], Done()
     for number, line in enumerate(read_lines(path), start=1):

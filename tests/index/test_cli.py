@@ -251,18 +251,29 @@ def test_a_device_is_written_to_not_replaced(
 
 
 @pytest.mark.parametrize(
-    ("requests", "complaint"),
-    [("no.jsonl", "No such file"), (".", "Is a directory"), ("cut.gz", "ended before")],
+    ("requests", "code", "complaint"),
+    [
+        ("no.jsonl", 4, "No such file"),
+        (".", 4, "Is a directory"),
+        ("cut.gz", 5, "ended before"),
+        ("plain.gz", 5, "Not a gzipped file"),
+    ],
 )
 def test_an_input_that_cannot_be_read_is_named(
-    almanac: Callable[..., Ended], toy_dir: Path, tmp_path: Path, requests: str, complaint: str
+    almanac: Callable[..., Ended],
+    toy_dir: Path,
+    tmp_path: Path,
+    requests: str,
+    code: int,
+    complaint: str,
 ) -> None:
+    (tmp_path / "plain.gz").write_text('{"k": 1}\n')
     (tmp_path / "cut.gz").write_bytes(gzip.compress(b'{"k": 1}\n' * 1000)[:-20])
     before = sorted(tmp_path.iterdir())
     out = tmp_path / "out"
     done = almanac("decide", toy_dir, "--requests", tmp_path / requests, "--out", out)
 
-    assert done.returncode == 4
+    assert done.returncode == code
     assert complaint in done.stderr
     assert sorted(tmp_path.iterdir()) == before  # no half an answer, no rest of one
 
