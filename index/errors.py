@@ -10,6 +10,7 @@ SnapshotError
 ├── WrongSecret        built with another brand secret      → give the right secret       (exit 3)
 ├── Exhausted          memory or open files ran out here    → make room, then try again   (exit 75)
 └── WriteFailed        the writer lost or reordered records → a defect or a full disk     (exit 1)
+    └── Forestalled    something is there by now            → give another place          (exit 6)
 SecretUnavailable      no brand secret can be read or made  → say where it is             (exit 2)
 """
 
@@ -79,6 +80,12 @@ class WriteFailed(SnapshotError):
     """The writer's own checks did not hold, so nothing was published."""
 
     exit_code = 1
+
+
+class Forestalled(WriteFailed):
+    """Something is at the place of the snapshot: another writer was first."""
+
+    exit_code = 6
 
 
 class SecretUnavailable(SnapshotError):

@@ -15,7 +15,7 @@ import msgspec
 
 from index.arrays import Vectors
 from index.decide import decide_for_key
-from index.errors import WriteFailed
+from index.errors import Forestalled, WriteFailed
 from index.folders import sync_folder
 from index.layout import (
     CONTEXTS,
@@ -62,16 +62,12 @@ class SnapshotWriter:
         binding: 16 bytes that tie the tables of this build together.
 
     Raises:
-        WriteFailed: something is at `out_dir` already.
+        Forestalled: something is at `out_dir` already.
     """
 
     def __init__(self, out_dir: Path, *, binding: bytes) -> None:
         if out_dir.exists():
-            raise WriteFailed(
-                "something is there already",
-                path=out_dir,
-                hint="snapshots are never changed: give another --out",
-            )
+            raise _forestalled(out_dir)
         self.out_dir = out_dir
         self.aside = out_dir.parent / f".{out_dir.name}.writing-{os.getpid()}"
         self._binding = binding
@@ -186,6 +182,8 @@ class SnapshotWriter:
         try:
             self.aside.rename(self.out_dir)
         except OSError as problem:
+            if self.out_dir.exists():
+                raise _forestalled(self.out_dir) from problem
             raise WriteFailed(
                 f"could not be named ({problem.strerror})", path=self.out_dir
             ) from problem
@@ -228,6 +226,14 @@ class SnapshotWriter:
         # A manifest is what makes a directory a snapshot: never a half-written one, even aside.
         _write_synced(path.with_suffix(".part"), encode_manifest(manifest))
         path.with_suffix(".part").replace(path)
+
+
+def _forestalled(out_dir: Path) -> Forestalled:
+    return Forestalled(
+        "something is there already",
+        path=out_dir,
+        hint="snapshots are never changed: give another --out",
+    )
 
 
 def _remove_abandoned(out_dir: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from index.errors import WriteFailed
+from index.errors import Forestalled, WriteFailed
 from index.snapshot import open_snapshot
 from index.verify import verify_snapshot
 from index.writer import SnapshotWriter
@@ -83,7 +83,7 @@ def test_nothing_is_written_over(tmp_path: Path, make: object) -> None:
     out = tmp_path / "out"
     make(out)  # type: ignore[operator]
 
-    with pytest.raises(WriteFailed, match="something is there already"):
+    with pytest.raises(Forestalled, match="something is there already"):
         write_toy(out)
     assert list(tmp_path.iterdir()) == [out]
 
@@ -95,7 +95,7 @@ def test_of_two_writers_the_first_to_end_wins(tmp_path: Path) -> None:
     write_toy(out)
     before = {path.name: path.read_bytes() for path in out.iterdir()}
 
-    with late, pytest.raises(WriteFailed, match="could not be named"):
+    with late, pytest.raises(Forestalled, match="something is there already"):
         late.publish(open_snapshot(out).manifest, {})
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     assert list(tmp_path.iterdir()) == [out]
