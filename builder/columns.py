@@ -10,6 +10,7 @@ from typing import Final
 
 from builder.errors import MissingColumns, UsageError
 from builder.sources import Column, SourceFile
+from builder.timestamps import time_columns
 
 CONTEXT_PREFIX: Final = "ctx_"
 MAX_CONTEXT_COLUMNS: Final = 100
@@ -113,6 +114,27 @@ def choose(file: SourceFile, table: TableColumns, renames: Mapping[str, str]) ->
         unknown=tuple(unknown),
         passed_over=tuple(passed_over),
     )
+
+
+def check_times(file: SourceFile, chosen: Chosen, names: Collection[str]) -> None:
+    """Refuse a column that can hold no times.
+
+    Args:
+        file: whose columns.
+        chosen: which are read.
+        names: ours for columns of times.
+
+    Raises:
+        UsageError: one has another type.
+    """
+    for ours, column in chosen.wanted:
+        if ours in names:
+            try:
+                time_columns(ours, column.type, "UTC")
+            except UsageError as problem:
+                raise UsageError(
+                    f"{file.path}: {column.name}: {problem}", hint=problem.hint, path=file.path
+                ) from problem
 
 
 def context_columns(chosen: Iterable[Chosen]) -> tuple[str, ...]:

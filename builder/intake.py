@@ -16,7 +16,14 @@ from typing import Any, Final
 
 from builder.catalogue import ITEMS, ImportItems, item_rules
 from builder.clean import QUARANTINE, Rule
-from builder.columns import CONTEXT_PREFIX, Chosen, check_renames, choose, context_columns
+from builder.columns import (
+    CONTEXT_PREFIX,
+    Chosen,
+    check_renames,
+    check_times,
+    choose,
+    context_columns,
+)
 from builder.config import Config
 from builder.duck import connect, literal
 from builder.engine import Engine, Task
@@ -258,6 +265,9 @@ def _plan(
         table.table: [choose(file, table, config.input.map) for file in files[table.table]]
         for table in _TABLES
     }
+    for table, names in (("events", ("ts",)), ("offers", ("starts_at", "expires_at"))):
+        for file, columns in zip(files[table], chosen[table], strict=True):
+            check_times(file, columns, names)
     found = context_columns(chosen["events"])
     contexts = tuple(sorted({*CONTEXTS, *(name.removeprefix(CONTEXT_PREFIX) for name in found)}))
     n_partitions = config.input.partitions or partition_count(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from builder.config import Config
 from builder.effort import SPENDING, Spending
@@ -141,8 +141,21 @@ def plan_for(
     if n_orders(imported.first_us, plan.shipped.until_us) == 0:
         raise DataGate(
             f"none of the events is a {target} before the moment the tables stand for",
-            hint="say which events the offers are meant to bring about: --target view"
-            if target == "purchase"
-            else f"is {target} what event_type says in the files?",
+            hint=_remedy(imported, target),
         )
     return plan
+
+
+def _remedy(imported: Imported, target: str) -> str:
+    """What to do where nothing was ordered."""
+    events = imported.report["events"]
+    kinds, sold_back = events["kinds"], _rows(events, "sold_back")
+    if kinds.get("refund", 0) + sold_back == sum(kinds.values()):
+        return "all events are refunds: give the purchases as well"
+    if target == "purchase":
+        return "say which events the offers are meant to bring about: --target view"
+    return f"is {target} what event_type says in the files?"
+
+
+def _rows(table: Mapping[str, Any], rule: str) -> int:
+    return sum(entry["rows"] for entry in table["rules"] if entry["rule"] == rule)

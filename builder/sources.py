@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from glob import glob
@@ -263,6 +264,18 @@ def _csv_header(path: Path, head: bytes, welcome: Iterable[str]) -> tuple[str, t
     """The delimiter under which most column names are known to us, and the names under it."""
     text = head.decode("utf-8-sig", errors="replace")
     known = set(welcome)
+    if "\r" in text and "\n" not in text:
+        raise InputUnreadable(
+            f"{path}: its lines end with a carriage return alone, as on old Macs",
+            hint=f"give it line feeds: tr '\\r' '\\n' < {path.name}",
+            path=path,
+        )
+    if re.match(r'"?sep=', text, re.IGNORECASE):
+        raise InputUnreadable(
+            f"{path}: its first line is {text.splitlines()[0]}, a word to Excel and no CSV header",
+            hint="delete that line: the first must name the columns",
+            path=path,
+        )
 
     def names(delimiter: str) -> list[str]:
         try:

@@ -409,6 +409,14 @@ def test_of_two_columns_for_one_name_the_renamed_is_read_and_told(tmp_path: Path
         assert told == [said] * (2 - n_orders)
 
 
+@pytest.mark.parametrize("kind", ["TIME", "INTERVAL"])
+def test_a_column_that_can_hold_no_times_is_named(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "e.parquet"
+    query(f"COPY (SELECT NULL::{kind} AS \"TS\", 'a' AS item_id, 'b' AS order_id) TO '{path}'")
+    with pytest.raises(UsageError, match=f"{path}: TS: a column of type {kind} cannot hold times"):
+        import_files(tmp_path / "work", path)
+
+
 def test_hours_and_days_are_the_brands(tmp_path: Path) -> None:
     rows = [row(ts=ts, item_id=ts[:10]) for ts in ("2024-01-07T23:30:00Z", "2024-07-07")]
     imported = import_files(tmp_path / "work", write_rows(tmp_path / "e.csv", rows), config=LENIENT)

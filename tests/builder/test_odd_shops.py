@@ -184,6 +184,15 @@ def test_views_alone_are_no_orders_to_learn_from(tmp_path: Path) -> None:
     assert not (tmp_path / "snapshot").exists()
 
 
+@pytest.mark.parametrize("change", [{"event_type": "refund"}, {"quantity": "-1"}])
+def test_refunds_alone_are_called_so(tmp_path: Path, change: dict[str, str]) -> None:
+    config = settings(input__negative_quantity="refund")
+    with pytest.raises(DataGate, match="none of the events is a purchase") as caught:
+        build_here(tmp_path, changed(lambda line: change), config)
+
+    assert caught.value.hint == "all events are refunds: give the purchases as well"
+
+
 def test_a_catalogue_of_other_items_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataGate, match="none of the 1 items of the catalogue is in the events"):
         build_here(tmp_path, changed(lambda line: {}), items=[{"item_id": "elsewhere"}])

@@ -114,6 +114,8 @@ def test_every_json_key_is_seen_wherever_it_first_stands(tmp_path: Path) -> None
         (zstandard.compress(b"ts,item_id\n1,2\n" * 9)[:-3], "cannot be read to its end"),
         (b"\x1f\x8bnot gzip at all", "cannot be read to its end"),
         (b",,\n1,2,3\n", "no CSV header"),
+        (b"ts,item_id\r1,2\r", "carriage return alone"),
+        (b"\xef\xbb\xbfsep=;\r\nts;item_id\r\n1;2\r\n", "its first line is sep=;, a word to Excel"),
     ],
 )
 def test_unreadable_files_are_refused_by_name(tmp_path: Path, content: bytes, problem: str) -> None:
