@@ -21,7 +21,7 @@ from builder.catalogue import ITEMS
 from builder.clean import count, count_damage, judge, prepare
 from builder.columns import CONTEXT_PREFIX, Chosen, check_renames, choose
 from builder.config import Config
-from builder.duck import connect
+from builder.duck import connect, literal
 from builder.errors import DataGate, InputNotFound
 from builder.events import CONTEXTS, EVENTS, PURCHASE, EventSettings, event_rules, parsed_events
 from builder.import_report import TableImport, gate_sentence
@@ -31,14 +31,13 @@ from builder.sources import SourceFile, expand, inspected, inspections, open_row
 from builder.tally import Tally
 
 _MEMORY_BYTES: Final = 2**31
-_DAY_US: Final = 86_400_000_000
 # An order is what a build takes for one: lines without an id belong to a customer's day, else to a
 # session.
 _LINES: Final = """
 INSERT INTO lines
 SELECT ts_us, row, {file} AS file, item_id, customer_id,
     CASE WHEN order_id IS NOT NULL THEN 'o' || order_id
-        WHEN identity IS NOT NULL THEN 'c' || (ts_us // {day_us}) || identity
+        WHEN identity IS NOT NULL THEN 'c' || local_day(ts_us, {zone}) || identity
         ELSE 's' || session_id END AS order_key, {context} AS context
 FROM judged WHERE rule IS NULL AND written_kind = {purchase} AND coalesce(quantity, 1) >= 0
 """
@@ -164,7 +163,10 @@ def _read_lines(
         members = ", ".join(f"'{name}': ctx_{name}" for name in contexts)
         connection.execute(
             _LINES.format(
-                file=file.number, day_us=_DAY_US, context=f"MAP {{{members}}}", purchase=PURCHASE
+                file=file.number,
+                zone=literal(config.brand.timezone),
+                context=f"MAP {{{members}}}",
+                purchase=PURCHASE,
             )
         )
     return TableImport(table=EVENTS.table, files=files, chosen=chosen, rules=rules, tally=tally)

@@ -40,6 +40,8 @@ def free_bytes(disk: os.statvfs_result) -> int:
 def missing_bytes(found: os.stat_result, size: int) -> int:
     """Room that a file of some size still needs, beside what it has taken already."""
     return max(0, size - found.st_blocks * _BLOCK_BYTES)
+
+
 def full_disk(problem: OSError, path: Path) -> DiskFull | None:
     """Our error where the system says that there is no room, or a quota is used up."""
     if problem.errno not in _NO_ROOM:
