@@ -42,7 +42,8 @@ def table(
 ) -> Html:
     """A table whose first column names and whose other columns hold right-aligned figures.
 
-    The row whose name is `strong` is emphasised. Wide tables scroll inside their own frame.
+    The row whose name is `strong` is emphasised. Wide tables scroll inside their own frame,
+    under which the caption stays.
     """
     head = element("tr", *(element("th", name, scope="col") for name in header))
     body = [
@@ -56,7 +57,7 @@ def table(
     ]
     whole = element(
         "table",
-        element("caption", caption),
+        element("caption", element("span", caption)),
         element("thead", head),
         element("tbody", *body),
     )
