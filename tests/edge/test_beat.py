@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx2
@@ -15,10 +13,9 @@ import structlog
 
 from edge.beat import MOST_SILENT, Beats
 from edge.cells import BEAT, READY, blank_rows, row_of
-from edge.listeners import bound
-from edge.serve import Listeners, Supervisor
-from edge.settings import settings_from
+from edge.serve import Supervisor
 from tests.edge.running import PATIENCE_S
+from tests.edge.supervised import all_ready, supervised, until
 from tests.toys import SECRET
 
 
@@ -59,36 +56,6 @@ def test_a_beat_or_a_new_worker_is_waited_for_anew() -> None:
     assert beats.look() == [0]
 
 
-@asynccontextmanager
-async def running(toy_dir: Path, tmp_path: Path) -> AsyncIterator[Supervisor]:
-    """A supervisor with two workers, in this process's loop, which is given its limits so."""
-    (tmp_path / "secret").write_bytes(SECRET)
-    flags = {"snapshot": toy_dir, "secret_file": tmp_path / "secret", "workers": 2}
-    settings = settings_from(flags | {"port": 0, "queue_target_ms": 10_000}, {})
-    with (
-        bound("127.0.0.1", 0, flag="--port") as address,
-        bound("127.0.0.1", 0, flag="--admin-port") as admin,
-    ):
-        supervisor = Supervisor(settings, Listeners(address=address, admin=admin))
-        running = asyncio.create_task(supervisor.run())
-        try:
-            await until(lambda: all_ready(supervisor))
-            yield supervisor
-        finally:
-            supervisor.stop()
-            await running
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not holds():  # noqa: ASYNC110 - processes are waited for
-            await asyncio.sleep(0.02)
-
-
-def all_ready(supervisor: Supervisor) -> bool:
-    return all(worker.ready for worker in supervisor.fleet.workers())
-
-
 async def ask(supervisor: Supervisor) -> int:
     async with httpx2.AsyncClient(base_url=supervisor.fleet.url, timeout=PATIENCE_S) as client:
         return (await client.post("/v1/offers", json={"customer_id": "ann"})).status_code
@@ -101,7 +68,9 @@ def test_case_43_a_worker_that_hangs_is_killed_and_replaced(
     monkeypatch.setattr("edge.serve.LOOK_S", 0.2)
 
     async def story() -> None:
-        async with running(toy_dir, tmp_path) as supervisor:
+        secret_file = tmp_path / "secret"
+        secret_file.write_bytes(SECRET)
+        async with supervised(toy_dir, secret_file, queue_target_ms=10_000) as supervisor:
             before = [worker.pid for worker in supervisor.fleet.workers()]
             os.kill(before[0], signal.SIGSTOP)
             await until(lambda: supervisor.fleet.restarts != [0, 0])

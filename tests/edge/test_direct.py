@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from itertools import accumulate
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pytest
 import structlog
@@ -35,6 +35,7 @@ from index.generation import Generation
 BODY: Final = b'{"customer_id":"ann","request_id":"r","at":"2025-12-01T12:00:00Z"}'
 LIMIT: Final = 4096
 PATIENCE_S: Final = 10
+Told = TypeVar("Told")
 
 
 def post(body: bytes = BODY, *lines: bytes) -> bytes:
@@ -107,9 +108,12 @@ class Way:
 
     def talk(self, pieces: Sequence[bytes], *, hang_up: bool = False) -> bytes:
         """All that is said to these pieces, each of which is read before the next is sent."""
-        factory = self.config.get_loop_factory()
-        with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(self._talk(pieces, hang_up=hang_up))
+        return self.run(self._talk(pieces, hang_up=hang_up))
+
+    def run(self, story: Coroutine[Any, Any, Told]) -> Told:
+        """What a story tells, in a loop of its own."""
+        with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
+            return runner.run(story)
 
     async def _talk(self, pieces: Sequence[bytes], *, hang_up: bool) -> bytes:
         made, ours = await self.accept()
@@ -228,8 +232,7 @@ def test_a_connection_is_kept_from_its_last_answer_on(generation: Generation) ->
         ours.close()
         return after_one, made.transport.is_closing()
 
-    with asyncio.Runner(loop_factory=way.config.get_loop_factory()) as runner:
-        assert runner.run(kept()) == (False, True)
+    assert way.run(kept()) == (False, True)
 
 
 def test_what_is_refused_is_refused_past_asgi_as_well(generation: Generation) -> None:
@@ -355,8 +358,7 @@ def test_a_server_that_ends_answers_first(generation: Generation) -> None:
         writer.close()
         return said
 
-    with asyncio.Runner(loop_factory=way.config.get_loop_factory()) as runner:
-        said = runner.run(ended())
+    said = way.run(ended())
     assert statuses(said) == [200, 200]
     assert said.count(b"connection: close") == 1
 
@@ -381,8 +383,7 @@ def test_what_is_on_its_way_when_a_server_ends_is_answered(
         return said
 
     for before in (b"", post(), post() + UNUSUAL[0]):
-        with asyncio.Runner(loop_factory=way.config.get_loop_factory()) as runner:
-            said = runner.run(ended(before))
+        said = way.run(ended(before))
         assert statuses(said) == [200] * (1 + before.count(b"HTTP/1.1"))
         assert said.count(b"connection: close") == 1
 
@@ -399,8 +400,7 @@ def test_a_connection_at_rest_ends_with_the_server(generation: Generation) -> No
         writer.close()
         return said
 
-    with asyncio.Runner(loop_factory=way.config.get_loop_factory()) as runner:
-        assert runner.run(ended()) == b""
+    assert way.run(ended()) == b""
 
 
 def test_whoever_was_refused_is_listened_to_but_not_when_the_server_ends(
@@ -423,8 +423,7 @@ def test_whoever_was_refused_is_listened_to_but_not_when_the_server_ends(
         writer.close()
         return said, closing
 
-    with asyncio.Runner(loop_factory=way.config.get_loop_factory()) as runner:
-        said, closing = runner.run(refused())
+    said, closing = way.run(refused())
     assert statuses(said) == [400]
     assert closing == [False, True]
 

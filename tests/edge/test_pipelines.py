@@ -72,8 +72,7 @@ def test_what_comes_on_and_on_is_left_with_the_caller(generation: Generation) ->
         writer.close()
         return b"".join(said)
 
-    with asyncio.Runner(loop_factory=way.config.get_loop_factory()) as runner:
-        assert len(statuses(runner.run(flood()))) == 30_001
+    assert len(statuses(way.run(flood()))) == 30_001
     assert most <= 1 << 19
 
 
@@ -115,27 +114,30 @@ def test_a_long_body_is_read_as_one_piece(
         writer.close()
         return said
 
-    with asyncio.Runner(loop_factory=way.config.get_loop_factory()) as runner:
-        assert statuses(runner.run(read())) == [200, 200, 200]
+    assert statuses(way.run(read())) == [200, 200, 200]
     assert len(pieces) == 3
     assert pieces[1] == len(asked) - 4096
 
 
-def test_who_says_no_more_behind_many_is_answered(generation: Generation) -> None:
+def half_closed(generation: Generation, asked: bytes) -> bytes:
+    """All that is said to somebody who asks this and says no more."""
     way = Way(generation, DirectProtocol)
 
-    async def half_closed() -> bytes:
+    async def asking() -> bytes:
         _, ours = await way.accept()
         reader, writer = await asyncio.open_connection(sock=ours)
-        writer.write(post() * 200 + LIVE * 200)
+        writer.write(asked)
         writer.write_eof()
         async with asyncio.timeout(PATIENCE_S):
             said = await reader.read(-1)
         writer.close()
         return said
 
-    with asyncio.Runner(loop_factory=way.config.get_loop_factory()) as runner:
-        assert statuses(runner.run(half_closed())) == [200] * 400
+    return way.run(asking())
+
+
+def test_who_says_no_more_behind_many_is_answered(generation: Generation) -> None:
+    assert statuses(half_closed(generation, post() * 200 + LIVE * 200)) == [200] * 400
 
 
 @pytest.mark.parametrize("before", [POST_BATCH, POST_BATCH + LIVE, LIVE + POST_BATCH + LIVE])
@@ -156,20 +158,7 @@ def test_what_breaks_off_takes_no_answer_of_those_before_it(
 
 
 def test_who_stops_in_the_middle_behind_others_gets_their_answers(generation: Generation) -> None:
-    way = Way(generation, DirectProtocol)
-
-    async def half_closed() -> bytes:
-        _, ours = await way.accept()
-        reader, writer = await asyncio.open_connection(sock=ours)
-        writer.write(POST_BATCH + POST_BATCH[:-5])
-        writer.write_eof()
-        async with asyncio.timeout(PATIENCE_S):
-            said = await reader.read(-1)
-        writer.close()
-        return said
-
-    with asyncio.Runner(loop_factory=way.config.get_loop_factory()) as runner:
-        assert statuses(runner.run(half_closed())) == [200]
+    assert statuses(half_closed(generation, POST_BATCH + POST_BATCH[:-5])) == [200]
 
 
 def test_behind_the_last_answer_nothing_is_decided(generation: Generation) -> None:
@@ -185,8 +174,7 @@ def test_behind_the_last_answer_nothing_is_decided(generation: Generation) -> No
         writer.close()
         return said
 
-    with asyncio.Runner(loop_factory=way.config.get_loop_factory()) as runner:
-        said = runner.run(ended())
+    said = way.run(ended())
     codes: Any = way.counts[0]
     assert (statuses(said), codes["200"]) == ([200], 1)
 
@@ -216,5 +204,4 @@ def test_nobody_is_hung_up_on_while_an_answer_is_made(generation: Generation) ->
         writer.close()
         return said
 
-    with asyncio.Runner(loop_factory=way.config.get_loop_factory()) as runner:
-        assert statuses(runner.run(kept())) == [200, 200]
+    assert statuses(way.run(kept())) == [200, 200]

@@ -5,23 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from edge.listeners import bound
 from edge.messages import DamageMet
 from edge.node.messages import NotSwapped, Reverted, ToSync
-from edge.serve import Listeners, Supervisor
-from edge.settings import settings_from
+from edge.serve import Supervisor
 from edge.swap import OnDisk
 from edge.workers import Slot
 from index.manifest import read_manifest
 from tests.edge.running import PATIENCE_S
+from tests.edge.supervised import all_ready, supervised, until
 from tests.toys import SECRET, toy_model, write_toy
 
 ASKED = {"customer_id": "ann", "k": 3}
@@ -53,36 +51,15 @@ def snapshots(tmp_path: Path) -> list[OnDisk]:
     return found
 
 
-@asynccontextmanager
-async def running(held: Held, tmp_path: Path) -> AsyncIterator[Supervisor]:
-    """A supervisor with two workers, in this process's loop."""
-    flags = {
-        "snapshot": held.good.path,
-        "secret_file": tmp_path / "secret",
-        "port": 0,
-        "admin_port": 0,
-        "workers": 2,
-        "log_format": "json",
-    }
-    settings = settings_from(flags, {})
-    with (
-        bound("127.0.0.1", 0, flag="--port") as address,
-        bound("127.0.0.1", 0, flag="--admin-port") as admin,
-    ):
-        supervisor = Supervisor(settings, Listeners(address=address, admin=admin), held)
-        running = asyncio.create_task(supervisor.run())
-        try:
-            await until(lambda: all(worker.ready for worker in supervisor.fleet.workers()))
-            yield supervisor
-        finally:
-            supervisor.stop()
-            await running
+def running(held: Held, tmp_path: Path) -> AbstractAsyncContextManager[Supervisor]:
+    """A supervisor that remembers so much."""
+    return supervised(held.good.path, tmp_path / "secret", held)
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not holds():  # noqa: ASYNC110 - processes are waited for
-            await asyncio.sleep(0.02)
+async def change_over(supervisor: Supervisor, snapshot: OnDisk) -> None:
+    """Let the workers answer from their second snapshot."""
+    supervisor.swap.offered(snapshot)
+    await until(lambda: supervisor.fleet.swaps["swapped"] == 1)
 
 
 async def answered(supervisor: Supervisor, n: int = 6) -> set[str]:
@@ -120,8 +97,7 @@ def test_case_35_what_a_worker_cannot_open_none_serves(
         first, second, third = snapshots
         (third.path / "items.lmdb").unlink()
         async with running(Held(first, []), tmp_path) as supervisor:
-            supervisor.swap.offered(second)
-            await until(lambda: supervisor.fleet.swaps["swapped"] == 1)
+            await change_over(supervisor, second)
             assert await answered(supervisor) == {second.snapshot_id}
             supervisor.swap.offered(third)
             told = outcomes(supervisor)
@@ -143,8 +119,7 @@ def test_who_is_left_aside_for_a_bad_one_is_not_to_blame(
     async def story() -> None:
         first, second, third = snapshots
         async with running(Held(first, []), tmp_path) as supervisor:
-            supervisor.swap.offered(second)
-            await until(lambda: supervisor.fleet.swaps["swapped"] == 1)
+            await change_over(supervisor, second)
             told, swap = outcomes(supervisor), supervisor.swap
             swap.offered(third)
             damage = DamageMet(snapshot_id=str(second.snapshot_id), times=2)
@@ -172,8 +147,7 @@ def test_what_could_not_be_prepared_keeps_nobody_from_going_back(
         first, second, third = snapshots
         (third.path / "items.lmdb").unlink()
         async with running(Held(first, []), tmp_path) as supervisor:
-            supervisor.swap.offered(second)
-            await until(lambda: supervisor.fleet.swaps["swapped"] == 1)
+            await change_over(supervisor, second)
             supervisor.swap.heard(Slot(0), DamageMet(snapshot_id=str(second.snapshot_id), times=2))
             supervisor.swap.offered(third)
             await until(lambda: supervisor.fleet.swaps["not swapped"] == 1)
@@ -195,8 +169,7 @@ def test_what_is_served_already_is_opened_anew(snapshots: list[OnDisk], tmp_path
             copy.write_bytes(table.read_bytes())
             copy.replace(table)
             inode = table.stat().st_ino
-            supervisor.swap.offered(first)
-            await until(lambda: supervisor.fleet.swaps["swapped"] == 1)
+            await change_over(supervisor, first)
             assert await answered(supervisor) == {first.snapshot_id}
             assert all(inode in mapped(worker.pid) for worker in supervisor.fleet.workers())
 
@@ -214,7 +187,7 @@ def test_case_37_a_worker_started_amid_a_swap_answers_like_the_others(
                 os.kill(one.pid, signal.SIGKILL)
                 supervisor.swap.offered(wanted)
                 await until(lambda: supervisor.swap.phase == "steady")
-                await until(lambda: all(worker.ready for worker in supervisor.fleet.workers()))
+                await until(lambda: all_ready(supervisor))
                 assert await answered(supervisor) == {wanted.snapshot_id}
 
     asyncio.run(story())
@@ -229,8 +202,7 @@ def test_case_26_tables_that_cannot_be_read_bring_back_the_last_good_one(
         first, second, _ = snapshots
         held = Held(first, [])
         async with running(held, tmp_path) as supervisor:
-            supervisor.swap.offered(second)
-            await until(lambda: supervisor.fleet.swaps["swapped"] == 1)
+            await change_over(supervisor, second)
             table = second.path / "customers.lmdb"
             with table.open("r+b") as file:
                 file.seek(2 * 4096)
