@@ -33,7 +33,7 @@ from bench.scale import split_cores
 from bench.serving import Serving, serving
 from bench.simulate import ServiceTimes
 from bench.synthetic import Shape, write_synthetic
-from bench.wording import many
+from index.wording import many
 
 _BODIES: Final = 10_000
 _CROWD: Final = 16

@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, Self
 
 from bench.synthetic import SECRET, Shape, customer_id, write_synthetic
-from bench.wording import many
+from index.wording import many
 
 N_NODES: Final = 6
 N_CUSTOMERS: Final = 2000

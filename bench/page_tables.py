@@ -12,7 +12,7 @@ from bench.http_open import open_rows
 from bench.http_report import other_of
 from bench.percentiles import as_cell
 from bench.scale_report import SCALING_AIM, judged
-from bench.wording import many
+from index.wording import many
 
 _Run = Mapping[str, Any]
 _LEAST: Final[Mapping[str, float | None]] = {

@@ -28,7 +28,7 @@ from bench.http_processes import ServerFailed
 from bench.http_requests import on_the_wire, request_bodies
 from bench.serving import Serving, serving
 from bench.synthetic import Shape, write_synthetic
-from bench.wording import many
+from index.wording import many
 
 _BODIES: Final = 10_000
 _WARM_CUSTOMERS: Final = 1000

@@ -14,7 +14,7 @@ from bench.results import aligned
 from bench.soak_load import Heard
 from bench.soak_node import Held
 from bench.swap_soak import Soak
-from bench.wording import many
+from index.wording import many
 
 WINDOWS: Final = ("steady", "bringing", "changing over")
 MOST_RATIO: Final = 2.0

@@ -23,12 +23,12 @@ from bench.http_requests import checkable_bodies, on_the_wire
 from bench.soak_load import Callers, Expected, Heard
 from bench.soak_node import Held, Node, OwnStore
 from bench.synthetic import SECRET, Shape, write_synthetic
-from bench.wording import many
 from index.decide import decide
 from index.encode import decision_json
 from index.request import Request
 from index.shipping.channel import Target
 from index.snapshot import open_snapshot
+from index.wording import many
 
 N_SNAPSHOTS: Final = 3
 _N_QUESTIONS: Final = 97

@@ -10,6 +10,7 @@ import numpy as np
 
 from builder import metrics
 from builder.metrics import Exposure, Floats, Interval, Ints, Replicates
+from index.wording import many
 
 OURS = "almanac"
 DEFAULT = "default"
@@ -34,9 +35,7 @@ def asked_of(n_examples: int, n_customers: int) -> str:
     >>> asked_of(1200, 1)
     '1,200 examples of 1 customer'
     """
-    examples = "example" if n_examples == 1 else "examples"
-    customers = "customer" if n_customers == 1 else "customers"
-    return f"{n_examples:,} {examples} of {n_customers:,} {customers}"
+    return f"{many(n_examples, 'example')} of {many(n_customers, 'customer')}"
 
 
 _METRICS = (metrics.recall, metrics.ndcg, metrics.hit)

@@ -14,8 +14,6 @@ import multiprocessing
 import os
 import secrets
 import shutil
-import signal
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -43,6 +41,7 @@ from builder.errors import (
     WorkerLost,
     out_of_space,
 )
+from builder.leash import end_with_parent
 from builder.libraries import learning_versions
 from builder.progress import Listener, TaskCost, peak_rss_bytes, reset_peak_rss
 
@@ -188,7 +187,7 @@ class Engine:
         return ProcessPoolExecutor(
             self._workers,
             mp_context=context,
-            initializer=_start_worker,
+            initializer=end_with_parent,
             initargs=(held_by_worker,),
         )
 
@@ -314,23 +313,6 @@ def _lock(work_dir: Path) -> IO[str]:
             path=work_dir,
         ) from None
     return lock
-
-
-def _start_worker(leash: Connection) -> None:
-    """Runs first in every worker: leave interrupts to the parent, and end when the parent ends.
-
-    Only the parent holds the other end of the leash. Without it workers would outlive a parent
-    that was killed, waiting forever for work.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_exit_with_parent, args=(leash,), daemon=True).start()
-
-
-def _exit_with_parent(leash: Connection) -> None:
-    try:
-        leash.recv_bytes()
-    except (EOFError, OSError):
-        os._exit(1)
 
 
 @contextmanager

@@ -20,11 +20,12 @@ class must be constructible from its message alone; further fields are keyword-o
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Final
+
+from index.folders import NO_ROOM
 
 # In the words of the system and DuckDB, and of numpy.
 _NO_SPACE: Final = re.compile(r"No space left on device|\d+ requested and \d+ written")
@@ -176,11 +177,11 @@ def out_of_space(problem: Exception, where: str) -> OutOfSpace | None:
         problem: an error of the system, or of a library that tells the system's in its own words.
         where: what could not be written.
 
+    >>> import errno
     >>> print(out_of_space(OSError(errno.ENOSPC, "No space left on device"), "import/events-00000"))
     import/events-00000: no space left on the disk
     """
-    full = (errno.ENOSPC, errno.EDQUOT)
-    if getattr(problem, "errno", None) not in full and not _NO_SPACE.search(str(problem)):
+    if getattr(problem, "errno", None) not in NO_ROOM and not _NO_SPACE.search(str(problem)):
         return None
     return OutOfSpace(
         f"{where}: no space left on the disk",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+from index.wording import many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +245,7 @@ def sentence(cost: StageCost) -> str:
     ...                    n_tasks=4, n_skipped=1))
     'import       3.2 s  4 tasks (1 from an earlier run)  cpu 6.0 s  peak 1024 MB'
     """
-    tasks = f"{cost.n_tasks} task" + ("" if cost.n_tasks == 1 else "s")
+    tasks = many(cost.n_tasks, "task")
     if cost.n_skipped:
         tasks += f" ({cost.n_skipped} from an earlier run)"
     peak_mb = cost.peak_rss_bytes // 2**20

@@ -10,7 +10,6 @@ BatchError
 
 from __future__ import annotations
 
-import errno
 import gzip
 import io
 import os
@@ -29,6 +28,7 @@ import orjson
 from index.answer import answer
 from index.encode import quoted
 from index.errors import SecretUnavailable
+from index.folders import NO_ROOM
 from index.generation import Generation
 from index.request import REPEAT_REMEDY, Request
 
@@ -36,7 +36,6 @@ STANDARD: Final = Path("-")
 """Standard input or standard output, where a file would be named."""
 
 _BUFFER_BYTES: Final = 1 << 20
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 _NO_REQUEST: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _PLACE: Final = re.compile(r" - at `(?P<path>[^`]*)`$")
 
@@ -152,7 +151,7 @@ def output_file(path: Path) -> Iterator[IO[bytes]]:
         if not in_place:
             aside.replace(path)
     except OSError as problem:
-        refused = NoRoom if problem.errno in _NO_ROOM else NoOutput
+        refused = NoRoom if problem.errno in NO_ROOM else NoOutput
         raise refused(f"{path}: cannot be written ({problem.strerror})") from problem
     finally:
         if not in_place:

@@ -22,14 +22,12 @@ from index.patches import NO_PATCHES, Patches
 from index.records import OfferRecord
 
 OVERLAY_FORMAT: Final = "almanac-overlay/1"
+MAX_PRICE: Final = 1e12
 
 OfferId = Annotated[str, Meta(min_length=1, max_length=512)]
 Moment = Annotated[datetime, Meta(tz=True)]
 Reason = Annotated[str, Meta(max_length=500, pattern=r"\S")]
 Name = Annotated[str, Meta(pattern=STORE_NAME)]
-
-
-MAX_PRICE: Final = 1e12
 
 
 class Removal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -16,8 +16,7 @@ from index.errors import Exhausted, SnapshotError
 from index.manifest import FileEntry, file_digest
 from index.tables import TableError
 
-_NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
-_NO_ROOM: Final = _NO_FILES | {errno.ENOMEM}
+_SHORT_OF: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 def shortage_in(
@@ -54,11 +53,11 @@ def _code_of(problem: BaseException) -> int | None:
     """Which of our system errors it is, if any; FAISS only puts them into words."""
     match problem:
         case OSError(errno=code) | TableError(code=code):
-            return code if code in _NO_ROOM else None
+            return code if code in _SHORT_OF else None
         case MemoryError():
             return errno.ENOMEM
         case RuntimeError():
-            return next((code for code in _NO_ROOM if os.strerror(code) in str(problem)), None)
+            return next((code for code in _SHORT_OF if os.strerror(code) in str(problem)), None)
     return None
 
 

@@ -25,8 +25,8 @@ from bench.load.target import target_of
 from bench.machine import machine_facts
 from bench.results import DEFAULT_DIR, tell_run
 from bench.synthetic import Shape
-from bench.wording import many
 from builder.places import make_folder
+from index.wording import many
 
 if TYPE_CHECKING:
     from bench.load.orders import Orders

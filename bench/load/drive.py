@@ -5,8 +5,6 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
@@ -18,6 +16,7 @@ from typing import Final
 
 from bench.http_processes import machine_busy_s
 from bench.load.driver import Trace, Work, follow
+from builder.leash import end_with_parent
 from edge.open_files import allow_many_connections
 
 # Long enough for all processes to hear of it.
@@ -148,26 +147,13 @@ _work: list[Work] = []
 
 
 def _begin(work: Work, cores: set[int], leash: Connection) -> None:
-    """Runs first in every driver: leave interrupts to the parent, and end when it ends.
-
-    Only the parent holds the other end of the leash. Without it a driver would send all that is
-    left of a schedule for somebody who is gone.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_exit_with_parent, args=(leash,), daemon=True).start()
+    end_with_parent(leash)
     _work.append(work)
     if cores:
         os.sched_setaffinity(0, cores)
     # A collection in the middle of a run would be measured as if the service had stalled.
     gc.freeze()
     gc.disable()
-
-
-def _exit_with_parent(leash: Connection) -> None:
-    try:
-        leash.recv_bytes()
-    except (EOFError, OSError):
-        os._exit(1)
 
 
 def _is_ready() -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.percentiles import as_ms
 from bench.results import aligned
-from bench.wording import many
+from index.wording import many
 
 
 def load_text(summary: Mapping[str, Any]) -> str:

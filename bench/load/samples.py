@@ -142,6 +142,15 @@ def encoded(nanoseconds: Ints) -> str:
     return text.decode()
 
 
+def in_words(failed: Mapping[str, int]) -> str:
+    """What `failures` found, as people are told.
+
+    >>> in_words({"timed out": 1, "503": 2650})
+    '1 × timed out, 2,650 × 503'
+    """
+    return ", ".join(f"{count:,} × {name}" for name, count in failed.items())
+
+
 def failures(statuses: Ints) -> dict[str, int]:
     """How many requests had no good answer, by HTTP status or by what happened instead.
 

@@ -16,7 +16,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.wording import many
+from index.wording import many
 
 Arrivals: TypeAlias = Literal["poisson", "even"]
 Ints: TypeAlias = NDArray[np.int64]

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from bench.load.drive import Host
 from bench.load.driver import NEVER, Trace
-from bench.load.samples import Samples, failures
+from bench.load.samples import Samples, failures, in_words
 from bench.load.schedule import Phase
-from bench.wording import many
+from index.wording import many
 
 LATE_NS: Final = 1_000_000
 """A request that the driver got to so long after it was due is late."""
@@ -76,7 +76,7 @@ class Verdict:
 
     @property
     def _told(self) -> str:
-        return ", ".join(f"{count:,} × {name}" for name, count in self.failed.items())
+        return in_words(self.failed)
 
 
 def verdict_on(samples: Samples, traces: Sequence[Trace], host: Host) -> Verdict:

@@ -9,12 +9,12 @@ import numpy as np
 
 from bench.load.drive import drive
 from bench.load.driver import GARBLED
-from bench.load.samples import failures
+from bench.load.samples import failures, in_words
 from bench.load.schedule import Ints
 from bench.load.verdict import BUSY_SHARE
 from bench.scorecard.questions import Questions
 from bench.scorecard.runs import Service
-from bench.wording import many
+from index.wording import many
 
 SHARE: Final = 0.12
 """The base rate by default: then 5× is 60 % of what the service can do, and 10× more than that."""
@@ -37,7 +37,7 @@ class NoAnswers(Exception):
 
     def __init__(self, url: str, statuses: Ints) -> None:
         n_good = np.count_nonzero(statuses == 200)
-        came = ", ".join(f"{count:,} × {name}" for name, count in failures(statuses).items())
+        came = in_words(failures(statuses))
         super().__init__(
             f"{url}: {n_good:,} of {many(len(statuses), 'request')} had a good answer: {came}"
         )

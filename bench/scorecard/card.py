@@ -31,8 +31,8 @@ from bench.scorecard.sla import Sla
 from bench.scorecard.trial import trial_lines
 from bench.scorecard.volume import busiest_day, days_asked_about, usual_day, volume_lines
 from bench.standstill import Standstill, standstill
-from bench.wording import many
 from index.snapshot import open_snapshot
+from index.wording import many
 
 POOL: Final = 5000
 """So many questions are asked at peak, evenly spread over the orders."""

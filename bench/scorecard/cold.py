@@ -24,13 +24,13 @@ from bench.scorecard.lines import (
     not_measured,
 )
 from bench.scorecard.people import People, owners_of, without_context
-from bench.wording import many
 from builder.answering import K
 from builder.baselines import default, segment
 from builder.cases import Case, Order
 from builder.comparison import DEFAULT, OURS, SEGMENT, MethodResult, Score, SliceResult, compare
 from builder.gate import MIN_CUSTOMERS
 from index.request import CartLine, Request
+from index.wording import many
 
 CARTS: Final = (1, 2, 4)
 _PLACEMENT: Final = "checkout"

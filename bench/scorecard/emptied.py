@@ -5,8 +5,8 @@ from __future__ import annotations
 from bench.scorecard.judging import CHANCE, Judged
 from bench.scorecard.lines import FAILED, NOT_MEASURED
 from bench.scorecard.runs import Run
-from bench.wording import many
 from builder.binomial import chance_of_at_least
+from index.wording import many
 
 
 def held_to_rest(judged: Judged, found: Run, number: int, *, place: str, rest: int = 0) -> Judged:

@@ -12,8 +12,8 @@ from bench.load.samples import Samples
 from bench.percentiles import BEYOND, percentiles_us
 from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED, Verdict
 from bench.scorecard.sla import PERCENTILE_OF, Sla
-from bench.wording import many
 from builder.binomial import chance_of_at_most, enough
+from index.wording import many
 
 CHANCE: Final = 0.05
 """A promise that is not kept may look as if it were with no more than this."""

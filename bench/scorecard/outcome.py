@@ -15,7 +15,7 @@ from bench.load.driver import REFUSED
 from bench.scorecard.answers import Read
 from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED, Verdict
 from bench.scorecard.runs import Run
-from bench.wording import many
+from index.wording import many
 
 WORKERS: Final = 2
 

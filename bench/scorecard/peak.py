@@ -21,7 +21,7 @@ from bench.scorecard.quality import quality_line
 from bench.scorecard.questions import Questions
 from bench.scorecard.runs import Run, Service, run
 from bench.scorecard.sla import Sla
-from bench.wording import begun, many
+from index.wording import begun, many
 
 PEAK: Final = 5.0
 SPIKE: Final = 10.0

@@ -8,9 +8,9 @@ from bench.scorecard.answers import ndcg
 from bench.scorecard.lines import FAILED, NOT_MEASURED, PASSED, Bar, Bars, Line, Table, Verdict
 from bench.scorecard.questions import K, Questions
 from bench.scorecard.runs import Run
-from bench.wording import many
 from builder import metrics
 from builder.metrics import Interval
+from index.wording import many
 
 _SEED = 1
 _TITLE = "Answers at peak are as good as at rest"

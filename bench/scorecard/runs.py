@@ -19,7 +19,7 @@ from bench.load.schedule import Ints, Schedule
 from bench.load.target import Target
 from bench.scorecard.answers import Read, read_answers
 from bench.scorecard.questions import KIND_NAMES, Questions
-from bench.wording import many
+from index.wording import many
 
 TRIES: Final = 2
 LEAST_TIMEOUT_MS: Final = 5000

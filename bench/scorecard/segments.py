@@ -25,7 +25,6 @@ from bench.scorecard.lines import (
     not_measured,
 )
 from bench.scorecard.people import People
-from bench.wording import many
 from builder import metrics
 from builder.answering import K
 from builder.baselines import segment
@@ -34,6 +33,7 @@ from builder.cases import NEXT_ORDER, Case, make_case
 from builder.metrics import Floats, Interval, Ints
 from builder.segment_gap import GapBin, SegmentGap, segment_gap
 from index.generation import Generation
+from index.wording import many
 
 _SEED: Final = 1
 _TITLE: Final = "A list for one beats a list for many"

@@ -35,9 +35,9 @@ from bench.scorecard.runs import Run, Service, run_once, say
 from bench.scorecard.serving import shared_out
 from bench.scorecard.shop import Shop
 from bench.scorecard.volume import Day
-from bench.wording import begun, many
 from index.layout import STORE_NAME
 from index.manifest import read_manifest
+from index.wording import begun, many
 
 _TITLE: Final = "Nothing is lost at the worst moment"
 _ANNOUNCED, _KILLED, _TAKEN_AWAY = 0.15, 0.5, 0.65

@@ -19,7 +19,7 @@ from bench.scorecard.peak import phase_figures
 from bench.scorecard.questions import Questions
 from bench.scorecard.runs import Run, Service, run
 from bench.scorecard.sla import Sla
-from bench.wording import many
+from index.wording import many
 
 _KEPT: Final = 20_000
 _DAY_US: Final = 86_400_000_000

@@ -21,7 +21,6 @@ from index.shipping import channel_changes as changes
 from index.shipping.channel import EVERY_NODE, Channel, Pin
 from index.shipping.channel_changes import Stamp
 from index.shipping.channel_flags import (
-    CHANNEL,
     USUAL,
     Manner,
     Place,
@@ -46,7 +45,7 @@ from index.shipping.channel_told import (
     moment_text,
 )
 from index.shipping.collection import wait_for_collection
-from index.shipping.documents import moment_now
+from index.shipping.documents import CHANNEL, moment_now
 from index.shipping.fleet_told import fleet_lines, fleet_object
 from index.shipping.gc_cli import say_waiting
 from index.shipping.heartbeat_store import hear_fleet

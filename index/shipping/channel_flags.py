@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from index.shipping.channel_changes import Stamp
-from index.shipping.documents import Role, moment_now
+from index.shipping.documents import CHANNEL, OVERLAY, Kind, moment_now
 from index.shipping.root import Root
 from index.shipping.signers import Signers
 from index.shipping.signing import SigningKey
@@ -80,27 +80,8 @@ def vouched(signed_under: int | None, roots: Sequence[Root] | None) -> str:
     return f"SIGNED UNDER ROOT {signed_under}, by a key that root {root.version} replaced"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
-    """A kind of document that commands change.
-
-    Attributes:
-        word: for it.
-        role: whose keys sign it.
-        status: the verb that tells it.
-        renew: the verb that signs it anew.
-    """
-
-    word: str
-    role: Role
-    status: str
-    renew: str
-
-
-CHANNEL: Final = Document(word="channel", role="release", status="status", renew="renew")
-OVERLAY: Final = Document(
-    word="overlay", role="overlay", status="overlay show", renew="overlay renew"
-)
+_VERBS: Final = {CHANNEL: ("status", "renew"), OVERLAY: ("overlay show", "overlay renew")}
+"""What tells a document, and what signs it anew."""
 
 
 class InForce(Protocol):
@@ -116,7 +97,7 @@ class InForce(Protocol):
 
 
 def keys_to_change(
-    document: Document,
+    kind: Kind,
     before: InForce | None,
     signers: Signers,
     roots: Sequence[Root] | None,
@@ -130,7 +111,7 @@ def keys_to_change(
     refuse that, and so would the commands that could mend it.
 
     Args:
-        document: its kind.
+        kind: of the document; a channel or an overlay.
         before: what is in force; None for nothing yet.
         signers: who signs.
         roots: the chain; None trusts anyone.
@@ -140,19 +121,20 @@ def keys_to_change(
         ChannelRefused: it may not be made.
         TrustError: there are no such keys.
     """
-    keys, root = signers.of(document.role), newest(roots)
+    keys, root = signers.of(kind.role), newest(roots)
     if before is None:
         return keys
     if root is not None and before.signed_under != root.version and not takes_replaced:
+        status, renew = _VERBS[kind]
         raise ChannelRefused(
-            f"the {document.word} is signed under root {before.signed_under}, by a key that root"
+            f"the {kind.name} is signed under root {before.signed_under}, by a key that root"
             f" {root.version} no longer names",
-            hint=f"look at `almanac {document.status}`; if it says what it should,"
-            f" `almanac {document.renew}` signs it anew",
+            hint=f"look at `almanac {status}`; if it says what it should,"
+            f" `almanac {renew}` signs it anew",
         )
     if before.is_signed and not keys:
         raise ChannelRefused(
-            f"the {document.word} is signed: without a signature its nodes would follow it no more",
+            f"the {kind.name} is signed: without a signature its nodes would follow it no more",
             hint="give --keys instead of --insecure",
         )
     return keys

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from index.folders import sync_folder
+from index.folders import NO_ROOM, sync_folder
 from index.shipping.store_errors import DiskFull, StoreFailed
 
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_ROOM = NO_ROOM | {errno.EFBIG}
 _BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system
 
 

@@ -22,6 +22,7 @@ from index.shipping.pace import Pace
 from index.shipping.part_file import PartFile
 from index.shipping.store import Store
 from index.shipping.store_errors import Damaged, DiskFull, NotInStore, StoreError
+from index.wording import many
 
 RESERVE_BYTES: Final = 64 << 20
 TRIES: Final = 3
@@ -289,8 +290,8 @@ def _gravest(failures: Sequence[StoreError]) -> StoreError:
     every = [one for failure in failures for one in (failure.attempts or (failure,))]
     worst = min(every, key=lambda failure: _GRAVITY.index(failure.exit_code))
     others = len(every) - 1
-    attempts = "attempt" if others == 1 else "attempts"
-    what = f"{worst.what} (and {others} more failed {attempts})" if others else worst.what
+    also = f" (and {many(others, 'more failed attempt')})" if others else ""
+    what = f"{worst.what}{also}"
     told = type(worst)(what, where=worst.where, hint=worst.hint)
     told.attempts = tuple(every)
     told.__cause__ = worst

@@ -33,6 +33,7 @@ from index.shipping.trust_errors import (
     KeysRefused,
     TrustError,
 )
+from index.wording import many
 
 _ROOT_NAME: Final = re.compile(r"([1-9]\d*)\.root\.json")
 _SHORT: Final = 12
@@ -133,9 +134,8 @@ def role_keys(folder: Path, root: Root, role: Role) -> list[SigningKey]:
 
 
 def _too_few(root: Root, role: Role, n_here: int) -> str:
-    n_asked = root.roles[role].threshold
-    keys, here = "key" if n_asked == 1 else "keys", "is" if n_here == 1 else "are"
-    return f"root {root.version} asks for {n_asked} {keys} of role {role}, {n_here} {here} here"
+    asked, here = many(root.roles[role].threshold, "key"), many(n_here, "is here", "are here")
+    return f"root {root.version} asks for {asked} of role {role}, {here}"
 
 
 def _named(path: Path, key_id: str) -> SigningKey:

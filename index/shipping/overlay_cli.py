@@ -17,7 +17,6 @@ from index.overlay import Overlay
 from index.shipping import overlay_changes as changes
 from index.shipping.channel_changes import Stamp
 from index.shipping.channel_flags import (
-    OVERLAY,
     USUAL,
     Manner,
     Place,
@@ -27,7 +26,7 @@ from index.shipping.channel_flags import (
     vouched,
 )
 from index.shipping.channel_told import moment_text
-from index.shipping.documents import moment_now
+from index.shipping.documents import OVERLAY, moment_now
 from index.shipping.names import channel_key, overlay_key
 from index.shipping.overlay_store import OverlayInForce, read_overlay_in_force, write_overlay
 from index.shipping.plain_words import plain

@@ -13,8 +13,9 @@ from cyclopts.validators import Number
 from index.json_text import json_text
 from index.shipping import channel_changes as changes
 from index.shipping.channel import Channel
-from index.shipping.channel_flags import CHANNEL, Manner, Place, keys_to_change, stamped
+from index.shipping.channel_flags import Manner, Place, keys_to_change, stamped
 from index.shipping.channel_store import require_channel, write_channel
+from index.shipping.documents import CHANNEL
 from index.shipping.heartbeat_store import hear_fleet
 from index.shipping.node_reports import reports_of
 from index.shipping.plain_words import plain
