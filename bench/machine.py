@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from index.adder import IS_COMPILED
+from index.compiled import IS_COMPILED
 
 _LIBRARIES = ("numpy", "lmdb", "faiss-cpu", "msgspec", "orjson", "starlette", "uvicorn", "granian")
 

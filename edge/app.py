@@ -24,7 +24,7 @@ from edge.problems import Check
 from edge.settings import Settings, settings_from
 from edge.state import State, opened
 from edge.storefront import storefront_routes
-from index.adder import IS_COMPILED
+from index.compiled import IS_COMPILED
 
 
 def create_app(

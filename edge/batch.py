@@ -27,7 +27,8 @@ from edge.overload import AT_MOST
 from edge.problems import Refusal, misfit, problem_of
 from edge.request_ids import MAX_HEADER_ID, header_value, id_in, new_request_id
 from edge.state import State
-from index.less import Ceiling
+from index.not_json import NOT_JSON
+from index.request import Ceiling
 
 MAX_REQUESTS: Final = 100
 BODY_FACTOR: Final = 16
@@ -125,7 +126,7 @@ def _batch(body: bytes) -> Batch:
         return _read.decode(body)
     except msgspec.ValidationError as problem:
         raise misfit(problem, {"$": Batch.__struct_fields__}) from problem
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+    except NOT_JSON as problem:
         raise Refusal(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {problem}.") from problem
 
 

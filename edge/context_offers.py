@@ -18,8 +18,7 @@ from edge.overload import AT_MOST
 from edge.problems import FieldError, Refusal, misfit
 from edge.state import State
 from index.generation import Generation
-from index.less import Ceiling
-from index.request import Request
+from index.request import Ceiling, Request
 
 _ASKED: Final = ("placement", "k", "at")
 _PERSONAL: Final = frozenset(Request.__struct_fields__) - {*_ASKED, "context"}

@@ -17,8 +17,7 @@ from msgspec import Struct
 from edge.counters import Counters
 from edge.overload import CEILINGS
 from edge.spool import Spool
-from index.less import Ceiling
-from index.request import Tier
+from index.request import Ceiling, Tier
 
 SPOOL_BYTES: Final = 8 << 20
 """Of one worker: some two thousand answers of ten offers with title and creative."""

@@ -25,7 +25,7 @@ from edge.direct import Shortcut
 from edge.open_files import most_callers
 from edge.overload import AT_MOST, CEILINGS, REFUSED, Admission
 from edge.problems import Refusal, refused_with, send_refusal
-from index.less import Ceiling
+from index.request import Ceiling
 
 EXPOSED: Final = (
     "ETag",

@@ -20,8 +20,8 @@ from edge.request_ids import header_value, id_in, new_request_id
 from edge.state import State
 from index.answer import Answer, answer
 from index.generation import Generation
-from index.less import Ceiling
-from index.request import Request
+from index.not_json import NOT_JSON
+from index.request import Ceiling, Request
 
 _read = msgspec.json.Decoder(Request)
 
@@ -90,7 +90,7 @@ def parsed(body: bytes) -> Request:
         return _read.decode(body)
     except msgspec.ValidationError as problem:
         raise misfit(problem) from problem
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+    except NOT_JSON as problem:
         raise Refusal(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {problem}.") from problem
 
 

@@ -27,7 +27,7 @@ import msgspec
 from edge.answered import Answered, HeaderList, lines_of
 from edge.counters import Counters
 from edge.problems import PROBLEM_JSON, Problem
-from index.less import Ceiling
+from index.request import Ceiling
 
 CEILINGS: Final[tuple[Ceiling | None, ...]] = (None, "context", "prior")
 """By level, the highest tier of an answer; past the last, requests are refused."""

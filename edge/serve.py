@@ -42,7 +42,7 @@ from edge.swap import OnDisk, Swap
 from edge.sync_link import SyncLink
 from edge.worker import Server, server_config
 from edge.workers import Death, Slot, Workers
-from index.adder import IS_COMPILED
+from index.compiled import IS_COMPILED
 
 if TYPE_CHECKING:
     from edge.fleet_board import FleetBoard

@@ -13,7 +13,8 @@ from edge.decision_log import DecisionLog
 from edge.settings import Settings
 from index.generation import Generation
 from index.manifest import read_manifest
-from index.overlay import Overlay, lay_over, read_overlay
+from index.overlay import Overlay, read_overlay
+from index.overlaying import lay_over
 from index.secret import brand_secret
 from index.snapshot import open_snapshot
 

@@ -15,16 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.arrays import RowBytes, Scores
+from index.compiled import IS_COMPILED
 from index.rank import FURTHER, Candidates, best_first
 from index.records import PAIR
 
-try:
+if IS_COMPILED:
     from index._kernel import Scratch
-except ImportError:
-    Scratch = None  # type: ignore[assignment, misc]
-
-IS_COMPILED: Final = Scratch is not None
-"""Whether sums are compiled code's here, or NumPy's."""
 
 _FLOAT: Final = np.dtype(np.float32)
 

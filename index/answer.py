@@ -11,9 +11,8 @@ from msgspec import Struct
 from index.decide import decided_whole, decision_id_of, guarded, safe_decision
 from index.encode import decision_json, joined
 from index.generation import Generation, Reader
-from index.less import Ceiling
 from index.plain import plain_decider
-from index.request import Decision, Request, Tier
+from index.request import Ceiling, Decision, Request, Tier
 
 
 class Answer(Struct, frozen=True, gc=False):

@@ -30,13 +30,13 @@ from index.encode import quoted
 from index.errors import SecretUnavailable
 from index.folders import NO_ROOM
 from index.generation import Generation
+from index.not_json import NOT_JSON
 from index.request import REPEAT_REMEDY, Request
 
 STANDARD: Final = Path("-")
 """Standard input or standard output, where a file would be named."""
 
 _BUFFER_BYTES: Final = 1 << 20
-_NO_REQUEST: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _PLACE: Final = re.compile(r" - at `(?P<path>[^`]*)`$")
 
 
@@ -188,7 +188,7 @@ def answer_lines(
         done.n_lines += 1
         try:
             request = decode(line)
-        except _NO_REQUEST as problem:
+        except NOT_JSON as problem:
             done.n_bad += 1
             done.first_bad = done.first_bad or number
             answers.write(_error_json(line, number, problem))
@@ -217,7 +217,7 @@ def requests_of(path: Path) -> list[Request]:
         done.n_lines += 1
         try:
             found.append(decode(line))
-        except _NO_REQUEST:
+        except NOT_JSON:
             done.n_bad += 1
             done.first_bad = done.first_bad or number
     if done.n_bad:
@@ -237,7 +237,7 @@ def _error_json(line: bytes, number: int, problem: Exception) -> bytes:
 
 def _id_of(line: bytes, number: int) -> bytes:
     """The id of a line that is no request, if it can still be told; else the line's number."""
-    with suppress(*_NO_REQUEST):
+    with suppress(*NOT_JSON):
         return quoted(msgspec.json.decode(line, type=_OnlyId).request_id or str(number))
     return quoted(str(number))
 

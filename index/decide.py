@@ -18,10 +18,10 @@ from index.conditions import Conditions
 from index.explain import overlay_note, with_reasons
 from index.gather import gather
 from index.generation import DAMAGE, Generation, Reader
-from index.less import Ceiling, gather_less
+from index.less import gather_less
 from index.plain import plain_decider
 from index.records import OfferRecord
-from index.request import MAX_K, ChosenOffer, Decision, Request
+from index.request import MAX_K, Ceiling, ChosenOffer, Decision, Request
 from index.score import terms_of
 
 Found = TypeVar("Found")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import orjson
 
-from index.adder import IS_COMPILED
+from index.compiled import IS_COMPILED
 from index.request import ChosenOffer, Decision, Tier
 
 if IS_COMPILED:

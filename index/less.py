@@ -8,14 +8,9 @@ is a number is a wish about what was bought, and those purchases are not looked 
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
 from index.gather import Gathered, banned_offers, offers_in_cart, repeat_policy
 from index.generation import Generation, Reader
-from index.request import Request
-
-Ceiling: TypeAlias = Literal["context", "prior"]
-"""The highest tier an answer may have when there is no time for a better one."""
+from index.request import Ceiling, Request
 
 
 def gather_less(

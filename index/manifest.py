@@ -19,13 +19,12 @@ from index.errors import (
     WrongVersion,
 )
 from index.layout import FORMAT_NAME, FORMAT_VERSION, MANIFEST_NAME
+from index.not_json import NOT_JSON
 from index.request import Request, Tier
 
 MAX_MANIFEST_BYTES: Final = 16 << 20
 _SEAL: Final = b',\n "manifest_sha256": "'
 _SEALED_END: Final = b'"\n}\n'
-_NO_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are not the JSON asked for."""
 
 
 class FileEntry(Struct, frozen=True, kw_only=True):
@@ -166,7 +165,7 @@ def decode_manifest(data: bytes, path: Path) -> Manifest:
     _check_seal(data, path)
     try:
         manifest = _MANIFEST.decode(data)
-    except _NO_JSON as problem:
+    except NOT_JSON as problem:
         raise Corrupt(f"the manifest is damaged: {problem}", path=path) from problem
     if model_id(manifest.files) != manifest.model_id:
         raise Corrupt("the listed files do not add up to the model id", path=path)
@@ -255,7 +254,7 @@ def _read_limited(path: Path) -> bytes:
 def _check_head(data: bytes, path: Path) -> None:
     try:
         head = _HEAD.decode(data)
-    except _NO_JSON as problem:
+    except NOT_JSON as problem:
         if f'"{FORMAT_NAME}"'.encode() in data:
             raise Corrupt(f"the manifest is damaged: {problem}", path=path) from problem
         raise NotASnapshot(f"is not our JSON ({problem})", path=path) from problem

@@ -15,17 +15,16 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from index.adder import IS_COMPILED
 from index.arrays import Rows
+from index.compiled import IS_COMPILED
 from index.conditions import Conditions
 from index.encode import quoted
 from index.gather import repeat_policy
 from index.generation import Generation, Reader
 from index.layout import THIN_BELOW_ORDERS
-from index.less import Ceiling
 from index.model import TIERS
 from index.records import OfferRecord
-from index.request import MAX_K, ChosenOffer, RepeatPolicy, Request, Tier
+from index.request import MAX_K, Ceiling, ChosenOffer, RepeatPolicy, Request, Tier
 
 if IS_COMPILED:
     from index._kernel import Plain, Weights

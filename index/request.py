@@ -11,6 +11,8 @@ from typing import Annotated, Final, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 Tier: TypeAlias = Literal["individual", "thin", "context", "prior", "safe"]
+Ceiling: TypeAlias = Literal["context", "prior"]
+"""The highest tier an answer may have when there is no time for a better one."""
 RepeatPolicy: TypeAlias = Literal["allow", "exclude"] | Annotated[float, Meta(gt=0, lt=1)]
 ContextValue: TypeAlias = str | int | float | bool | None
 

@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import almanac
-from index.adder import IS_COMPILED
+from index.compiled import IS_COMPILED
 
 ROOT = Path(almanac.__file__).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

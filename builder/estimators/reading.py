@@ -37,6 +37,7 @@ from builder.estimators.decisions import LoggedDecisions
 from builder.estimators.rewards import with_rewards
 from builder.metrics import Ints
 from builder.streams import open_stream, sniff_compression
+from index.not_json import NOT_JSON
 from index.request import MAX_K, ContextValue, Identifier
 
 Rank: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_K)]
@@ -123,7 +124,7 @@ def _lines(path: Path, form: type[_Line]) -> Iterator[tuple[int, _Line]]:
                 continue
             try:
                 line = decoder.decode(text)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+            except NOT_JSON as problem:
                 raise InputUnreadable(f"{path}, line {number}: {problem}", path=path) from problem
             if (first := seen.setdefault(line.key, number)) != number:
                 raise DataGate(

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from index.manifest import MAX_MANIFEST_BYTES
+from index.not_json import NOT_JSON
 from index.shipping.documents import (
     ANY_MEMBERS,
     CHANNEL,
@@ -179,6 +180,6 @@ def claimed_root_version(sealed: Sealed) -> int:
     """
     try:
         claimed: Any = ANY_MEMBERS.decode(sealed.payload).get("root_version")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NOT_JSON:
         return 0
     return claimed if isinstance(claimed, int) else 0

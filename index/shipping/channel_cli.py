@@ -50,9 +50,9 @@ from index.shipping.fleet_told import fleet_lines, fleet_object
 from index.shipping.gc_cli import say_waiting
 from index.shipping.heartbeat_store import hear_fleet
 from index.shipping.names import manifest_key
-from index.shipping.publish import publish_roots
 from index.shipping.published import read_published
 from index.shipping.root import Root
+from index.shipping.root_store import publish_roots
 from index.shipping.signers import NOBODY, Signers
 from index.shipping.signing import SigningKey
 from index.shipping.store import Store, open_store

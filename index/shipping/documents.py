@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from index.layout import STORE_NAME
+from index.not_json import NOT_JSON
 from index.shipping.signing import Sealed, SigningKey, good_signers, seal, unseal
 from index.shipping.trust_errors import (
     BadSignature,
@@ -214,7 +215,7 @@ def decode_payload(
                 hint="upgrade the side with the lower version",
             )
         return decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+    except NOT_JSON as problem:
         raise NotADocument(f"the {kind.name} makes no sense: {problem}") from problem
 
 

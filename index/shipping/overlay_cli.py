@@ -30,8 +30,8 @@ from index.shipping.documents import OVERLAY, moment_now
 from index.shipping.names import channel_key, overlay_key
 from index.shipping.overlay_store import OverlayInForce, read_overlay_in_force, write_overlay
 from index.shipping.plain_words import plain
-from index.shipping.publish import publish_roots
 from index.shipping.root import Root
+from index.shipping.root_store import publish_roots
 from index.shipping.signers import NOBODY, Signers
 from index.shipping.signing import SigningKey
 from index.shipping.store import Store, open_store

@@ -8,7 +8,7 @@ sends only what is missing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from index.shipping.channel import Target
 from index.shipping.chunks import object_key
 from index.shipping.collection import wait_for_collection
 from index.shipping.documents import MANIFEST, document_at, unseal_document
-from index.shipping.names import manifest_key, root_key
+from index.shipping.names import manifest_key
 from index.shipping.published import MANIFEST_REMEDY, files_of, require_objects
 from index.shipping.put import Shipped, put_object
 from index.shipping.signed_manifest import seal_manifest, target_of
@@ -171,19 +171,3 @@ def _write_manifest(store: Store, brand: str, readied: Readied) -> bool:
             raise
     store.replace(key, readied.envelope, expected=blob.token)
     return True
-
-
-def publish_roots(store: Store, envelopes: Sequence[bytes]) -> int:
-    """Put roots into a store, from the first version on.
-
-    Returns:
-        How many were new.
-
-    Raises:
-        AlreadyThere: the store has another root of one of these versions.
-        StoreError: whatever the store has against it.
-    """
-    return sum(
-        store.create(root_key(version), envelope)
-        for version, envelope in enumerate(envelopes, start=1)
-    )

@@ -17,11 +17,11 @@ from index.shipping.publish import (
     Readied,
     missing_files,
     publish,
-    publish_roots,
     ready_snapshot,
 )
 from index.shipping.publish_deltas import DeltaMade, publish_deltas
 from index.shipping.put import Shipped
+from index.shipping.root_store import publish_roots
 from index.shipping.signers import NOBODY, Signers
 from index.shipping.store import open_store
 

@@ -19,7 +19,6 @@ from index.shipping.documents import CHANNEL
 from index.shipping.heartbeat_store import hear_fleet
 from index.shipping.node_reports import reports_of
 from index.shipping.plain_words import plain
-from index.shipping.publish import publish_roots
 from index.shipping.rollout import (
     RINGS,
     Act,
@@ -33,6 +32,7 @@ from index.shipping.rollout import (
     Watch,
 )
 from index.shipping.root import Root
+from index.shipping.root_store import publish_roots
 from index.shipping.signers import NOBODY, Signers
 from index.shipping.store import open_store
 from index.shipping.store_errors import Overtaken, StoreError

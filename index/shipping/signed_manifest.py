@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from index.layout import FORMAT_NAME
 from index.manifest import MAX_MANIFEST_BYTES
+from index.not_json import NOT_JSON
 from index.shipping.channel import Target
 from index.shipping.documents import MANIFEST, Name, seal_document, unseal_document
 from index.shipping.root import Root, require_role
@@ -92,7 +93,7 @@ def open_manifest(data: bytes, root: Root | None, *, brand: str, target: Target)
 def _head(manifest: bytes) -> _Head:
     try:
         head = _HEAD.decode(manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+    except NOT_JSON as problem:
         raise WrongManifest(
             f"these bytes are no manifest that can be shipped: {problem}",
             hint="brand and snapshot_id are names of up to 100 letters, digits, '.', '_' and '-'",

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from edge.app import create_app, from_environment
 from edge.settings import PREFIX, settings_from
 from edge.state import State
-from index.adder import IS_COMPILED
+from index.compiled import IS_COMPILED
 from index.generation import Generation
 from tests.toys import SECRET
 

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from index import adder as adder_module
-from index.adder import IS_COMPILED, Adder, Pool, Terms
+from index.adder import Adder, Pool, Terms
 from index.arrays import RowBytes, Scores
+from index.compiled import IS_COMPILED
 from index.records import packed_pairs
 
 N_OFFERS = 24

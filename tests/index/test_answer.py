@@ -10,7 +10,7 @@ from index.answer import answer
 from index.decide import decide
 from index.encode import decision_json, offer_fragment
 from index.generation import Generation, Reader
-from index.overlay import lay_over
+from index.overlaying import lay_over
 from index.request import Request
 from tests.index.asking import EVERYTHING, NOW, Shop
 from tests.index.test_overlay import overlay

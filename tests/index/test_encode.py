@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from index import encode
-from index.adder import IS_COMPILED
+from index.compiled import IS_COMPILED
 from index.encode import decision_json
 from index.request import ChosenOffer, Decision
 

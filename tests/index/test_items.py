@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from index.adder import IS_COMPILED
+from index.compiled import IS_COMPILED
 from index.decide import decide
 from index.layout import NO_ROW
 from index.records import NO_PRICE, ItemRecord

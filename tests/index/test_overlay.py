@@ -15,7 +15,8 @@ from index.decide import decide
 from index.encode import decision_json, offer_fragment
 from index.errors import Corrupt
 from index.generation import Generation
-from index.overlay import NewPrice, Overlay, Removal, lay_over, read_overlay
+from index.overlay import NewPrice, Overlay, Removal, read_overlay
+from index.overlaying import lay_over
 from index.patches import NO_PATCHES
 from index.request import CartLine, Decision, Request
 from index.tables import TableError

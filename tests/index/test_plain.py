@@ -17,18 +17,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.adder import IS_COMPILED
 from index.answer import answer
+from index.compiled import IS_COMPILED
 from index.context import HOURS, hour_of_week
 from index.decide import decide
 from index.encode import decision_json
 from index.generation import Generation, Reader
 from index.layout import NO_ROW
-from index.less import Ceiling
 from index.model import WITH_CART, Feature, TierModel
 from index.plain import plain_decider
 from index.records import NO_PRICE, ItemRecord
-from index.request import CartLine, ContextValue, Decision, Request
+from index.request import CartLine, Ceiling, ContextValue, Decision, Request
 from index.snapshot import open_snapshot
 from tests.index.asking import Shop, rows_of
 from tests.index.test_fuzz import carts, contexts, item_ids, moments, strict_offers, text

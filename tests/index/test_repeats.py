@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from index import adder as adder_module
-from index.adder import IS_COMPILED
+from index.compiled import IS_COMPILED
 from index.decide import decide
 from index.explain import signal_matrix
 from index.generation import Generation

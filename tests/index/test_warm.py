@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from msgspec.structs import replace
 
-from index.adder import IS_COMPILED
 from index.answer import answer
+from index.compiled import IS_COMPILED
 from index.generation import Reader
 from index.model import Feature
 from index.request import Request
