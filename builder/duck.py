@@ -77,7 +77,7 @@ def connect(memory_bytes: int, temp_dir: Path) -> Iterator[duckdb.DuckDBPyConnec
     except BaseException:
         database.close()
         raise
-    if (temp_dir / _SPILL).exists():  # where it spilled once it would have to spill again
+    if _has_spilled(database):  # where it spilled once it would have to spill again
         database.close()
     else:
         _idle.give(database)
@@ -90,8 +90,20 @@ def _new() -> duckdb.DuckDBPyConnection:
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "python_enable_replacements": False,
+            # It makes a join of every list of constants, however short: for rules over dozens of
+            # columns that takes longer to plan than a small file to read, and longer to run.
+            "disabled_optimizers": "in_clause",
         }
     )
+
+
+def _has_spilled(database: duckdb.DuckDBPyConnection) -> bool:
+    """Whether it can't let go of its folder; in that there may be what others keep for a while."""
+    try:
+        database.execute("SET temp_directory = ''")
+    except duckdb.NotSupportedError:
+        return True
+    return False
 
 
 def literal(value: str | Path) -> str:
