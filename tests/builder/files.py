@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import csv
 import gzip
 import io
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -27,10 +29,25 @@ NOW_US = 1_800_000_000_000_000  # 2027-01-15
 FORMATS = ("csv", "csv.gz", "csv.zst", "jsonl", "jsonl.gz", "jsonl.zst", "parquet")
 
 
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    # What is left to the interpreter's last moments is told by DuckDB's bindings as leaked.
+    atexit.register(_database.cache_clear)
+    return duckdb.connect()
+
+
+def connected() -> duckdb.DuckDBPyConnection:
+    """A connection to the tests' own database: one for all, since each takes its time to start.
+
+    What is made over it must be temporary, and is gone when it is closed.
+    """
+    return _database().cursor()
+
+
 def write_rows(path: Path, rows: Sequence[Row]) -> Path:
     """Write rows of text, every row with the same columns, in the format of the path's name."""
     if path.suffix == ".parquet":
-        with duckdb.connect() as connection:
+        with connected() as connection:
             table = {name: np.array([r[name] for r in rows], dtype=object) for name in rows[0]}
             connection.register("rows", table)
             columns = ", ".join(f'"{name}"::VARCHAR AS "{name}"' for name in rows[0])
@@ -97,7 +114,7 @@ def in_threads(work_dir: Path) -> Engine:
 
 def query(sql: str) -> list[tuple[Any, ...]]:
     """Rows of a query over files."""
-    with duckdb.connect() as connection:
+    with connected() as connection:
         rows: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
     return rows
 

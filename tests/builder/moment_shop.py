@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
 from builder.duck import literal
 from index.request import Request
+from tests.builder.files import connected
 
 START = datetime(2025, 3, 3, tzinfo=UTC)
 HOUR_US = 3_600_000_000
@@ -205,7 +205,7 @@ def write_events(path: Path, shop: Shop, n_orders: int, seed: int) -> Path:
     names = [f"ctx_{name}" for name in moments.values]
     columns |= dict(zip(names, (v.astype(object) for v in moments.values.values()), strict=True))
     contexts = ", ".join(f"nullif({name}, '') AS {name}" for name in names)
-    with duckdb.connect() as connection:
+    with connected() as connection:
         connection.register("moments", columns)
         connection.register("lines", {"number": order, "item": np.concatenate(orders)})
         connection.execute(

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 
 from builder.engine import Engine, Task
@@ -22,6 +21,7 @@ from builder.signals.pairs import LearnAffinity, item_ranges
 from builder.signals.personal_model import PersonalModel, PersonalSettings
 from builder.split import Cut
 from builder.teaching import learn_personal
+from tests.builder.files import connected
 
 MEMORY_BYTES = 512 * 2**20
 LATE = Cut(until_us=10_000 * DAY_US, holdout_share=0.0)
@@ -248,7 +248,7 @@ def run(task: Task, folder: Path) -> Path:
 
 def read(path: Path) -> list[tuple[Any, ...]]:
     """Rows of a Parquet file, in their order."""
-    with duckdb.connect() as connection:
+    with connected() as connection:
         return connection.execute(f"SELECT * FROM read_parquet('{path}')").fetchall()
 
 
@@ -301,7 +301,7 @@ _TYPES = {
 
 
 def _write(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    with duckdb.connect() as connection:
+    with connected() as connection:
         connection.register(
             "given",
             {name: np.array([*cells, None], dtype=object)[:-1] for name, cells in columns.items()},

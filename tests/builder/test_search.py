@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pytest
 
@@ -21,7 +20,7 @@ from builder.signals.factors import FactorSettings
 from builder.signals.regression import RegressionSettings
 from builder.signals.trial import TryMethod, read_trial
 from builder.signals.walk import WalkSettings
-from tests.builder.files import settings
+from tests.builder.files import connected, settings
 from tests.builder.nights import build_here
 from tests.builder.signal_shops import MEMORY_BYTES, read
 
@@ -35,7 +34,7 @@ def merged(folder: Path, uses: list[Use]) -> Path:
     """A folder with the sample of a shop."""
     folder.mkdir()
     customers, orders, times, offers = np.array(uses, dtype=np.int64).reshape(-1, 4).T
-    with duckdb.connect() as connection:
+    with connected() as connection:
         connection.register(
             "uses", {"customer": customers, "number": orders, "time": times, "offer": offers}
         )
