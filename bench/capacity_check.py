@@ -21,7 +21,8 @@ from bench.capacity import balanced
 from bench.http_contenders import EDGE
 from bench.http_load import Driver
 from bench.http_processes import ServerFailed
-from bench.http_requests import on_the_wire, request_bodies
+from bench.http_requests import request_bodies
+from bench.http_wire import on_the_wire
 from bench.load.drive import drive
 from bench.load.driver import Work
 from bench.load.samples import Samples, failures, gathered

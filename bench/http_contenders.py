@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from bench.http_answers import parsed_answer
 from bench.http_processes import Measured, ServerFailed, free_port, running
-from bench.http_requests import on_the_wire, traced_on_the_wire
+from bench.http_wire import on_the_wire, traced_on_the_wire
 from bench.peers import noop, redis_lists
 from bench.synthetic import SECRET, Shape, customer_id
 from index.decide import decide

@@ -16,7 +16,7 @@ import orjson
 from bench import http_models
 from bench.http_contenders import Contender
 from bench.http_ground import SLOW, Ground, PeerMissing, customer_of, interpreter, run_apart
-from bench.http_requests import on_the_wire
+from bench.http_wire import on_the_wire
 from bench.peers import nginx_files
 
 PeerName: TypeAlias = Literal["feast", "model", "nginx", "scikit"]

@@ -25,7 +25,8 @@ import orjson
 
 from bench.http_load import Driver, Lap
 from bench.http_processes import ServerFailed
-from bench.http_requests import on_the_wire, request_bodies
+from bench.http_requests import request_bodies
+from bench.http_wire import on_the_wire
 from bench.serving import Serving, serving
 from bench.synthetic import Shape, write_synthetic
 from index.wording import many

@@ -19,7 +19,8 @@ from typing import Final
 
 import msgspec
 
-from bench.http_requests import checkable_bodies, on_the_wire
+from bench.http_requests import checkable_bodies
+from bench.http_wire import on_the_wire
 from bench.soak_load import Callers, Expected, Heard
 from bench.soak_node import Held, Node, OwnStore
 from bench.synthetic import SECRET, Shape, write_synthetic

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
-from bench.http_requests import on_the_wire
+from bench.http_wire import on_the_wire
 
 Address: TypeAlias = str | tuple[str, int]
 _AS: Final = "give the service's URL as http://127.0.0.1:8080"

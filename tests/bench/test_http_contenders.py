@@ -28,7 +28,8 @@ from bench.http_contenders import (
     served,
 )
 from bench.http_processes import ServerFailed, running
-from bench.http_requests import CART_ITEMS, checkable_bodies, on_the_wire, request_bodies
+from bench.http_requests import CART_ITEMS, checkable_bodies, request_bodies
+from bench.http_wire import on_the_wire
 from bench.synthetic import Shape
 from index.decide import decide
 from index.encode import decision_json

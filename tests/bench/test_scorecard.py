@@ -40,6 +40,8 @@ from tests.builder.planted_shop import SECRET_TEXT, Planted, write_planted
 
 N_ORDERS = 60
 OFFER = '{"offers": [{"offer_id": "x"}]}'
+WATCHED_SECONDS = 0.5
+"""Of a step: for a fifth of it all cores are kept busy first, to see them stand still."""
 
 
 @pytest.fixture
@@ -261,7 +263,13 @@ def test_no_promise_is_kept_where_only_findings_were_asked_for(events: str, tmp_
     """The waits of a day are longer than what was promised for another load."""
     with load_server(fine=OFFER) as server:
         code = card_of(
-            server, events, tmp_path, sla=["max<1us at 5x"], day_seconds=0.5, only=["volume"]
+            server,
+            events,
+            tmp_path,
+            sla=["max<1us at 5x"],
+            seconds=WATCHED_SECONDS,
+            day_seconds=0.5,
+            only=["volume"],
         )
 
     told = told_in(tmp_path)
@@ -288,6 +296,7 @@ def test_days_of_which_only_the_date_is_told_are_not_measured(
         snapshot=generation.directory,
         secret_file=secret,
         scale=1000.0,
+        seconds=WATCHED_SECONDS,
         only=["volume", "trial"],
         out=tmp_path / "out",
     )
@@ -499,7 +508,13 @@ def test_what_can_not_be_asked_is_refused_before_anything_is_read(tmp_path: Path
 
 def test_where_nobody_listens_nothing_is_measured(events: str, tmp_path: Path) -> None:
     with pytest.raises(NoAnswers, match="0 of 8 requests had a good answer: 8 × refused") as caught:
-        scorecard(events=[events], url=f"http://127.0.0.1:{free_port()}", rate=5, out=tmp_path)
+        scorecard(
+            events=[events],
+            url=f"http://127.0.0.1:{free_port()}",
+            rate=5,
+            seconds=WATCHED_SECONDS,
+            out=tmp_path,
+        )
 
     assert caught.value.hint == "is it the right address, and does the request fit?"
     garbled = NoAnswers("u", np.array([GARBLED] * 7 + [404]))
