@@ -4,90 +4,24 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from builder import engine as engines
 from builder import errors
-from builder.duck import connect
 from builder.engine import DONE, Engine, Task, fingerprint, run_task
 from builder.errors import BuildError, DataGate, TaskFailed, WorkDirBusy, WorkerLost
 from builder.libraries import learning_versions
 from builder.progress import Listener
+from tests.builder.engine_tasks import Count, Describe, DieUntil, Raise
 
 MEMORY_BYTES = 512 * 2**20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Count:
-    """Writes its number, and a mark outside that counts how often it ran."""
-
-    number: int
-    marks: Path
-
-    @property
-    def name(self) -> str:
-        return f"count-{self.number:02d}"
-
-    def run(self, out_dir: Path, memory_bytes: int) -> None:
-        (out_dir / "number").write_text(str(self.number * memory_bytes))
-        mark(self.marks, self.name)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DieUntil:
-    """Kills its own worker, as the kernel does when memory is short, in its first `deaths` runs."""
-
-    deaths: int
-    marks: Path
-    name: str = "die"
-
-    def run(self, out_dir: Path, memory_bytes: int) -> None:
-        (out_dir / "half").write_text("half a result")
-        if mark(self.marks, self.name) <= self.deaths:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Raise:
-    """Raises what it is given."""
-
-    error: Exception
-    name: str = "raise"
-
-    def run(self, out_dir: Path, memory_bytes: int) -> None:
-        (out_dir / "half").write_text("half a result")
-        raise self.error
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Describe:
-    """Writes what a worker may see."""
-
-    name: str = "describe"
-
-    def run(self, out_dir: Path, memory_bytes: int) -> None:
-        with connect(memory_bytes, out_dir) as connection:
-            row = connection.execute(
-                "SELECT current_setting('threads'), current_setting('TimeZone'),"
-                " current_setting('autoinstall_known_extensions')"
-            ).fetchone()
-        (out_dir / "seen").write_text(f"{os.environ['OMP_NUM_THREADS']} {row}")
-
-
-def mark(marks: Path, name: str) -> int:
-    """Leave one more mark and say how many there are."""
-    with (marks / name).open("a") as file:
-        file.write("x")
-    return (marks / name).stat().st_size
 
 
 @pytest.fixture
@@ -229,7 +163,7 @@ import sys, time
 from pathlib import Path
 from builder.engine import Engine
 from builder.progress import Listener
-from tests.builder.test_engine import Slow
+from tests.builder.engine_tasks import Slow
 
 if __name__ == "__main__":
     work, slow = Path(sys.argv[1]), sys.argv[2] == "slow"
@@ -238,26 +172,6 @@ if __name__ == "__main__":
         tasks = [Slow(number=n, marks=work / "marks", go=work / "go") for n in range(6)]
         print([(path / "number").read_text() for path in engine.run("slow", tasks)])
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slow:
-    """The last four wait for a sign, so that a build can be killed while they run."""
-
-    number: int
-    marks: Path
-    go: Path
-
-    @property
-    def name(self) -> str:
-        return f"slow-{self.number}"
-
-    def run(self, out_dir: Path, memory_bytes: int) -> None:
-        mark(self.marks, self.name)
-        while self.number >= 2 and not self.go.exists():
-            time.sleep(0.01)
-        (out_dir / "number").write_text(str(self.number))
-        (self.marks / f"{self.name}.pid").write_text(str(os.getpid()))
 
 
 def test_killed_build_resumes_after_its_last_finished_task(tmp_path: Path) -> None:
