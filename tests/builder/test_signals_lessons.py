@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -140,17 +141,24 @@ def test_partitions_make_no_difference_to_the_fit(tmp_path: Path) -> None:
 
 
 def test_workers_find_the_same_and_finished_tasks_are_kept(tmp_path: Path) -> None:
-    """One process or two: every file is the same; a second run does nothing."""
+    """This process or two others: every file is the same; a second run does nothing."""
     partition_of = [line.customer % 3 for line in LINES]
     shop = write_shop(tmp_path / "shop", LINES, n_items=8, partition_of=partition_of)
     learned = learn(shop, tmp_path / "work", CUT)
     settings = PersonalSettings(fit_customers=50)
     found, files = [], []
-    for n_workers in (1, 2):
+    for name, n_workers, executor in (
+        ("here", 1, lambda: ThreadPoolExecutor(1)),
+        ("by-others", 2, None),
+    ):
         listener = Listener()
-        work_dir = tmp_path / f"by-{n_workers}"
+        work_dir = tmp_path / name
         with Engine(
-            work_dir, workers=n_workers, memory_bytes=n_workers * MEMORY_BYTES, listener=listener
+            work_dir,
+            workers=n_workers,
+            memory_bytes=n_workers * MEMORY_BYTES,
+            listener=listener,
+            executor=executor,
         ) as engine:
             for _ in range(2):
                 model = learn_personal(
