@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -21,6 +22,7 @@ from index.verify import verify_snapshot
 from tests.builder.files import Row, write_rows
 from tests.builder.planted_shop import almanac, command, environment
 
+Done: TypeAlias = subprocess.CompletedProcess[str]
 FULL_DISK_BYTES = 300 * 2**10
 START_US = 1_740_000_000_000_000
 HOUR_US = 3_600_000_000
@@ -47,7 +49,7 @@ def build_words(orders: Path, out: Path) -> list[str | Path]:
     return ["build", "--events", orders, "--out", out, "--workers=1", "--effort=quick"]
 
 
-def build(orders: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
+def build(orders: Path, out: Path, *more: str) -> Done:
     """Build in processes of its own."""
     return almanac(*build_words(orders, out), *more)
 
@@ -77,6 +79,27 @@ def orders(tmp_path: Path) -> Path:
 def out(tmp_path: Path) -> Path:
     """Where the snapshot shall be."""
     return tmp_path / "night" / "snapshot"
+
+
+@pytest.fixture
+def build_here(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., Done]:
+    """Builds by the front door in this process, which has loaded what it takes; workers are others.
+
+    Takes what `build` takes, and gives what it gives.
+    """
+    for name in ("ALMANAC_SECRET", "PYTHONWARNINGS"):
+        monkeypatch.setenv(name, environment()[name])
+
+    def run(orders: Path, out: Path, *more: str) -> Done:
+        words = [*map(str, build_words(orders, out)), *more]
+        capfd.readouterr()
+        code = main(words)
+        said = capfd.readouterr()
+        return subprocess.CompletedProcess(words, code, said.out, said.err)
+
+    return run
 
 
 @pytest.fixture
@@ -158,12 +181,14 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
     assert not Path("night/snapshot").exists()
 
 
-def test_bad_rows_stop_the_build_and_are_written_down(orders: Path, out: Path) -> None:
+def test_bad_rows_stop_the_build_and_are_written_down(
+    build_here: Callable[..., Done], orders: Path, out: Path
+) -> None:
     rows = [*small_shop(), {**small_shop()[0], "ts": "yesterday"}]
     write_rows(orders, rows)
     config = orders.with_name("almanac.toml")
     config.write_text('[brand]\nname = "my shop"\n')
-    done = build(orders, out, "--config", str(config))
+    done = build_here(orders, out, "--config", str(config))
 
     assert done.returncode == 5
     assert not out.exists()
@@ -173,9 +198,11 @@ def test_bad_rows_stop_the_build_and_are_written_down(orders: Path, out: Path) -
     assert "yesterday" in quarantine.read_text()
 
 
-def test_bad_rows_that_are_few_are_kept_beside_the_snapshot(orders: Path, out: Path) -> None:
+def test_bad_rows_that_are_few_are_kept_beside_the_snapshot(
+    build_here: Callable[..., Done], orders: Path, out: Path
+) -> None:
     write_rows(orders, [*small_shop(), {**small_shop()[0], "ts": "yesterday"}])
-    done = build(orders, out, "--max-bad=0.01")
+    done = build_here(orders, out, "--max-bad=0.01")
 
     assert done.returncode == 0
     kept = out.with_name("snapshot.quarantine.csv")
@@ -185,16 +212,18 @@ def test_bad_rows_that_are_few_are_kept_beside_the_snapshot(orders: Path, out: P
     assert sorted(out.parent.iterdir()) == [out, kept]
 
 
-def test_tables_worse_than_popularity_do_not_ship_unless_forced(tmp_path: Path, out: Path) -> None:
+def test_tables_worse_than_popularity_do_not_ship_unless_forced(
+    build_here: Callable[..., Done], tmp_path: Path, out: Path
+) -> None:
     orders = write_rows(tmp_path / "orders.csv", turned_shop())
-    refused = build(orders, out)
+    refused = build_here(orders, out)
 
     assert refused.returncode == 5
     assert "warm customers: NDCG@10 is worse than default" in refused.stderr
     assert "--force" in refused.stderr
     assert [path.name for path in out.parent.iterdir()] == [".snapshot.work"]
 
-    forced = build(orders, out, "--force", "--json")
+    forced = build_here(orders, out, "--force", "--json")
     verdict = json.loads(forced.stdout)["report"]["verdict"]
     assert forced.returncode == 0
     assert not verdict["passed"]
