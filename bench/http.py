@@ -108,7 +108,8 @@ def measure_http(plan: Plan) -> Run:
         checks = checkable_bodies(plan.shape, _CHECKED)
         for service in services:
             check_answers(service.contender, service.port, checks)
-        bodies = request_bodies(plan.shape, _BODIES)
+        n_sent = (plan.rounds + 1) * plan.requests
+        bodies = request_bodies(plan.shape, min(n_sent, _BODIES))
         wires = {
             one.contender.name: [one.contender.wire(body) for body in bodies] for one in services
         }
