@@ -162,15 +162,16 @@ def _model(shape: Shape, prior: np.ndarray[tuple[int], np.dtype[np.float32]]) ->
 
 
 def _customers(shape: Shape, rng: np.random.Generator) -> Iterator[tuple[bytes, bytes]]:
+    size = min(shape.n_customers, _POOL)
     pools = {
-        thin: [_customer(shape, rng, n_orders=1 if thin else 12) for _ in range(_POOL)]
+        thin: [_customer(shape, rng, n_orders=1 if thin else 12) for _ in range(size)]
         for thin in (False, True)
     }
     keyed = sorted(
         (customer_key(SECRET, customer_id(number)), number) for number in range(shape.n_customers)
     )
     for key, number in keyed:
-        yield key, pools[is_thin(number)][number % _POOL]
+        yield key, pools[is_thin(number)][number % size]
 
 
 def _customer(shape: Shape, rng: np.random.Generator, n_orders: int) -> bytes:
