@@ -342,6 +342,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._watch.cancel()
         self._watch = self.loop.call_later(_LISTEN_S, self.transport.abort)
         self.transport.write_eof()
+        self.transport.resume_reading()  # more than could be read at once may have come before
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle

@@ -428,6 +428,25 @@ def test_whoever_was_refused_is_listened_to_but_not_when_the_server_ends(
     assert closing == [False, True]
 
 
+def test_whoever_was_refused_amid_much_is_listened_to_as_well(generation: Generation) -> None:
+    """What is too much to be read at once is left with the caller, but not after a refusal."""
+    way = Way(generation, DirectProtocol)
+
+    async def refused() -> tuple[bytes, bool]:
+        made, ours = await way.accept()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        async with asyncio.timeout(PATIENCE_S):
+            writer.write(b"GET /" + b"a" * 900_000)
+            said = await reader.read(-1)
+            is_heard = made.transport.is_reading()
+        writer.transport.abort()  # not all of it may have been taken
+        return said, is_heard
+
+    said, is_heard = way.run(refused())
+    assert statuses(said) == [431]
+    assert is_heard
+
+
 def test_who_hangs_up_in_the_middle_is_waited_for_no_longer(generation: Generation) -> None:
     way = Way(generation, DirectProtocol)
     in_flight: list[int] = []
