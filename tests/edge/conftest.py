@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -55,10 +56,9 @@ def client(client_of: Callable[..., TestClient], state: State) -> TestClient:
     return client_of(state)
 
 
-@pytest.fixture
-def start_edge(toy_dir: Path, tmp_path: Path) -> Iterator[StartEdge]:
-    """Starts real edges on free ports of the loopback; none outlives the test."""
-    secret_file = tmp_path / "secret"
+@contextmanager
+def starting(toy_dir: Path, secret_file: Path) -> Iterator[StartEdge]:
+    """Starts real edges on free ports of the loopback; none lives on behind it."""
     secret_file.write_bytes(SECRET)
     started: list[Edge] = []
 
@@ -66,6 +66,24 @@ def start_edge(toy_dir: Path, tmp_path: Path) -> Iterator[StartEdge]:
         started.append(Edge(**{"snapshot": toy_dir, "secret_file": secret_file} | flags))
         return started[-1]
 
-    yield start
-    for edge in started:
-        edge.kill()
+    try:
+        yield start
+    finally:
+        for edge in started:
+            edge.kill()
+
+
+@pytest.fixture
+def start_edge(toy_dir: Path, tmp_path: Path) -> Iterator[StartEdge]:
+    """None outlives the test."""
+    with starting(toy_dir, tmp_path / "secret") as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_shared_edge(
+    toy_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StartEdge]:
+    """For tests that leave an edge as they found it, but for what it has counted."""
+    with starting(toy_dir, tmp_path_factory.mktemp("shared") / "secret") as start:
+        yield start

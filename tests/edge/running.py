@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
@@ -82,6 +83,10 @@ class Edge:
         finally:
             connection.close()
         return found
+
+    def answered(self) -> Counter[str]:
+        """How often each status was answered so far."""
+        return Counter(self.status()["requests"]["codes"])
 
     def beside_workers(self) -> list[int]:
         """Processes of our code that the supervisor keeps besides its workers."""
