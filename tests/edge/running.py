@@ -13,12 +13,16 @@ from collections import Counter
 from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import Any
 
+import httpx2
 import pytest
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60
+TRUSTS_NOBODY = SSLContext(PROTOCOL_TLS_CLIENT)
+"""For clients of edges, which speak no TLS: to read all authorities takes as long as 30 answers."""
 
 
 class Edge:
@@ -126,6 +130,16 @@ def limit_files(monkeypatch: pytest.MonkeyPatch, folder: Path, limit: str) -> No
     monkeypatch.setattr(sys, "executable", str(python))
 
 
+def get(url: str) -> httpx2.Response:
+    """An answer over a connection of its own."""
+    return httpx2.get(url, verify=TRUSTS_NOBODY, timeout=PATIENCE_S)
+
+
+def post(url: str, **words: Any) -> httpx2.Response:
+    """Likewise."""
+    return httpx2.post(url, verify=TRUSTS_NOBODY, timeout=PATIENCE_S, **words)
+
+
 def called(edge: Edge) -> socket.socket:
     """A connection to the edge."""
     return socket.create_connection(("127.0.0.1", edge.port), PATIENCE_S)
@@ -140,8 +154,12 @@ def read_all(caller: socket.socket) -> bytes:
 
 
 def eventually(holds: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + PATIENCE_S
+    """Wait until something holds.
+
+    It is asked less and less often: who answers has better things to do meanwhile.
+    """
+    began = time.monotonic()
     while not holds():
-        assert time.monotonic() < deadline, "it never came to hold"
-        time.sleep(0.02)
+        waited_s = time.monotonic() - began
+        assert waited_s < PATIENCE_S, "it never came to hold"
+        time.sleep(min(0.02 + waited_s / 10, 0.2))

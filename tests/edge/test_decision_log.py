@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from builder.estimators.reading import read_decisions
@@ -21,7 +20,7 @@ from edge.errors import FolderBusy
 from edge.log_files import LogFiles
 from edge.log_writer import drain
 from edge.spool import HEADER_BYTES, Spool
-from tests.edge.running import Edge, eventually
+from tests.edge.running import Edge, eventually, get, post
 
 StartEdge = Callable[..., Edge]
 
@@ -41,15 +40,15 @@ def test_every_answer_is_logged_once_and_can_be_learned_from(
         {"customer_id": "ann", "k": 3, "placement": "home", "request_id": f"r{n}"}
         for n in range(30)
     ]
-    answers = [httpx2.post(f"{edge.url}/v1/offers", json=body).json() for body in asked[:10]]
+    answers = [post(f"{edge.url}/v1/offers", json=body).json() for body in asked[:10]]
     eventually(lambda: len(lines_of(folder)) == 10)
     (writer,) = edge.beside_workers()
     os.kill(writer, signal.SIGKILL)
     edge.event("the decision log's writer died")
-    answers += [httpx2.post(f"{edge.url}/v1/offers", json=body).json() for body in asked[10:20]]
-    batch = httpx2.post(f"{edge.url}/v1/offers:batch", json={"requests": [*asked[20:], {"k": 0}]})
+    answers += [post(f"{edge.url}/v1/offers", json=body).json() for body in asked[10:20]]
+    batch = post(f"{edge.url}/v1/offers:batch", json={"requests": [*asked[20:], {"k": 0}]})
     answers += batch.json()["decisions"][:-1]
-    assert httpx2.get(f"{edge.url}/v1/offers").status_code == 200  # anybody's: not logged
+    assert get(f"{edge.url}/v1/offers").status_code == 200  # anybody's: not logged
 
     edge.terminate()
     assert edge.ended()[0] == 0

@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.load.driver import Work, follow
 from bench.load.target import target_of
-from tests.edge.running import PATIENCE_S, Edge, called, eventually
+from tests.edge.running import PATIENCE_S, Edge, called, eventually, get, post
 
 StartEdge = Callable[..., Edge]
 BODY = b'{"customer_id":"ann","k":3}'
@@ -66,7 +66,7 @@ def levels(edge: Edge) -> dict[str, int]:
 
 
 def is_whole(edge: Edge) -> bool:
-    answer = httpx2.post(f"{edge.url}/v1/offers", content=BODY)
+    answer = post(f"{edge.url}/v1/offers", content=BODY)
     return answer.json().get("tier") == "individual" and "x-at-most" not in answer.headers
 
 
@@ -111,7 +111,7 @@ def test_what_a_stall_leaves_behind_is_answered_cheaply(start_edge: StartEdge) -
 def test_more_than_can_be_answered_is_refused_and_forgotten(start_edge: StartEdge) -> None:
     """Many times too much for most of a second: no request is lost, none is left over."""
     edge = start_edge(workers=1, queue_target_ms=2)
-    assert httpx2.get(f"{edge.url}/readyz").status_code == 200
+    assert get(f"{edge.url}/readyz").status_code == 200
     n, rate = 16_000, 20_000
     due_ns = (np.arange(n) * (10**9 // rate)).astype(np.int64)
     target = target_of(f"{edge.url}/v1/offers")
@@ -133,7 +133,7 @@ def test_more_than_can_be_answered_is_refused_and_forgotten(start_edge: StartEdg
     assert sum(counted.values()) == n
     assert counted["refused"] == statuses[503]
     assert counted["context"] + counted["prior"] > 0  # which of them, the machine says
-    metrics = httpx2.get(f"{edge.console}/metrics").text.splitlines()
+    metrics = get(f"{edge.console}/metrics").text.splitlines()
     assert f"almanac_refused_total {float(statuses[503])}" in metrics
     degraded = f'almanac_degraded_answers_total{{level="prior"}} {float(counted["prior"])}'
     assert degraded in metrics
@@ -147,6 +147,6 @@ def test_health_is_told_whatever_is_asked(start_edge: StartEdge) -> None:
     """Only what costs a decision has to be admitted: a busy worker is a ready one."""
     edge = start_edge(workers=1)
     for path in ("/readyz", "/livez", "/openapi.json"):
-        assert httpx2.get(f"{edge.url}{path}").status_code == 200
+        assert get(f"{edge.url}{path}").status_code == 200
 
     assert sum(levels(edge).values()) == 0

@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.edge.running import Edge, called, eventually, limit_files, read_all
+from tests.edge.running import Edge, called, eventually, get, limit_files, post, read_all
 
 StartEdge = Callable[..., Edge]
 BODY = b'{"customer_id": "ann", "k": 3}'
@@ -25,7 +25,7 @@ HEAD = (
 
 
 def ask(edge: Edge, **body: Any) -> httpx2.Response:
-    return httpx2.post(f"{edge.url}/v1/offers", json=body)
+    return post(f"{edge.url}/v1/offers", json=body)
 
 
 def pids(edge: Edge) -> list[int]:
@@ -46,7 +46,7 @@ def half_asked(edge: Edge) -> socket.socket:
 
 
 def metric(edge: Edge, line: str) -> float:
-    text = httpx2.get(f"{edge.console}/metrics").text
+    text = get(f"{edge.console}/metrics").text
     return sum(float(one.split()[-1]) for one in text.splitlines() if one.startswith(line))
 
 
@@ -143,17 +143,17 @@ def test_termination_loses_no_request_in_flight(start_edge: StartEdge) -> None:
 def test_a_draining_edge_is_unready_and_still_answers(start_edge: StartEdge) -> None:
     """Load balancers get time to notice; a second signal cuts it short."""
     edge = start_edge(drain_delay_s=600)
-    assert httpx2.get(f"{edge.url}/readyz").status_code == 200
+    assert get(f"{edge.url}/readyz").status_code == 200
 
     edge.terminate()
     edge.event("draining")
-    refused = httpx2.get(f"{edge.url}/readyz?verbose")
+    refused = get(f"{edge.url}/readyz?verbose")
 
     assert refused.status_code == 503
     assert refused.headers["content-type"] == "application/problem+json"
     failed = [check["name"] for check in refused.json()["checks"] if not check["ok"]]
     assert failed == ["staying"]
-    assert httpx2.get(f"{edge.console}/readyz").status_code == 503
+    assert get(f"{edge.console}/readyz").status_code == 503
     assert ask(edge, customer_id="ann").status_code == 200
     edge.terminate()
     assert edge.ended()[0] == 0
@@ -199,7 +199,7 @@ def test_a_body_without_length_is_limited_too(start_edge: StartEdge) -> None:
     chunks = (b" " * 1000 for _ in range(20))
     headers = {"origin": "https://shop.example", "content-type": "application/json"}
 
-    refused = httpx2.post(f"{edge.url}/v1/offers", content=chunks, headers=headers)
+    refused = post(f"{edge.url}/v1/offers", content=chunks, headers=headers)
 
     assert refused.status_code == 413
     assert refused.json()["status"] == 413

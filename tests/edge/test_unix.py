@@ -14,14 +14,15 @@ import pytest
 
 from edge.errors import AddressTaken
 from edge.listeners import UnixSocket
-from tests.edge.running import Edge, eventually
+from tests.edge.running import TRUSTS_NOBODY, Edge, eventually, post
 
 StartEdge = Callable[..., Edge]
 BODY = {"customer_id": "ann", "request_id": "r", "at": "2025-12-01T12:00:00Z"}
 
 
 def ask(path: Path) -> httpx2.Response:
-    with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(path))) as client:
+    there = httpx2.HTTPTransport(uds=str(path), verify=TRUSTS_NOBODY)
+    with httpx2.Client(transport=there) as client:
         return client.post("http://shop/v1/offers", json=BODY)
 
 
@@ -46,7 +47,7 @@ def test_all_workers_answer_at_both_addresses(start_edge: StartEdge, tmp_path: P
         os.kill(workers[1], signal.SIGCONT)
 
     assert [answer.status_code for answer in answers] == [200] * 5
-    there = httpx2.post(f"{edge.url}/v1/offers", json=BODY)
+    there = post(f"{edge.url}/v1/offers", json=BODY)
     assert {answer.content for answer in answers} == {there.content}
     assert [os.sched_getaffinity(pid) for pid in workers] == [{cores[0]}, {cores[1 % len(cores)]}]
     assert os.sched_getaffinity(edge.process.pid) == set(cores)

@@ -16,7 +16,7 @@ from index.shipping.names import channel_key, manifest_key
 from tests.edge.node.test_node import ASKED, expected
 from tests.edge.node.test_resealed import LEAF, resealed
 from tests.edge.node.world import BRAND, CHANNEL, World
-from tests.edge.running import Edge, eventually
+from tests.edge.running import PATIENCE_S, TRUSTS_NOBODY, Edge, eventually, post
 from tests.mutants import mutants
 from tests.toys import N_OFFERS, SECRET
 
@@ -82,7 +82,7 @@ class Steady:
 
 @pytest.fixture
 def steady(edge: Edge, world: World) -> Iterator[Steady]:
-    with httpx2.Client() as client:  # one for all: making one takes longer than a question
+    with httpx2.Client(verify=TRUSTS_NOBODY, timeout=PATIENCE_S) as client:
         yield Steady(edge, world, client)
 
 
@@ -129,7 +129,7 @@ def test_cases_13_and_17_a_node_that_is_given_damaged_documents_and_files_goes_o
     assert "sync process died" not in "".join(edge.lines)
     world.announce("b")
     eventually(lambda: edge.status()["swaps"] == {"swapped": 1})
-    answer = httpx2.post(f"{edge.url}/v1/offers", json=ASKED).json()
+    answer = post(f"{edge.url}/v1/offers", json=ASKED).json()
     assert answer["offers"] == expected(world.built("b"))
 
 

@@ -9,12 +9,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, Self
 
-import httpx2
 import msgspec
 import orjson
 
@@ -27,7 +27,7 @@ from index.shipping.channel_changes import Stamp
 from index.shipping.overlay_store import write_overlay
 from index.snapshot import open_snapshot
 from tests.edge.node.world import BRAND, CHANNEL, DAY, NOW, World
-from tests.edge.running import Edge, StartEdge, eventually
+from tests.edge.running import PATIENCE_S, Edge, StartEdge, eventually, get, post
 from tests.toys import SECRET
 
 ASKED = {"customer_id": "ann", "k": 8, "at": "2026-01-02T10:00:00Z", "request_id": "1"}
@@ -51,30 +51,33 @@ def expected(path: Path) -> list[dict[str, Any]]:
 
 
 class Load:
-    """Callers that never stop asking, and what they were answered."""
+    """Callers that ask again a moment after each answer, and what they were answered.
 
-    def __init__(self, url: str, n_callers: int = 3) -> None:
-        self.url = url
+    They speak plainly and leave time to others: to ask costs more than to answer.
+    """
+
+    def __init__(self, edge: Edge, n_callers: int = 3) -> None:
+        self.port = edge.port
         self.answers: list[dict[str, Any]] = []
         self.failed: list[str] = []
         self._stop = threading.Event()
         self._callers = [threading.Thread(target=self._ask) for _ in range(n_callers)]
 
     def _ask(self) -> None:
-        body = orjson.dumps(ASKED)
-        with httpx2.Client(base_url=self.url, timeout=30) as client:
-            while not self._stop.is_set():
+        body, headers = orjson.dumps(ASKED), {"content-type": "application/json"}
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)) as connection:
+            while not self._stop.wait(0.005):
                 try:
-                    found = client.post(
-                        "/v1/offers", content=body, headers={"content-type": "application/json"}
-                    )
-                except httpx2.HTTPError as error:
+                    connection.request("POST", "/v1/offers", body, headers)
+                    found = connection.getresponse()
+                    said = found.read()
+                except (HTTPException, OSError) as error:
                     self.failed.append(repr(error))
                     return
-                if found.status_code != 200:
-                    self.failed.append(found.text)
+                if found.status != 200:
+                    self.failed.append(said.decode())
                 else:
-                    self.answers.append(found.json())
+                    self.answers.append(orjson.loads(said))
 
     def __enter__(self) -> Self:
         for caller in self._callers:
@@ -111,7 +114,7 @@ def test_snapshots_change_under_load_and_no_request_is_lost(
     """Case 37."""
     edge = start_node(world)
     eventually(lambda: served(edge) == world.ids["a"])
-    load = Load(edge.url)
+    load = Load(edge)
     with no_torn_answers(world, load):
         for letter in "bcd":
             world.announce(letter)
@@ -166,19 +169,19 @@ def test_three_deaths_of_a_new_snapshot_bring_back_the_last_good_one(
     assert edge.event("going back")["reason"].startswith("3 workers died of it")
     assert edge.status()["swaps"]["reverted"] == 1
     eventually(lambda: all(worker["ready"] for worker in edge.status()["workers"]))
-    found = httpx2.post(f"{edge.url}/v1/offers", json=ASKED)
+    found = post(f"{edge.url}/v1/offers", json=ASKED)
     assert found.json()["snapshot_id"] == world.ids["a"]
 
 
 def test_a_first_boot_waits_for_the_channel(new_world: World, start_node: StartEdge) -> None:
     edge = start_node(new_world)
     console = str(edge.event("following")["console"])
-    eventually(lambda: "no snapshot yet" in httpx2.get(f"{console}/readyz?verbose").text)
-    assert httpx2.get(f"{console}/readyz").status_code == 503
+    eventually(lambda: "no snapshot yet" in get(f"{console}/readyz?verbose").text)
+    assert get(f"{console}/readyz").status_code == 503
     new_world.start("a")
     assert edge.event("serving")["snapshot_id"] == new_world.ids["a"]
-    assert httpx2.get(f"{console}/readyz").status_code == 200
-    assert "almanac_channel_epoch 2.0" in httpx2.get(f"{console}/metrics").text
+    assert get(f"{console}/readyz").status_code == 200
+    assert "almanac_channel_epoch 2.0" in get(f"{console}/metrics").text
 
 
 def test_a_node_begins_and_goes_on_without_its_store(world: World, start_node: StartEdge) -> None:
@@ -187,10 +190,10 @@ def test_a_node_begins_and_goes_on_without_its_store(world: World, start_node: S
     edge = start_node(world)
     assert edge.event("serving")["snapshot_id"] == world.ids["a"]
     eventually(lambda: (edge.status()["sync"] or {}).get("failure") is not None)
-    told = httpx2.get(f"{edge.console}/readyz?verbose").json()
+    told = get(f"{edge.console}/readyz?verbose").json()
 
     assert told["status"] == "ready"
-    assert httpx2.post(f"{edge.url}/v1/offers", json=ASKED).status_code == 200
+    assert post(f"{edge.url}/v1/offers", json=ASKED).status_code == 200
     shutil.rmtree(world.top / "store", ignore_errors=True)  # heartbeats go on
     (world.top / "gone").rename(world.top / "store")
     world.announce("b")
@@ -202,7 +205,7 @@ def test_a_killed_sync_process_is_replaced_and_nobody_notices(
 ) -> None:
     edge = start_node(world)
     eventually(lambda: served(edge) == world.ids["a"] and edge.status()["sync"] is not None)
-    with no_torn_answers(world, Load(edge.url)):
+    with no_torn_answers(world, Load(edge)):
         (sync_process,) = edge.beside_workers()
         os.kill(sync_process, signal.SIGKILL)
         edge.event("sync process died")
@@ -219,7 +222,7 @@ def test_an_overlay_takes_offers_away_on_all_workers_and_the_store_hears_of_it(
     def shown() -> set[str]:
         found: set[str] = set()
         for _ in range(6):  # connections of their own reach both workers
-            answer = httpx2.post(f"{edge.url}/v1/offers", json=ASKED).json()
+            answer = post(f"{edge.url}/v1/offers", json=ASKED).json()
             found |= {offer["offer_id"] for offer in answer["offers"]}
         return found
 
@@ -241,7 +244,7 @@ def test_an_overlay_takes_offers_away_on_all_workers_and_the_store_hears_of_it(
     assert first not in shown()
 
     def nodes() -> list[Any]:
-        board = httpx2.get(f"{edge.console}/fleet.json").json()["board"]
+        board = get(f"{edge.console}/fleet.json").json()["board"]
         return [] if board is None else list(board["fleet"]["nodes"])
 
     eventually(lambda: [node["node_id"] for node in nodes()] == ["node-7"])

@@ -18,7 +18,7 @@ from index.manifest import check_digest, read_manifest
 from index.request import Request
 from index.snapshot import open_snapshot
 from tests.edge.node.world import N_SHOPS, World
-from tests.edge.running import Edge, StartEdge, eventually
+from tests.edge.running import Edge, StartEdge, eventually, post
 from tests.toys import SECRET
 
 TABLE = "contexts.lmdb"
@@ -47,7 +47,7 @@ def expected(world: World) -> dict[str, Any]:
 def ask(edge: Edge) -> dict[str, Any] | None:
     """An answer over a connection of its own; None where the worker died of the question."""
     try:
-        answer = httpx2.post(f"{edge.url}/v1/offers", json=ASKED, timeout=30)
+        answer = post(f"{edge.url}/v1/offers", json=ASKED)
     except httpx2.HTTPError:
         return None
     assert answer.status_code == 200
