@@ -7,13 +7,10 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-import duckdb
 import orjson
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -22,24 +19,20 @@ from builder.build import Built
 from builder.build import build as run_build
 from builder.config import Config, load
 from builder.effort import Effort
-from builder.engine import Engine
-from builder.errors import UsageError, out_of_space
+from builder.engine_cli import engine_from, full_disk_told, memory_from
+from builder.errors import UsageError
 from builder.intake import Imported, Inputs, import_inputs
 from builder.night import Night, plan_for
 from builder.parent import Parent, open_parent
 from builder.places import make_folder
-from builder.progress import on_stderr
 from builder.report_text import evaluation_table
-from index.errors import WriteFailed
 from index.layout import STORE_NAME, secret_check
 from index.secret import brand_secret
 
-_UNITS: Final = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _UNSHIPPABLE: Final = (
     "brand: {!r} can be built and served, but not published: a store takes letters, digits, and"
     " . _ - after the first"
 )
-_LEAST_MEMORY_BYTES: Final = 512 * 2**20
 
 
 def build(
@@ -60,6 +53,7 @@ def build(
     secret_file: Path | None = None,
     memory: str = "4GiB",
     workers: int | None = None,
+    engine_url: Annotated[str | None, Parameter(name="--engine")] = None,
     work: Path | None = None,
     keep_work: bool = False,
     force: bool = False,
@@ -108,6 +102,10 @@ def build(
         Memory for the whole build, such as 4GiB.
     workers
         Processes at a time; by default one per core.
+    engine_url
+        Where tasks run: dask://HOST:PORT, a Dask cluster; by default processes of this machine.
+        Its machines see the input files and --work under the same names as this one, and --memory
+        is for what happens here alone.
     work
         Folder for intermediate results; by default beside --out, and removed at the end.
     keep_work
@@ -126,16 +124,13 @@ def build(
     }
     chosen = load(config, overrides)
     as_of_us, memory_bytes = moment_us(as_of, chosen), memory_from(memory)
-    n_workers = workers_from(workers)
     _check_place(out)
     work_dir = work or out.parent / f".{out.name}.work"
     secret = brand_secret(chosen.brand.name, secret_file=secret_file or _named(chosen))
     parent = None if incremental is None else parent_for(incremental, refresh, chosen, secret)
     with (
         full_disk_told(work_dir),
-        Engine(
-            work_dir, workers=n_workers, memory_bytes=memory_bytes, listener=on_stderr()
-        ) as engine,
+        engine_from(engine_url, work_dir, workers, memory_bytes) as engine,
     ):
         if not re.match(STORE_NAME, chosen.brand.name):
             engine.listener.say(_UNSHIPPABLE.format(chosen.brand.name))
@@ -175,24 +170,6 @@ def parent_for(directory: Path, refresh: int, config: Config, secret: bytes) -> 
     return None
 
 
-def memory_from(text: str) -> int:
-    """Bytes of a size such as 4GiB, 4096M or 4294967296.
-
-    Raises:
-        UsageError: no such size, or too little to work with.
-
-    >>> memory_from("4GiB") == memory_from("4096m") == 2**32
-    True
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", text.strip().lower())
-    if found is None:
-        raise UsageError(f"--memory {text!r} is no size", hint="say it as 4GiB or 4096M")
-    size = int(float(found[1]) * _UNITS[found[2]])
-    if size < _LEAST_MEMORY_BYTES:
-        raise UsageError(f"--memory {text} is too little", hint="give at least 512MiB")
-    return size
-
-
 def moment_us(text: str | None, config: Config) -> int | None:
     """UTC microseconds of a time, or of a date's first moment, in the brand's time zone.
 
@@ -218,29 +195,6 @@ def _check_place(out: Path) -> None:
             path=out,
         )
     make_folder(out.parent, flag="--out", asked=out)
-
-
-@contextmanager
-def full_disk_told(work_dir: Path) -> Iterator[None]:
-    """What happens in this process, outside of tasks, needs room as well."""
-    try:
-        yield
-    except (OSError, duckdb.Error, WriteFailed) as problem:
-        if full := out_of_space(problem, str(getattr(problem, "path", None) or work_dir)):
-            raise full from problem
-        raise
-
-
-def workers_from(given: int | None) -> int:
-    """How many processes at a time; without a wish, one for each core.
-
-    Raises:
-        UsageError: none at all.
-    """
-    n_workers = (os.cpu_count() or 1) if given is None else given
-    if n_workers < 1:
-        raise UsageError(f"--workers {n_workers} is none", hint="give at least 1")
-    return n_workers
 
 
 def renames(pairs: list[str]) -> dict[str, str]:

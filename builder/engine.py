@@ -50,7 +50,7 @@ LOCK_NAME = ".lock"
 _UNFINISHED = ".unfinished-"
 _CODE = frozenset({".py", ".pyx", ".pxi"})
 # A task is one thread; the processes are the parallelism.
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Task(Protocol):
@@ -213,11 +213,10 @@ def run_task(stage: str, task: Task, result_dir: Path, memory_bytes: int) -> Tas
         BuildError: the task's own, with stage and task filled in.
         TaskFailed: anything else the task raised, as text, since not every exception can travel.
     """
-    result_dir.parent.mkdir(parents=True, exist_ok=True)
     unique = f"{_UNFINISHED}{result_dir.name}-{os.getpid()}-{secrets.token_hex(4)}"
     out_dir = result_dir.with_name(unique)
-    out_dir.mkdir()
     try:
+        out_dir.mkdir(parents=True)
         cost = _measure(task, out_dir, memory_bytes)
         (out_dir / DONE).write_text(json.dumps(asdict(cost)))
         _settle(out_dir, result_dir)
@@ -284,8 +283,8 @@ def _lost(stage: str, losses: int, unfinished: list[str]) -> WorkerLost:
     shown = ", ".join(unfinished[:5]) + (", …" if len(unfinished) > 5 else "")
     error = WorkerLost(
         f"{stage}: worker processes died {losses} times; not finished: {shown}",
-        hint="usually the machine ran out of memory: lower --memory or the number of workers and"
-        " run again; finished tasks are kept",
+        hint="usually a machine ran out of memory: lower --memory or the number of workers, or give"
+        " those of a cluster a higher --memory-limit, and run again; finished tasks are kept",
     )
     error.stage = stage
     return error
@@ -318,8 +317,8 @@ def _lock(work_dir: Path) -> IO[str]:
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
     """Processes started inside inherit one thread for their numeric libraries."""
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     try:
         yield
     finally:

@@ -12,6 +12,7 @@
     ├── OutOfSpace             75   a disk is full; finished tasks are kept
     └── EngineFailed            1
         ├── TaskFailed          1   a task raised
+        ├── ClusterUnusable    75   nobody answers there, or it has no workers
         └── WorkerLost         75   a worker process died more often than the engine retries
 
 The number is the exit code of the command. Every error travels between processes by pickle, so a
@@ -166,6 +167,12 @@ class TaskFailed(EngineFailed):
 
 class WorkerLost(EngineFailed):
     """Worker processes kept dying; the finished tasks are kept and a new run resumes."""
+
+    exit_code = 75
+
+
+class ClusterUnusable(EngineFailed):
+    """No cluster answers, or it has no workers; finished tasks are kept."""
 
     exit_code = 75
 

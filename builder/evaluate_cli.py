@@ -11,15 +11,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from builder.cli import full_disk_told, memory_from, renames, workers_from
-from builder.engine import Engine
+from builder.cli import renames
+from builder.engine_cli import engine_from, full_disk_told, memory_from
 from builder.errors import NotWritable
 from builder.evaluation import evaluate as run_evaluation
 from builder.evaluation import settings_for
 from builder.evaluation_html import render_evaluation
 from builder.evaluation_text import evaluation_text
 from builder.intake import Inputs
-from builder.progress import on_stderr
 from builder.report_files import as_json
 from index.batch import output_file
 from index.secret import brand_secret
@@ -39,6 +38,7 @@ def evaluate(
     secret_file: Path | None = None,
     memory: str = "4GiB",
     workers: int | None = None,
+    engine_url: Annotated[str | None, Parameter(name="--engine")] = None,
     work: Path | None = None,
     html: Path | None = None,
     out: Path | None = None,
@@ -77,6 +77,10 @@ def evaluate(
         Memory for the whole evaluation, such as 4GiB.
     workers
         Processes at a time; by default one per core.
+    engine_url
+        Where tasks run: dask://HOST:PORT, a Dask cluster; by default processes of this machine.
+        Its machines see the input files and --work under the same names as this one, and --memory
+        is for what happens here alone.
     work
         Folder for intermediate results, kept for the next run; by default they are thrown away.
     html
@@ -95,7 +99,6 @@ def evaluate(
     }
     chosen = settings_for(manifest, timezone, config, overrides)
     memory_bytes = memory_from(memory)
-    n_workers = workers_from(workers)
     for path in (html, out):
         if path is not None:
             _check_file(path)
@@ -104,9 +107,7 @@ def evaluate(
     with (
         TemporaryDirectory(prefix="almanac-evaluate-") as thrown_away,
         full_disk_told(work_dir := work or Path(thrown_away)),
-        Engine(
-            work_dir, workers=n_workers, memory_bytes=memory_bytes, listener=on_stderr()
-        ) as engine,
+        engine_from(engine_url, work_dir, workers, memory_bytes) as engine,
     ):
         found = run_evaluation(
             engine,

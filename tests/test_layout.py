@@ -28,7 +28,7 @@ EXTRAS = PROJECT["project"]["optional-dependencies"]
 FLOORS: dict[str, list[str]] = {
     "index": ["ship"],
     "edge": ["edge"],
-    "builder": ["build", "demo"],
+    "builder": ["build", "cluster", "demo"],
     "bench": ["bench", "edge"],
 }
 

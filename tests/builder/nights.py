@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from builder.build import Built, build
@@ -12,9 +11,8 @@ from builder.engine import Engine
 from builder.intake import Inputs, import_inputs
 from builder.night import Night, plan_for
 from builder.parent import open_parent
-from builder.progress import Listener
 from index.layout import secret_check
-from tests.builder.files import NOW_US, SECRET, Row, settings, write_rows
+from tests.builder.files import NOW_US, SECRET, Row, in_threads, settings, write_rows
 
 MEMORY_BYTES = 2**30
 
@@ -38,9 +36,17 @@ def build_here(
 
 
 def build_inputs(
-    folder: Path, inputs: Inputs, config: Config | None = None, *, parent: Path | None = None
+    folder: Path,
+    inputs: Inputs,
+    config: Config | None = None,
+    *,
+    parent: Path | None = None,
+    over: Engine | None = None,
 ) -> Built:
-    """Build `folder/snapshot` in this process: the command line's own tests start others."""
+    """Build `folder/snapshot` in this process, or over an engine that is given.
+
+    The command line's own tests start others.
+    """
     chosen = config or settings()
     earlier = None
     if parent is not None:
@@ -50,13 +56,7 @@ def build_inputs(
             secret_check=secret_check(SECRET),
             target=chosen.input.target,
         )
-    with Engine(
-        folder / "work",
-        workers=1,
-        memory_bytes=MEMORY_BYTES,
-        listener=Listener(),
-        executor=lambda: ThreadPoolExecutor(1),
-    ) as engine:
+    with over or in_threads(folder / "work") as engine:
         imported = import_inputs(engine, inputs, chosen, SECRET, now_us=NOW_US, parent=earlier)
         plan = plan_for(imported, chosen, None, MEMORY_BYTES, engine.work_dir)
         night = Night(

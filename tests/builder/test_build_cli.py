@@ -15,8 +15,9 @@ from typing import TypeAlias
 import pytest
 
 from almanac import main
-from builder.cli import memory_from, moment_us
+from builder.cli import moment_us
 from builder.config import load
+from builder.engine_cli import memory_from
 from builder.errors import UsageError
 from index.verify import verify_snapshot
 from tests.builder.files import Row, write_rows
