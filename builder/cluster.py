@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,8 +22,9 @@ from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 from threadpoolctl import threadpool_limits
 
-from builder.engine import ONE_THREAD, code_digest
+from builder.engine import ONE_THREAD, Engine, code_digest
 from builder.errors import BuildError, ClusterUnusable, TaskFailed, UsageError
+from builder.progress import Listener
 
 _SCHEMES: Final = {"dask": "tcp", "dask+tls": "tls"}
 _SHARE: Final = 0.7
@@ -53,6 +54,20 @@ class Cluster:
     task_memory_bytes: int
     work_dir: Path
 
+    def engine(self, listener: Listener) -> Engine:
+        """An engine whose tasks run there, and each have a whole worker for themselves.
+
+        Raises:
+            NotWritable, WorkDirBusy: as `Engine` does.
+        """
+        return Engine(
+            self.work_dir,
+            workers=self.n_workers,
+            memory_bytes=self.n_workers * self.task_memory_bytes,
+            listener=listener,
+            executor=self.executor,
+        )
+
     def executor(self) -> Executor:
         """A new connection, for the engine."""
         token = secrets.token_hex(16)
@@ -76,19 +91,16 @@ def find_cluster(url: str, work_dir: Path, *, wait_s: float = _WAIT_S) -> Cluste
     if scheme not in _SCHEMES or not found or not place:
         raise UsageError(f"--engine {url!r} is no cluster", hint="say it as dask://HOST:8786")
     address = f"{_SCHEMES[scheme]}://{place}"
-    client = _connected(url, address)
-    try:
-        until = time.monotonic() + wait_s
-        while not (workers := _workers(client)):
-            if time.monotonic() > until:
-                raise ClusterUnusable(
-                    f"{url}: no worker has come within {wait_s:g} s",
-                    hint="start some: dask worker --nthreads 1 --memory-limit 4GiB"
-                    f" {address.removeprefix('tcp://')}",
-                )
-            time.sleep(0.2)
-    finally:
-        client.close()
+    with _connected(url, address) as client:
+        with suppress(TimeoutError):
+            client.wait_for_workers(1, timeout=wait_s)
+        workers = _workers(client)
+    if not workers:
+        raise ClusterUnusable(
+            f"{url}: no worker has come within {wait_s:g} s",
+            hint="start some: dask worker --nthreads 1 --memory-limit 4GiB"
+            f" {address.removeprefix('tcp://')}",
+        )
     for name, worker in workers.items():
         _require_one_thread(name, int(worker["nthreads"]))
     return Cluster(
@@ -154,8 +166,8 @@ class _ClusterExecutor(Executor):
         return outcome
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002, ARG002
-        # What has begun on a worker goes on to its end there, which does no harm: it would be
-        # found finished. What has not is forgotten with the client.
+        # What has begun on a worker goes on there, and does no harm: it ends as a finished task,
+        # or without its folder when the next engine has cleared up. What has not is forgotten.
         self._client.close()
 
 

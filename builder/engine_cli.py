@@ -53,14 +53,7 @@ def engine_from(url: str | None, work_dir: Path, workers: int | None, memory_byt
             f"--engine needs {absent.name}, which is not installed",
             hint="pip install 'offer-almanac[cluster]'",
         ) from absent
-    cluster = find_cluster(url, work_dir)
-    return Engine(
-        cluster.work_dir,
-        workers=cluster.n_workers,
-        memory_bytes=cluster.n_workers * cluster.task_memory_bytes,
-        listener=on_stderr(),
-        executor=cluster.executor,
-    )
+    return find_cluster(url, work_dir).engine(on_stderr())
 
 
 def workers_from(given: int | None) -> int:

@@ -18,7 +18,7 @@ from distributed import Client, LocalCluster
 from almanac import main
 from builder import cluster as clusters
 from builder.cluster import Cluster, find_cluster
-from builder.engine import ONE_THREAD, Engine, Task
+from builder.engine import ONE_THREAD, Task
 from builder.errors import ClusterUnusable, DataGate, TaskFailed, UsageError
 from builder.intake import Inputs
 from builder.progress import Listener, TaskCost
@@ -81,18 +81,6 @@ def workers() -> Iterator[Callable[..., str]]:
         yield start
 
 
-def engine_on(url: str, work_dir: Path, listener: Listener | None = None) -> Engine:
-    """An engine over the cluster's workers."""
-    found = find_cluster(url, work_dir)
-    return Engine(
-        found.work_dir,
-        workers=found.n_workers,
-        memory_bytes=found.n_workers * found.task_memory_bytes,
-        listener=listener or Listener(),
-        executor=found.executor,
-    )
-
-
 class Killer(Listener):
     """Kills all workers of a cluster when they have done one of the tasks of learning."""
 
@@ -114,7 +102,7 @@ def test_a_cluster_whose_workers_die_builds_the_same_snapshot(address: str, tmp_
     inputs = Inputs(events=(write_rows(tmp_path / "events.csv", LINES),), items=(), offers=())
     killer = Killer(address)
     here = build_inputs(tmp_path / "here", inputs)
-    with engine_on(f"dask://{address}", tmp_path / "work", killer) as engine:
+    with find_cluster(f"dask://{address}", tmp_path / "work").engine(killer) as engine:
         there = build_inputs(tmp_path / "there", inputs, over=engine)
 
     assert len(killer.killed) == 2
@@ -126,7 +114,7 @@ def test_a_cluster_whose_workers_die_builds_the_same_snapshot(address: str, tmp_
 def test_a_worker_that_a_task_kills_is_replaced(address: str, tmp_path: Path) -> None:
     marks = tmp_path / "marks"
     marks.mkdir()
-    with engine_on(f"dask://{address}", tmp_path / "work") as engine:
+    with find_cluster(f"dask://{address}", tmp_path / "work").engine(Listener()) as engine:
         counts = [Count(number=n, marks=marks) for n in range(4)]
         tasks: list[Task] = [DieUntil(deaths=1, marks=marks), *counts]
         folders = engine.run("mixed", tasks)
@@ -172,7 +160,7 @@ def test_what_is_no_cluster_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_what_tasks_raise_comes_home(workers: Callable[..., str], tmp_path: Path) -> None:
-    with engine_on(workers(), tmp_path / "work") as engine:
+    with find_cluster(workers(), tmp_path / "work").engine(Listener()) as engine:
         with pytest.raises(DataGate, match="too bad") as ours:
             engine.run("gate", [Raise(error=DataGate("too bad"))])
         with pytest.raises(TaskFailed, match=r"^any/raise failed: ValueError: so"):

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx2
+
 from edge.listeners import bound
 from edge.serve import Listeners, Memory, Supervisor
 from edge.settings import settings_from
-from tests.edge.running import PATIENCE_S
+from tests.edge.running import PATIENCE_S, TRUSTS_NOBODY
 
 
 @asynccontextmanager
@@ -40,6 +42,13 @@ async def supervised(
         finally:
             supervisor.stop()
             await running
+
+
+def caller_of(supervisor: Supervisor) -> httpx2.AsyncClient:
+    """A caller with connections of its own."""
+    return httpx2.AsyncClient(
+        base_url=supervisor.fleet.url, verify=TRUSTS_NOBODY, timeout=PATIENCE_S
+    )
 
 
 async def until(holds: Callable[[], bool]) -> None:

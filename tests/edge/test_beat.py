@@ -7,15 +7,13 @@ import os
 import signal
 from pathlib import Path
 
-import httpx2
 import pytest
 import structlog
 
 from edge.beat import MOST_SILENT, Beats
 from edge.cells import BEAT, READY, blank_rows, row_of
 from edge.serve import Supervisor
-from tests.edge.running import PATIENCE_S, TRUSTS_NOBODY
-from tests.edge.supervised import all_ready, supervised, until
+from tests.edge.supervised import all_ready, caller_of, supervised, until
 from tests.toys import SECRET
 
 
@@ -57,9 +55,8 @@ def test_a_beat_or_a_new_worker_is_waited_for_anew() -> None:
 
 
 async def ask(supervisor: Supervisor) -> int:
-    url = f"{supervisor.fleet.url}/v1/offers"
-    async with httpx2.AsyncClient(verify=TRUSTS_NOBODY, timeout=PATIENCE_S) as client:
-        return (await client.post(url, json={"customer_id": "ann"})).status_code
+    async with caller_of(supervisor) as client:
+        return (await client.post("/v1/offers", json={"customer_id": "ann"})).status_code
 
 
 def test_case_43_a_worker_that_hangs_is_killed_and_replaced(

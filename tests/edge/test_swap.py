@@ -9,7 +9,6 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from edge.messages import DamageMet
@@ -18,8 +17,8 @@ from edge.serve import Supervisor
 from edge.swap import OnDisk
 from edge.workers import Slot
 from index.manifest import read_manifest
-from tests.edge.running import PATIENCE_S, TRUSTS_NOBODY
-from tests.edge.supervised import all_ready, supervised, until
+from tests.edge.running import PATIENCE_S
+from tests.edge.supervised import all_ready, caller_of, supervised, until
 from tests.toys import SECRET, toy_model, write_toy
 
 ASKED = {"customer_id": "ann", "k": 3}
@@ -66,12 +65,8 @@ async def answered(supervisor: Supervisor, n: int = 6) -> set[str]:
     """Ids of the snapshots that answer, over connections of their own."""
     found = set()
     for _ in range(n):
-        async with httpx2.AsyncClient(verify=TRUSTS_NOBODY, timeout=PATIENCE_S) as client:
-            found.add(
-                (await client.post(f"{supervisor.fleet.url}/v1/offers", json=ASKED)).json()[
-                    "snapshot_id"
-                ]
-            )
+        async with caller_of(supervisor) as client:
+            found.add((await client.post("/v1/offers", json=ASKED)).json()["snapshot_id"])
     return found
 
 
